@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ from prompt_strategies.masking import IGNORE_INDEX
 from tools.errors import UserError
 from tools.recipe import Recipe
 
-FIELDS = ("id", "instruction", "input", "code", "output")
+COGEX_FIELDS = ("id", "instruction", "input", "code", "output")
+_BATCH = 1000  # rows encoded at once: few enough to hold, enough to use every core
+
+Pair = tuple[list[int], list[int]]
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path, fields: Sequence[str] = COGEX_FIELDS) -> list[dict[str, str]]:
     """Read prepared rows from JSON lines. Raises UserError naming file and line."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -20,44 +24,68 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         raise UserError(f"{path}: there is no such file; run `cogex prepare` first") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    rows = [_row(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    rows = [
+        _row(path, number, line, fields) for number, line in enumerate(lines, 1) if line.strip()
+    ]
     if not rows:
         raise UserError(f"{path}: holds no rows; run `cogex prepare` again")
     return rows
 
 
-def _row(path: Path, number: int, line: str) -> dict[str, str]:
+def _row(path: Path, number: int, line: str, fields: Sequence[str]) -> dict[str, str]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         raise UserError(f"{path}, line {number}: is not JSON; run `cogex prepare` again") from None
-    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in FIELDS):
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in fields):
         raise UserError(
-            f"{path}, line {number}: is not a prepared row (strings {', '.join(FIELDS)}); "
+            f"{path}, line {number}: is not a prepared row (strings {', '.join(fields)}); "
             "run `cogex prepare` again"
         )
     return row
 
 
-def encode_validation(recipe: Recipe, tokenizer: Any) -> list[tuple[list[int], list[int]]]:
+def load_strategy(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Any:
+    """Return the CompletionStrategy that the dataset entry of a recipe names.
+
+    Raises UserError with the true cause, which Axolotl swallows, if it cannot be loaded.
+    """
+    try:
+        strategy = importlib.import_module(str(entry.get("type"))).load(
+            tokenizer, recipe.values, entry
+        )
+    except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
+        raise UserError(f"{recipe.path}: type: {entry.get('type')}: {error}") from error
+    return strategy
+
+
+def encode_rows(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Iterator[Pair]:
+    """Yield (input_ids, labels) of each row of a dataset entry, uncut, in the file's order.
+
+    Raises UserError if the recipe's strategy refuses itself or a row.
+    """
+    strategy = load_strategy(recipe, entry, tokenizer)
+    rows = read_rows(Path(entry["path"]), strategy.columns)
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
+        try:
+            encoded = strategy.encode(
+                {key: [row[key] for row in batch] for key in strategy.columns}
+            )
+        except ValueError as error:
+            raise UserError(f"{entry['path']}: {error}") from error
+        yield from zip(encoded["input_ids"], encoded["labels"], strict=True)
+
+
+def encode_validation(recipe: Recipe, tokenizer: Any) -> list[Pair]:
     """Return (input_ids, labels) of each validation row, through the recipe's own strategy.
 
     Rows over `sequence_len` are cut there. Raises UserError if the strategy refuses the rows, or
     if no token that carries loss is left.
     """
-    entry = recipe.validation
-    rows = read_rows(Path(entry["path"]))
-    length = recipe.sequence_len
-    try:
-        strategy = importlib.import_module(str(entry.get("type"))).load(
-            tokenizer, recipe.values, entry
-        )
-        encoded = strategy.encode({key: [row[key] for row in rows] for key in FIELDS})
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"{recipe.path}: type: {entry.get('type')}: {error}") from error
+    entry, length = recipe.validation, recipe.sequence_len
     pairs = [
-        (ids[:length], labels[:length])
-        for ids, labels in zip(encoded["input_ids"], encoded["labels"], strict=True)
+        (ids[:length], labels[:length]) for ids, labels in encode_rows(recipe, entry, tokenizer)
     ]
     if all(label == IGNORE_INDEX for _, labels in pairs for label in labels[1:]):
         raise UserError(

@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset
 from transformers import AutoTokenizer
 
-from prompt_strategies import cogex
+from prompt_strategies import cogex, strategy
 from prompt_strategies.layout import render_completion, render_prompt
 from prompt_strategies.masking import IGNORE_INDEX, decode
 
@@ -42,7 +42,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """What the strategy logs, by level."""
     lines: dict[str, list[str]] = {"info": [], "warning": []}
     for level in lines:
-        monkeypatch.setattr(cogex.LOG, level, lines[level].append)
+        monkeypatch.setattr(strategy.LOG, level, lines[level].append)
     return lines
 
 
@@ -113,8 +113,8 @@ def test_rows_too_long_are_counted(load, logged) -> None:
 def test_row_of_just_the_length_is_not_too_long(load) -> None:
     rows = load().wrap_dataset(Dataset.from_list([ROW]))
     length = len(rows[0]["input_ids"])
-    assert cogex.count_lengths(rows, length)["over_long"] == 0
-    assert cogex.count_lengths(rows, length - 1)["over_long"] == 1
+    assert strategy.count_lengths(rows, length)["over_long"] == 0
+    assert strategy.count_lengths(rows, length - 1)["over_long"] == 1
 
 
 def test_one_line_is_logged_where_all_rows_fit(load, logged) -> None:
@@ -143,7 +143,7 @@ def test_axolotl_keeps_what_the_strategy_counts(tokenizer_folders, tmp_path, mon
 
     monkeypatch.setenv("AXOLOTL_IS_PREPROCESS", "1")  # no count of steps, which needs a trainer
     lines: list[str] = []
-    monkeypatch.setattr(cogex.LOG, "warning", lines.append)
+    monkeypatch.setattr(strategy.LOG, "warning", lines.append)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folders["llama2"])
     files = {split: tmp_path / f"{split}.jsonl" for split in ("train", "val")}
     for file in files.values():

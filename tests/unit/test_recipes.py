@@ -51,7 +51,7 @@ def test_there_are_recipes() -> None:
 
 def test_header_has_every_label_in_order(recipe: Path) -> None:
     found = re.findall(r"^# (\w+): +\S", header(recipe), re.MULTILINE)
-    assert found == list(LABELS)
+    assert [label for label in found if label != "Rows"] == list(LABELS)
 
 
 def test_launch_line_names_its_own_file(recipe: Path) -> None:

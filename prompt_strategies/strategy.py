@@ -1,0 +1,200 @@
+"""What every strategy here shares: rows to token ids and labels, what carries loss, the counts.
+
+A strategy of ours is a module that Axolotl can name in a recipe (`type: prompt_strategies.cogex`):
+a subclass of `CompletionStrategy` that says how a row becomes text, and a function `load`.
+
+What carries loss (EOS always does, BOS never):
+
+- `completion`: all that the model writes; the default, also as `roles_to_train: [code, output]`
+- `output`: what follows the last header; `roles_to_train: [output]`
+- `full`: the whole text; `train_on_inputs: true` at the top of the recipe
+
+Both keys are Axolotl's own, for its schema drops any other key of a dataset without a word,
+and both are part of the name under which it caches a prepared dataset.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+from axolotl.prompt_tokenizers import DatasetWrappingStrategy
+from axolotl.utils.logging import get_logger
+from datasets import Dataset
+from transformers import PreTrainedTokenizerFast
+
+from prompt_strategies import masking
+
+LOG = get_logger("axolotl." + __name__)  # Axolotl prints its own loggers from INFO on
+
+TrainOn = Literal["completion", "output", "full"]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A row as text: what is given, what the model writes, and where in that the output starts."""
+
+    prompt: str
+    completion: str  # without EOS
+    output_start: int  # in characters of `completion`
+
+
+class CompletionStrategy(DatasetWrappingStrategy):
+    """Turn a dataset of prepared rows into token ids and labels, and say what will be lost."""
+
+    columns: ClassVar[tuple[str, ...]]  # the fields of a prepared row, `id` among them
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        train_on: TrainOn,
+        sequence_len: int,
+        excess: str = "drop",
+        name: str = "dataset",
+    ) -> None:
+        """Hold the settings: lengths are in tokens, `excess` is what Axolotl does above them."""
+        self.tokenizer = tokenizer
+        self.train_on = train_on
+        self.sequence_len = sequence_len
+        self.excess = excess
+        self.name = name
+
+    @classmethod
+    def from_recipe(
+        cls,
+        tokenizer: PreTrainedTokenizerFast,
+        cfg: dict[str, Any],
+        ds_cfg: dict[str, Any] | None = None,
+    ) -> Self:
+        """Return the strategy of one dataset entry of a recipe.
+
+        Raises ValueError if the recipe says two things about what carries loss, or one that
+        cannot be done.
+        """
+        dataset = ds_cfg or {}
+        return cls(
+            tokenizer,
+            train_on=_train_on(cfg, dataset),
+            sequence_len=cfg["sequence_len"],
+            excess=cfg.get("excess_length_strategy") or "drop",
+            name=str(dataset.get("path") or "dataset"),
+        )
+
+    def render(self, row: dict[str, str]) -> Rendered:
+        """Return the text of one row."""
+        raise NotImplementedError
+
+    def wrap_dataset(
+        self,
+        dataset: Dataset,
+        process_count: int | None = None,
+        keep_in_memory: bool | None = False,
+        **kwargs: Any,
+    ) -> Dataset:
+        """Return the dataset with `input_ids`, `attention_mask`, `labels`; log one line of counts.
+
+        Raises ValueError where a row cannot be used, naming the row and the key.
+        """
+        missing = [column for column in self.columns if column not in dataset.column_names]
+        if missing:
+            raise ValueError(f"{self.name}: no column {', '.join(missing)}: run `cogex prepare`")
+        if not len(dataset):
+            raise ValueError(f"{self.name}: no rows")
+        tokenized = dataset.map(
+            self.encode,
+            batched=True,
+            num_proc=process_count,
+            remove_columns=dataset.column_names,
+            keep_in_memory=bool(keep_in_memory),
+            load_from_cache_file=False,  # its key does not see this package's code
+            desc="Tokenizing rows",
+        )
+        self._log_counts(tokenized)
+        return tokenized
+
+    def encode(self, batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        """Return ids, mask and labels of a batch of rows, given as columns."""
+        for column in self.columns:
+            _check_strings(batch, column)
+        rows = [
+            dict(zip(self.columns, values, strict=True))
+            for values in zip(*(batch[column] for column in self.columns), strict=True)
+        ]
+        rendered = [self.render(row) for row in rows]
+        return masking.encode_batch(
+            self.tokenizer,
+            [text.prompt for text in rendered],
+            [text.completion for text in rendered],
+            trained_from=[self.trained_from(text) for text in rendered],
+            names=batch["id"],
+        )
+
+    def trained_from(self, text: Rendered) -> int:
+        """Return the offset, in characters of prompt + completion, where loss starts."""
+        match self.train_on:
+            case "full":
+                return 0
+            case "output":
+                return len(text.prompt) + text.output_start
+            case "completion":
+                return len(text.prompt)
+
+    def _log_counts(self, tokenized: Dataset) -> None:
+        counts = count_lengths(tokenized, self.sequence_len)
+        log = LOG.warning if counts["over_long"] else LOG.info
+        log(
+            f"{self.name}: {counts['rows']} rows, {counts['over_long']} longer than "
+            f"{self.sequence_len} tokens (excess_length_strategy: {self.excess}), "
+            f"{counts['fully_masked']} without a trained token within that length; "
+            f"longest {counts['longest']}, trained on: {self.train_on}"
+        )
+
+
+def count_lengths(tokenized: Dataset, sequence_len: int) -> dict[str, int]:
+    """Return `rows`, `over_long`, `fully_masked` and `longest`; lengths are in tokens.
+
+    A row is fully masked if its first `sequence_len` tokens hold none that carries loss.
+    """
+    lengths = [len(ids) for ids in tokenized["input_ids"]]
+    over_long = [index for index, length in enumerate(lengths) if length > sequence_len]
+    fully_masked = sum(
+        set(labels[:sequence_len]) == {masking.IGNORE_INDEX}
+        for labels in tokenized.select(over_long)["labels"]
+    )  # the rows that fit have their EOS
+    return {
+        "rows": len(lengths),
+        "over_long": len(over_long),
+        "fully_masked": fully_masked,
+        "longest": max(lengths),
+    }
+
+
+def _train_on(cfg: dict[str, Any], dataset: dict[str, Any]) -> TrainOn:
+    """Read what carries loss from `train_on_inputs` and `roles_to_train`."""
+    if dataset.get("train_on") is not None:
+        raise ValueError("`train_on` is no key of Axolotl's datasets: use `roles_to_train`")
+    roles = dataset.get("roles_to_train")
+    if cfg.get("train_on_inputs"):
+        if roles:
+            raise ValueError(
+                f"`train_on_inputs: true` trains the whole text, `roles_to_train: {list(roles)}` "
+                "a part of it: keep one of the two"
+            )
+        return "full"
+    if not roles or sorted(roles) == ["code", "output"]:
+        return "completion"
+    if list(roles) == ["output"]:
+        return "output"
+    raise ValueError(
+        f"`roles_to_train: {list(roles)}` is not known here: use [code, output] or [output], "
+        "or `train_on_inputs: true` for the whole text"
+    )
+
+
+def _check_strings(batch: dict[str, list[str]], column: str) -> None:
+    for index, value in enumerate(batch[column]):
+        if not isinstance(value, str):
+            name = batch["id"][index]
+            raise ValueError(
+                f"row {name!r}: {column!r} is {type(value).__name__}, not a string: "
+                "run `cogex prepare`"
+            )
