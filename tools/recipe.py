@@ -39,15 +39,21 @@ class Recipe:
         return self.values.get("adapter")
 
     @property
+    def training(self) -> dict[str, Any]:
+        """The dataset entry of the training rows; the recipe must name exactly one."""
+        return self._dataset("datasets", "training", "path, ds_type and type")
+
+    @property
     def validation(self) -> dict[str, Any]:
         """The dataset entry of the validation rows; the recipe must name exactly one."""
-        entries = self.values.get("test_datasets")
-        match entries:
+        return self._dataset("test_datasets", "validation", "path, ds_type, split and type")
+
+    def _dataset(self, key: str, what: str, keys: str) -> dict[str, Any]:
+        match self.values.get(key):
             case [{"path": str(path)} as entry] if path:
                 return entry
         raise UserError(
-            f"{self.path}: `test_datasets` must name the one validation file; "
-            "give it one entry with path, ds_type, split and type"
+            f"{self.path}: `{key}` must name the one {what} file; give it one entry with {keys}"
         )
 
     def _need(self, key: str, kind: type[T]) -> T:

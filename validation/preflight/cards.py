@@ -1,0 +1,44 @@
+"""The GPUs that preflight can plan for."""
+
+from dataclasses import dataclass
+
+from tools.errors import UserError
+
+
+@dataclass(frozen=True)
+class Card:
+    """One GPU: memory in GiB, dense bf16 matrix throughput in TFLOP/s (fp32 accumulation)."""
+
+    name: str
+    memory_gib: float
+    bf16_tflops: float
+    compute_capability: str
+
+
+# the makers' data sheets; figures "with sparsity" are halved
+CARDS = {
+    "a6000": Card("RTX A6000", 48, 154.8, "sm_86"),
+    "a100-80g": Card("A100 80 GB", 80, 312, "sm_80"),
+    "h100": Card("H100 SXM 80 GB", 80, 989, "sm_90"),
+    "h200": Card("H200 141 GB", 141, 989, "sm_90"),
+    "rtx4090": Card("GeForce RTX 4090", 24, 165.2, "sm_89"),
+    "rtx5090": Card("GeForce RTX 5090", 32, 209.5, "sm_120"),
+}
+
+
+def find_card(name: str) -> Card:
+    """Return the card of that name. Raises UserError naming the ones there are."""
+    try:
+        return CARDS[name]
+    except KeyError:
+        raise UserError(f"--gpu {name}: is not known; choose one of {', '.join(CARDS)}") from None
+
+
+def card_of(memory_gb: int | None) -> Card | None:
+    """Return the slowest card with the memory a recipe's header names; None for a CPU recipe."""
+    if memory_gb is None:
+        return None
+    cards = [card for card in CARDS.values() if card.memory_gib >= memory_gb]
+    if not cards:
+        raise UserError(f"no known card has {memory_gb} GB; name one with --gpu")
+    return min(cards, key=lambda card: (card.memory_gib, card.bf16_tflops))

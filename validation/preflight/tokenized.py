@@ -1,0 +1,54 @@
+"""Every row of a recipe as training will see it, held small enough for 52,000 of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.recipe import Recipe
+from tools.rows import encode_rows, load_strategy, read_rows
+
+Tokens = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One dataset file: rows as text, and as token ids with labels (uncut, in its order)."""
+
+    path: Path
+    strategy: Any  # a CompletionStrategy
+    rows: list[dict[str, str]]
+    input_ids: list[Tokens]
+    labels: list[Tokens]
+
+    @property
+    def lengths(self) -> Tokens:
+        """Tokens of each row, BOS and EOS counted."""
+        return np.array([len(ids) for ids in self.input_ids], dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """Both splits of a recipe."""
+
+    train: Split
+    val: Split
+
+
+def tokenize(recipe: Recipe, tokenizer: Any) -> Tokenized:
+    """Encode all rows through the recipe's own strategy. Raises UserError as `encode_rows`."""
+    return Tokenized(
+        _split(recipe, recipe.training, tokenizer), _split(recipe, recipe.validation, tokenizer)
+    )
+
+
+def _split(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Split:
+    strategy = load_strategy(recipe, entry, tokenizer)
+    input_ids, labels = [], []
+    for ids, row_labels in encode_rows(recipe, entry, tokenizer):
+        input_ids.append(np.array(ids, dtype=np.int32))
+        labels.append(np.array(row_labels, dtype=np.int32))
+    path = Path(entry["path"])
+    return Split(path, strategy, read_rows(path, strategy.columns), input_ids, labels)
