@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and only the types are needed
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
 
 IGNORE_INDEX = -100  # the label that PyTorch's cross-entropy leaves out
@@ -22,9 +23,6 @@ IGNORE_INDEX = -100  # the label that PyTorch's cross-entropy leaves out
 # Stands for the completion when a prompt is tokenised alone: some pre-tokenizers look one
 # character ahead. Not white space, and no piece of any vocabulary joins it to a newline.
 _STAND_IN = ">"
-
-Offsets = list[tuple[int, int]]
-
 
 def encode_batch(
     tokenizer: "PreTrainedTokenizerFast",
@@ -48,11 +46,11 @@ def encode_batch(
     names = [str(index) for index in range(len(texts))] if names is None else names
     bos = _bos(tokenizer)
     encoded: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
-    for name, text, boundary, (ids, offsets) in zip(
+    for name, text, boundary, encoding in zip(
         names, texts, boundaries, _tokenize(tokenizer, texts, names), strict=True
     ):
-        masked = len(bos) + _tokens_before(text, boundary, offsets, name)
-        input_ids = [*bos, *ids, tokenizer.eos_token_id]
+        masked = len(bos) + _tokens_before(text, boundary, encoding, name)
+        input_ids = [*bos, *encoding.ids, tokenizer.eos_token_id]
         encoded["input_ids"].append(input_ids)
         encoded["attention_mask"].append([1] * len(input_ids))
         encoded["labels"].append([IGNORE_INDEX] * masked + input_ids[masked:])
@@ -69,8 +67,8 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerFast", prompts: Sequence[str]) 
     names = [str(index) for index in range(len(texts))]
     bos = _bos(tokenizer)
     return [
-        bos + ids[: _tokens_before(text, len(text) - len(_STAND_IN), offsets, name)]
-        for name, text, (ids, offsets) in zip(
+        bos + encoding.ids[: _tokens_before(text, len(text) - len(_STAND_IN), encoding, name)]
+        for name, text, encoding in zip(
             names, texts, _tokenize(tokenizer, texts, names), strict=True
         )
     ]
@@ -102,8 +100,8 @@ def _bos(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
 
 def _tokenize(
     tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], names: Sequence[str]
-) -> list[tuple[list[int], Offsets]]:
-    """Return (ids, offsets) of each text, without BOS and EOS, all of it read as text."""
+) -> "list[Encoding]":
+    """Return the encoding of each text, without BOS and EOS, all of it read as text."""
     if not tokenizer.is_fast:
         raise ValueError("the tokenizer gives no offsets: load it with `use_fast=True`")
     if not texts:
@@ -115,7 +113,6 @@ def _tokenize(
             list(texts),
             add_special_tokens=False,
             split_special_tokens=True,
-            return_offsets_mapping=True,
             verbose=False,  # over-long rows are counted by the strategy
         )
     finally:
@@ -124,16 +121,20 @@ def _tokenize(
     for name, ids in zip(names, encoded["input_ids"], strict=True):
         if not control.isdisjoint(ids):
             raise ValueError(f"row {name}: the tokenizer reads BOS or EOS in the row's own text")
-    return list(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True))
+    return encoded.encodings or []
 
 
-def _tokens_before(text: str, boundary: int, offsets: Offsets, name: str) -> int:
+def _tokens_before(text: str, boundary: int, encoding: "Encoding", name: str) -> int:
     """Return how many tokens lie before a character offset; none may lie across it."""
-    count = bisect_left(offsets, boundary, key=lambda span: span[0])
-    if count and offsets[count - 1][1] > boundary:
-        start, end = offsets[count - 1]
-        raise ValueError(
-            f"row {name}: the token {text[start:end]!r} lies across the end of "
-            f"{text[max(0, boundary - 20) : boundary]!r}, so it cannot be masked or trained"
-        )
+    count = encoding.char_to_token(boundary)  # a tenth of the time that listing all offsets takes
+    if count is None:  # no token holds that character, or the text ends there
+        count = bisect_left(encoding.offsets, boundary, key=lambda span: span[0])
+    across = [token for token in (count - 1, count) if 0 <= token < len(encoding.ids)]
+    for token in across:
+        start, end = encoding.token_to_chars(token) or (boundary, boundary)
+        if start < boundary < end:
+            raise ValueError(
+                f"row {name}: the token {text[start:end]!r} lies across the end of "
+                f"{text[max(0, boundary - 20) : boundary]!r}, so it cannot be masked or trained"
+            )
     return count
