@@ -37,9 +37,14 @@ class Completion:
     output: str
 
 
+def render_task(instruction: str, input: str = "") -> str:
+    """Return the two sections that are given; the Input section stands also when it is empty."""
+    return f"### Instruction\n{instruction}\n### Input\n{input}\n"
+
+
 def render_prompt(instruction: str, input: str = "") -> str:
-    """Return the text before the code; the Input section stands also when it is empty."""
-    return f"### Instruction\n{instruction}\n### Input\n{input}\n{CODE_HEADER}"
+    """Return the text before the code."""
+    return render_task(instruction, input) + CODE_HEADER
 
 
 def render_code_section(code: str) -> str:

@@ -24,6 +24,7 @@ IGNORE_INDEX = -100  # the label that PyTorch's cross-entropy leaves out
 # character ahead. Not white space, and no piece of any vocabulary joins it to a newline.
 _STAND_IN = ">"
 
+
 def encode_batch(
     tokenizer: "PreTrainedTokenizerFast",
     prompts: Sequence[str],

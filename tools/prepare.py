@@ -1,48 +1,22 @@
-"""Turns a published dataset file into prepared rows: train.jsonl, val.jsonl, manifest.json.
+"""Prepares the CoGEX dataset: data.json of `mkhalifa/CoGEX` on the Hugging Face hub.
 
-Every row read is either kept or in rejected.jsonl with its reason:
+Beside the reasons and flags of `tools.prepare_rows` there are:
 
-- `not an object`, `duplicate key`, `no call: code` (no line `>>> name(args)`);
-- `missing: F`, `empty: F`, `wrong type: F`, `not UTF-8: F` (a lone surrogate) for a field F;
-- `unusable number: F` (NaN, infinite or over 4,300 digits), `nested too deep: F`;
-- `strict: FLAGS` for a flagged row under `--strict`.
-
-A kept row that looks odd is in flagged.jsonl too: `output-not-dict` (no Python literal
-dict), `no-answer` (the dict has no such key), `program-not-python`, `too-long` (in
-tokens, special ones included), `not-tokenisable` (training would refuse it) or, without a
-tokenizer, `maybe-too-long` (estimated from its characters), `duplicate-id`.
+- rejected: `no call: code` (no line `>>> name(args)`);
+- flagged: `output-not-dict` (no Python literal dict), `no-answer` (the dict has no such
+  key), `program-not-python`.
 """
 
 import ast
-import json
-import random
 import re
-import shutil
-import warnings
-from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import UnionType
+from functools import partial
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
+from prompt_strategies import layout
+from tools.fields import PreparedRow, RejectedError, as_text, required, without_blank_ends
+from tools.prepare_rows import Format, prepare, print_summary
 
-from prompt_strategies.layout import (
-    LAYOUT_VERSION,
-    render_completion,
-    render_prompt,
-    split_code,
-)
-from prompt_strategies.masking import encode_batch
-from tools.errors import UserError
-from tools.files import sha256, whole_file, write_json, write_jsonl
-from tools.read_rows import Row, Source, open_source
-
-OUTPUTS = ("train.jsonl", "val.jsonl", "rejected.jsonl", "flagged.jsonl", "manifest.json")
-CHARACTERS_PER_TOKEN = 3  # a low estimate for Llama tokenizers, so that few long rows pass
+__all__ = ["COGEX", "prepare_cogex", "print_summary"]
 
 # the dataset card and its replications spell the fields differently; the first one wins
 _CODE = ("code_prompt", "code")
@@ -52,274 +26,22 @@ _ASSIGNMENT = re.compile(r"\s*output\s*=(?!=)\s*")
 # what Python's parser and literal_eval raise on hostile text
 _PARSE_ERRORS = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 
-PreparedRow = dict[str, str]
-LengthCheck = Callable[[str, str], str | None]
 
-
-@dataclass(frozen=True)
-class Summary:
-    """What became of the rows; `reasons` and `flags` count rows, the commonest first.
-
-    `ok` is False if the rejected share is above `max_rejected`. `normalised` rows lost blank
-    lines around code or output, a leading `output =`, or the CR of CRLF.
-    """
-
-    read: int
-    kept: int
-    rejected: int
-    flagged: int
-    normalised: int
-    train: int
-    val: int
-    groups: int
-    val_requested: int
-    max_rejected: float
-    reasons: dict[str, int]
-    flags: dict[str, int]
-    ok: bool
-
-
-def prepare_cogex(
-    source: Path,
-    out: Path,
-    *,
-    val_size: int = 2000,
-    seed: int = 42,
-    strict: bool = False,
-    max_rejected: float = 0.05,
-    sequence_len: int = 2048,
-    tokenizer: str | None = None,
-) -> Summary:
-    """Write the prepared rows of the dataset file `source` into the folder `out`.
-
-    Rows with the same instruction and input never straddle train and validation, which gets
-    `val_size` rows, or the nearest number below that whole groups allow. `sequence_len` is
-    in tokens; `tokenizer` is a folder or a name in the local cache. With `strict`, flagged
-    rows are rejected. The files are written whatever share is rejected: see `Summary.ok`.
-    Raises UserError, with nothing written, if the file or a setting cannot be used.
-    """
-    _check_settings(source, out, val_size, max_rejected, sequence_len)
-    check_length = _length_check(sequence_len, tokenizer)
-    data = open_source(source)
-    rows = _sort_rows(data, check_length, strict)
-    _check_kept(source, rows, val_size)
-    groups = _group_rows(rows.kept)
-    validation = _choose_validation(groups, val_size, seed)
-    train = [row for index, row in enumerate(rows.kept) if index not in validation]
-    val = [row for index, row in enumerate(rows.kept) if index in validation]
-    summary = Summary(
-        read=rows.read,
-        kept=len(rows.kept),
-        rejected=len(rows.rejected),
-        flagged=len(rows.flagged),
-        normalised=rows.normalised,
-        train=len(train),
-        val=len(val),
-        groups=len(groups),
-        val_requested=val_size,
-        max_rejected=max_rejected,
-        reasons=_commonest_first(rows.reasons),
-        flags=_commonest_first(Counter(flag for row in rows.flagged for flag in row["flags"])),
-        ok=len(rows.rejected) / rows.read <= max_rejected,
-    )
-    settings = {
-        "seed": seed,
-        "strict": strict,
-        "sequence_len": sequence_len,
-        "tokenizer": tokenizer,
+def _read(row: dict[str, Any]) -> PreparedRow:
+    return {
+        "instruction": required(row, "instruction", ("instruction",), str),
+        "input": as_text("input", row.get("input")),
+        "code": required(row, "code", _CODE, str),
+        "output": as_text("output", required(row, "output", _OUTPUT, str | dict)),
     }
-    try:
-        _write(out, data, rows, train, val, summary, settings)
-    except OSError as error:
-        raise UserError(
-            f"{out} cannot be written: {error.strerror}. Give another folder, or make room."
-        ) from None
-    return summary
 
 
-def print_summary(summary: Summary, console: Console) -> None:
-    """Print every count, reason and flag, and a sentence for what is not as asked."""
-    table = Table("rows", "count")
-    table.columns[1].justify = "right"
-    for name in ("read", "kept", "train", "val", "rejected"):
-        table.add_row(name, f"{getattr(summary, name):,}")
-    for reason, count in summary.reasons.items():
-        table.add_row(f"  {reason}", f"{count:,}")
-    table.add_row("flagged, kept", f"{summary.flagged:,}")
-    for flag, count in summary.flags.items():
-        table.add_row(f"  {flag}", f"{count:,}")
-    table.add_row("normalised", f"{summary.normalised:,}")
-    table.add_row("groups", f"{summary.groups:,}")
-    console.print(table)
-    if "maybe-too-long" in summary.flags:
-        console.print(
-            f"maybe-too-long is an estimate ({CHARACTERS_PER_TOKEN} characters a token): give a "
-            "tokenizer to count."
-        )
-    if summary.val != summary.val_requested:
-        console.print(
-            f"Validation has {summary.val:,} rows, not {summary.val_requested:,}: rows with the "
-            "same instruction and input stay together."
-        )
-    if not summary.ok:
-        console.print(
-            f"{summary.rejected / summary.read:.1%} of the rows were rejected, more than the "
-            f"{summary.max_rejected:.1%} allowed: look at rejected.jsonl before training."
-        )
-
-
-def _check_settings(
-    source: Path, out: Path, val_size: int, max_rejected: float, sequence_len: int
-) -> None:
-    if val_size < 0:
-        raise UserError(f"--val-size is {val_size}: give 0 or more rows.")
-    if not 0 <= max_rejected <= 1:
-        raise UserError(f"--max-rejected is {max_rejected}: give a share from 0 to 1.")
-    if sequence_len < 1:
-        raise UserError(f"--sequence-len is {sequence_len}: give 1 or more tokens.")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: --out names the folder to write into.")
-    if source.resolve() in [(out / name).resolve() for name in OUTPUTS]:
-        raise UserError(f"{source} would be overwritten: give another --out than its folder.")
-
-
-def _length_check(sequence_len: int, tokenizer: str | None) -> LengthCheck:
-    """Return what tells the flag of a (prompt, completion) that is too long, else None."""
-    if tokenizer is None:
-        limit = sequence_len * CHARACTERS_PER_TOKEN
-        return lambda prompt, text: "maybe-too-long" if len(prompt) + len(text) > limit else None
-    encoder = _load_tokenizer(tokenizer)
-
-    def count(prompt: str, completion: str) -> str | None:
-        try:
-            ids = encode_batch(encoder, [prompt], [completion])["input_ids"][0]
-        except ValueError:
-            return "not-tokenisable"
-        return "too-long" if len(ids) > sequence_len else None
-
-    return count
-
-
-def _load_tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer  # slow to import, and seldom asked for
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
-        encode_batch(tokenizer, ["a\n"], ["b"])  # a tokenizer without EOS fails on every row
-    except Exception as error:  # the tokenizers library raises Exception itself
-        first_line = str(error).partition("\n")[0].rstrip(".")
-        raise UserError(
-            f"--tokenizer {name} cannot be used: {first_line}. Give a folder with a tokenizer, "
-            "or a name that is already in the local cache."
-        ) from None
-    return tokenizer
-
-
-class _RejectedError(Exception):
-    """The row cannot be used; the message is its reason."""
-
-
-@dataclass
-class _Rows:
-    kept: list[PreparedRow] = field(default_factory=list)
-    rejected: list[str] = field(default_factory=list)  # lines of JSON
-    flagged: list[dict[str, Any]] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
-    normalised: int = 0
-
-    @property
-    def read(self) -> int:
-        return len(self.kept) + len(self.rejected)
-
-
-def _sort_rows(source: Source, check_length: LengthCheck, strict: bool) -> _Rows:
-    """Keep or reject every row of the source, in its order."""
-    rows = _Rows()
-    taken: set[str] = set()
-    console = Console(stderr=True)
-    with (
-        warnings.catch_warnings(),
-        Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
-    ):
-        warnings.simplefilter("ignore")  # a program with "\d" is no concern here
-        task = bar.add_task("rows", total=len(source.text))
-        for index, row in enumerate(source.rows()):
-            bar.update(task, completed=row.end)
-            try:
-                fields, normalised = _read_fields(row)
-                flags = _find_flags(fields, check_length)
-                name = _own_id(row.value) or f"row-{index}"
-                if name in taken:
-                    flags.append("duplicate-id")
-                if strict and flags:
-                    raise _RejectedError(f"strict: {', '.join(flags)}")
-            except _RejectedError as reason:
-                rows.reasons[str(reason)] += 1
-                rows.rejected.append(_rejected_line(index, str(reason), row))
-                continue
-            while name in taken:
-                name = f"{name}-{index}"
-            taken.add(name)
-            rows.kept.append({"id": name, **fields})
-            rows.normalised += normalised
-            if flags:
-                rows.flagged.append({"index": index, "id": name, "flags": flags})
-    return rows
-
-
-def _read_fields(row: Row) -> tuple[PreparedRow, bool]:
-    """Return instruction, input, code and output, and if normalising changed one of them.
-
-    Raises _RejectedError.
-    """
-    if not isinstance(row.value, dict):
-        raise _RejectedError("not an object")
-    if row.doubled_key:
-        raise _RejectedError("duplicate key")
-    given = {
-        "instruction": _required(row.value, "instruction", ("instruction",), str),
-        "input": _as_text("input", row.value.get("input")),
-        "code": _required(row.value, "code", _CODE, str),
-        "output": _as_text("output", _required(row.value, "output", _OUTPUT, str | dict)),
+def _normalise(row: PreparedRow) -> PreparedRow:
+    """Drop the blank lines around code and output, and a leading `output =`."""
+    return row | {
+        "code": without_blank_ends(row["code"]),
+        "output": _without_assignment(without_blank_ends(row["output"])),
     }
-    fields = {name: text.replace("\r\n", "\n") for name, text in given.items()}
-    fields["code"] = _without_blank_ends(fields["code"])
-    fields["output"] = _without_assignment(_without_blank_ends(fields["output"]))
-    for name, text in fields.items():
-        if name != "input" and not text.strip():
-            raise _RejectedError(f"empty: {name}")
-        _refuse_surrogates(name, text)
-    return fields, fields != given
-
-
-def _required(
-    value: dict[str, Any], name: str, spellings: tuple[str, ...], kind: type | UnionType
-) -> Any:
-    given = [value[key] for key in spellings if value.get(key) is not None]
-    if not given:
-        raise _RejectedError(f"missing: {name}")
-    if not isinstance(given[0], kind):
-        raise _RejectedError(f"wrong type: {name}")
-    return given[0]
-
-
-def _as_text(name: str, value: Any) -> str:
-    """Return a string as it is, None as "", any other JSON value as a Python literal."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    try:
-        json.dumps(value, allow_nan=False)  # nan and inf are no Python literals
-        return repr(value)
-    except ValueError:
-        raise _RejectedError(f"unusable number: {name}") from None
-    except RecursionError:
-        raise _RejectedError(f"nested too deep: {name}") from None
-
-
-def _without_blank_ends(text: str) -> str:
-    lines = text.split("\n")
-    written = [number for number, line in enumerate(lines) if line.strip()]
-    return "\n".join(lines[written[0] : written[-1] + 1]) if written else ""
 
 
 def _without_assignment(output: str) -> str:
@@ -327,31 +49,14 @@ def _without_assignment(output: str) -> str:
     return output[match.end() :] if match else output
 
 
-def _own_id(row: dict[str, Any]) -> str | None:
-    own = row.get("id")
-    if isinstance(own, int) and not isinstance(own, bool):
-        return str(own)
-    if not isinstance(own, str) or not own.strip():
-        return None
-    _refuse_surrogates("id", own)
-    return own
-
-
-def _refuse_surrogates(name: str, text: str) -> None:
+def _find_flags(row: PreparedRow) -> list[str]:
+    """Return what is odd in program and output. Raises RejectedError if there is no call."""
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise _RejectedError(f"not UTF-8: {name}") from None
-
-
-def _find_flags(row: PreparedRow, check_length: LengthCheck) -> list[str]:
-    """Return the flags of a row but for its id. Raises _RejectedError if it has no call."""
-    try:
-        program, call = split_code(row["code"])
+        program, call = layout.split_code(row["code"])
     except ValueError:
-        raise _RejectedError("no call: code") from None
+        raise RejectedError("no call: code") from None
     if call == ">>>":
-        raise _RejectedError("no call: code")
+        raise RejectedError("no call: code")
     flags = []
     try:
         output = ast.literal_eval(row["output"])
@@ -365,117 +70,24 @@ def _find_flags(row: PreparedRow, check_length: LengthCheck) -> list[str]:
         ast.parse(program)
     except _PARSE_ERRORS:
         flags.append("program-not-python")
-    prompt = render_prompt(row["instruction"], row["input"])
-    if flag := check_length(prompt, render_completion(row["code"], row["output"])):
-        flags.append(flag)
     return flags
 
 
-def _rejected_line(index: int, reason: str, row: Row) -> str:
-    """Return the row's line of rejected.jsonl: its text where JSON cannot hold its value."""
-    line = {"index": index, "reason": reason, "row": row.text if row.doubled_key else row.value}
-    try:
-        shown = json.dumps(line, ensure_ascii=False, allow_nan=False)
-        shown.encode("utf-8")
-        return shown
-    except (ValueError, RecursionError):
-        return json.dumps(line | {"row": row.text}, ensure_ascii=False)
-
-
-def _check_kept(source: Path, rows: _Rows, val_size: int) -> None:
-    if not rows.read:
-        raise UserError(f"{source} holds an array of no rows. Download it again.")
-    reasons = ", ".join(
-        f"{count} {reason}" for reason, count in list(_commonest_first(rows.reasons).items())[:5]
+def _render(row: PreparedRow) -> tuple[str, str]:
+    return (
+        layout.render_prompt(row["instruction"], row["input"]),
+        layout.render_completion(row["code"], row["output"]),
     )
-    if not rows.kept:
-        raise UserError(
-            f"{source}: none of its {rows.read} rows can be used ({reasons}). Give a file whose "
-            "rows have instruction, input, code_prompt and code_output."
-        )
-    if val_size >= len(rows.kept):
-        rejected = f" ({len(rows.rejected)} rejected: {reasons})" if rows.rejected else ""
-        raise UserError(
-            f"--val-size {val_size} leaves nothing to train on: {source} has {len(rows.kept)} "
-            f"usable rows{rejected}. Give a smaller --val-size."
-        )
 
 
-def _group_rows(rows: list[PreparedRow]) -> list[list[int]]:
-    """Return the indexes of the rows of each group, in an order of the content alone."""
-    groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        groups[_folded(row["instruction"]), _folded(row["input"])].append(index)
-    return [groups[key] for key in sorted(groups)]
+COGEX = Format(
+    name="cogex",
+    layout_version=layout.LAYOUT_VERSION,
+    published_fields="instruction, input, code_prompt and code_output",
+    read=_read,
+    normalise=_normalise,
+    find_flags=_find_flags,
+    render=_render,
+)
 
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
-def _choose_validation(groups: list[list[int]], size: int, seed: int) -> set[int]:
-    """Return the row indexes of random whole groups: `size` rows, or the nearest below.
-
-    A subset sum over the shuffled groups: bit s of `reached` says that some of the groups
-    so far have s rows together, and `last` names the group that first made it so.
-    """
-    order = list(groups)
-    random.Random(str(seed)).shuffle(order)  # as a number, a seed would lose its sign
-    reached, last = 1, {}
-    for number, group in enumerate(order):
-        new = (reached << len(group)) & ~reached & ((2 << size) - 1)
-        reached |= new
-        while new:
-            total = new.bit_length() - 1
-            last[total] = number
-            new ^= 1 << total
-        if size in last or not size:
-            break
-    chosen: set[int] = set()
-    total = reached.bit_length() - 1
-    while total:
-        group = order[last[total]]
-        chosen.update(group)
-        total -= len(group)
-    return chosen
-
-
-def _write(
-    out: Path,
-    source: Source,
-    rows: _Rows,
-    train: list[PreparedRow],
-    val: list[PreparedRow],
-    summary: Summary,
-    settings: dict[str, Any],
-) -> None:
-    """Write the files, manifest.json last: where it lies, the others are whole."""
-    (out / "manifest.json").unlink(missing_ok=True)
-    # Axolotl's cache is keyed by the recipe: it would train on the rows that are replaced here
-    shutil.rmtree(out / "prepared", ignore_errors=True)
-    write_jsonl(out / "train.jsonl", train)
-    write_jsonl(out / "val.jsonl", val)
-    with whole_file(out / "rejected.jsonl") as file:
-        file.writelines(f"{line}\n" for line in rows.rejected)
-    write_jsonl(out / "flagged.jsonl", rows.flagged)
-    manifest = {
-        "source": {"path": str(source.path), "sha256": source.sha256, "rows": summary.read},
-        "kept": summary.kept,
-        "rejected": summary.rejected,
-        "flagged": summary.flagged,
-        "normalised": summary.normalised,
-        "train": summary.train,
-        "val": summary.val,
-        "val_size": summary.val_requested,
-        "groups": summary.groups,
-        "reasons": summary.reasons,
-        "flags": summary.flags,
-        **settings,
-        "layout_version": LAYOUT_VERSION,
-        "sha256": {name: sha256(out / name) for name in ("train.jsonl", "val.jsonl")},
-    }
-    write_json(out / "manifest.json", manifest)
-
-
-def _commonest_first(counts: Counter[str]) -> dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+prepare_cogex = partial(prepare, COGEX)  # (source, out, *, val_size=2000, …) -> Summary

@@ -56,8 +56,8 @@ def open_source(path: Path) -> Source:
         data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(
-            f"{path}: there is no such file. Download data.json of the dataset "
-            "mkhalifa/CoGEX, or give the path where it lies."
+            f"{path}: there is no such file. Download the dataset's file, or give the path "
+            "where it lies."
         ) from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder. Give the file in it, such as data.json.") from None

@@ -24,7 +24,10 @@ OPTIONAL = ("Rows",)
 PAPER_VALIDATION_ROWS = 2000  # arXiv 2405.16337, section 3.1
 
 _LABEL = re.compile(r"^# (\w+): +(\S.*)$")
-_BATCH = re.compile(r"(?:about )?(\d+) (\w+) in each optimizer step = .*? x (\d+) \((GPU|process)")
+_BATCH = re.compile(
+    r"(?:about )?(\d+) \w+ in each optimizer step = "
+    r"(\d+) \(micro[^)]*\) x (\d+) \(accumulation\) x (\d+) \((?:GPU|process)"
+)
 _CARD = re.compile(r"(\d+) GB GPU")
 _ROWS = re.compile(r"([\d,]+) for validation")
 
@@ -36,6 +39,8 @@ class Header:
     purpose: str
     fields: dict[str, str]
     batch_size: int  # examples in each optimizer step, over all ranks
+    micro: int  # examples (or packs) in a micro batch
+    accumulation: int  # micro batches that a rank adds up for one optimizer step
     ranks: int  # the GPUs (or CPU processes) for which the recipe's numbers are written
     card_gb: int | None  # memory of each GPU in GB; None for a recipe that runs on a CPU
     validation_rows: int
@@ -65,7 +70,9 @@ def read_header(path: Path) -> Header:
         purpose=comment[0].removeprefix("#").strip(),
         fields=fields,
         batch_size=int(batch[1]),
-        ranks=int(batch[3]),
+        micro=int(batch[2]),
+        accumulation=int(batch[3]),
+        ranks=int(batch[4]),
         card_gb=int(card[1]) if card else None,
         validation_rows=int(rows[1].replace(",", "")) if rows else PAPER_VALIDATION_ROWS,
     )

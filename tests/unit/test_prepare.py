@@ -15,7 +15,8 @@ from rich.console import Console
 
 from prompt_strategies.layout import LAYOUT_VERSION
 from tools.errors import UserError
-from tools.prepare import OUTPUTS, Summary, prepare_cogex, print_summary
+from tools.prepare import prepare_cogex, print_summary
+from tools.prepare_rows import OUTPUTS, Summary
 
 FIELDS = ("id", "instruction", "input", "code", "output")
 CODE = "def solve(text):\n    return {'answer': text}\n\n>>> solve('a')"
@@ -588,6 +589,12 @@ def test_the_split_depends_on_content_and_not_on_row_order(tmp_path: Path) -> No
     assert splits[0] == splits[1]
 
 
+def test_the_default_split_of_given_rows_is_the_same_in_every_version(tmp_path: Path) -> None:
+    _, files = prepare(tmp_path, [make_row(i) for i in range(40)], val_size=5)
+    ids = [row["id"] for row in files["val.jsonl"]]
+    assert ids == ["row-7", "row-23", "row-26", "row-30", "row-33"]
+
+
 # --- the files
 
 
@@ -615,6 +622,7 @@ def test_the_manifest_tells_what_was_done(tmp_path: Path) -> None:
         "strict": False,
         "sequence_len": 2048,
         "tokenizer": None,
+        "format": "cogex",
         "layout_version": LAYOUT_VERSION,
         "sha256": {
             name: hashlib.sha256((out / name).read_bytes()).hexdigest()

@@ -1,0 +1,35 @@
+"""How an Alpaca row becomes text: the two templates of Stanford Alpaca.
+
+The source is PROMPT_DICT in train.py of github.com/tatsu-lab/stanford_alpaca. There
+`### Response:` ends the prompt and the response follows without a break; here, as in
+Axolotl's own `type: alpaca`, a newline stands between. A token must end where the prompt
+ends, and tokenizers join the `:` with a quote or a bracket that follows it.
+EOS is no text: `masking` appends it by id. Nothing here imports a tokenizer.
+"""
+
+LAYOUT_VERSION = 1  # raise it when a rendered text changes: prepared data names it
+
+_WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides "
+    "further context. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
+)
+_WITHOUT_INPUT = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{instruction}\n\n### Response:\n"
+)
+
+
+def render_prompt(instruction: str, input: str = "") -> str:
+    """Return the text before the response; without input the Input section is left out."""
+    template = _WITH_INPUT if input else _WITHOUT_INPUT
+    return template.format(instruction=instruction, input=input)
+
+
+def render_completion(output: str) -> str:
+    """Return the response, without EOS.
+
+    White space before it is left out: BPE would merge it with the newline of the header.
+    """
+    return output.lstrip()

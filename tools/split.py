@@ -1,0 +1,49 @@
+"""Splits rows at random so that no task stands in both train and validation."""
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+
+def group_key(row: Mapping[str, str]) -> tuple[str, str]:
+    """Return what makes rows one task: instruction and input, without case and spacing."""
+    return _folded(row["instruction"]), _folded(row["input"])
+
+
+def group_rows(rows: Sequence[Mapping[str, str]]) -> list[list[int]]:
+    """Return the indexes of the rows of each group, in an order of the content alone."""
+    groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        groups[group_key(row)].append(index)
+    return [groups[key] for key in sorted(groups)]
+
+
+def choose_validation(groups: list[list[int]], size: int, seed: int) -> set[int]:
+    """Return the row indexes of random whole groups: `size` rows, or the nearest below.
+
+    A subset sum over the shuffled groups: bit s of `reached` says that some of the groups
+    so far have s rows together, and `last` names the group that first made it so.
+    """
+    order = list(groups)
+    random.Random(str(seed)).shuffle(order)  # as a number, a seed would lose its sign
+    reached, last = 1, {}
+    for number, group in enumerate(order):
+        new = (reached << len(group)) & ~reached & ((2 << size) - 1)
+        reached |= new
+        while new:
+            total = new.bit_length() - 1
+            last[total] = number
+            new ^= 1 << total
+        if size in last or not size:
+            break
+    chosen: set[int] = set()
+    total = reached.bit_length() - 1
+    while total:
+        group = order[last[total]]
+        chosen.update(group)
+        total -= len(group)
+    return chosen
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
