@@ -7,7 +7,7 @@ Heavy imports stay inside the verbs, so that `cogex --help` answers at once.
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -15,6 +15,9 @@ from rich.console import Console
 from tools.errors import UserError
 from tools.files import write_json
 from tools.recipe import read_recipe
+
+if TYPE_CHECKING:
+    from tools.prepare_rows import Summary
 
 app = typer.Typer(
     help="Recipes that reproduce CoGEX, and the checks around them.",
@@ -29,37 +32,128 @@ console = Console()
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, as recipes/cogex-tiny.yml.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result here.")]
 
+# both datasets are prepared with the same options
+OutOption = Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")]
+ValSizeOption = Annotated[int, typer.Option(help="Validation rows.")]
+SplitSeedOption = Annotated[int, typer.Option(help="Seed of the split.")]
+StrictOption = Annotated[bool, typer.Option(help="Reject odd rows too.")]
+MaxRejectedOption = Annotated[float, typer.Option(help="Largest share of rejected rows.")]
+SequenceLenOption = Annotated[int, typer.Option(help="Flag rows of more tokens than this.")]
+TokenizerOption = Annotated[
+    str | None, typer.Option(help="Count tokens with this; else they are estimated.")
+]
+
 
 @prepare_app.command("cogex")
 def prepare_cogex_verb(
     source: Annotated[Path, typer.Option("--input", help="data.json of mkhalifa/CoGEX.")],
-    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
-    val_size: Annotated[int, typer.Option(help="Validation rows.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
-    strict: Annotated[bool, typer.Option(help="Reject odd rows too.")] = False,
-    max_rejected: Annotated[float, typer.Option(help="Largest share of rejected rows.")] = 0.05,
-    sequence_len: Annotated[int, typer.Option(help="Flag rows of more tokens than this.")] = 2048,
-    tokenizer: Annotated[
-        str | None, typer.Option(help="Count tokens with this; else they are estimated.")
-    ] = None,
+    out: OutOption,
+    val_size: ValSizeOption = 2000,
+    seed: SplitSeedOption = 42,
+    strict: StrictOption = False,
+    max_rejected: MaxRejectedOption = 0.05,
+    sequence_len: SequenceLenOption = 2048,
+    tokenizer: TokenizerOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Prepare the CoGEX dataset: checked rows, split so that no task straddles it."""
-    from tools.prepare import prepare_cogex, print_summary
+    from tools.prepare import prepare_cogex
 
-    summary = prepare_cogex(
-        source,
-        out,
-        val_size=val_size,
-        seed=seed,
-        strict=strict,
-        max_rejected=max_rejected,
-        sequence_len=sequence_len,
-        tokenizer=tokenizer,
+    _prepare(
+        prepare_cogex(
+            source,
+            out,
+            val_size=val_size,
+            seed=seed,
+            strict=strict,
+            max_rejected=max_rejected,
+            sequence_len=sequence_len,
+            tokenizer=tokenizer,
+        ),
+        json_path,
     )
+
+
+@prepare_app.command("alpaca")
+def prepare_alpaca_verb(
+    source: Annotated[Path, typer.Option("--input", help="alpaca_data.json of Stanford Alpaca.")],
+    out: OutOption,
+    val_size: ValSizeOption = 2000,
+    seed: SplitSeedOption = 42,
+    strict: StrictOption = False,
+    max_rejected: MaxRejectedOption = 0.05,
+    sequence_len: SequenceLenOption = 2048,
+    tokenizer: TokenizerOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Prepare Stanford Alpaca for the text-only baseline, split in the same way."""
+    from tools.prepare_alpaca import prepare_alpaca
+
+    _prepare(
+        prepare_alpaca(
+            source,
+            out,
+            val_size=val_size,
+            seed=seed,
+            strict=strict,
+            max_rejected=max_rejected,
+            sequence_len=sequence_len,
+            tokenizer=tokenizer,
+        ),
+        json_path,
+    )
+
+
+def _prepare(summary: "Summary", json_path: Path | None) -> None:
+    from tools.prepare import print_summary
+
     print_summary(summary, console)
     _write_result(json_path, vars(summary) | {"ok": summary.ok})
     raise typer.Exit(0 if summary.ok else 1)
+
+
+@app.command()
+def preflight(
+    recipe: RecipeArgument,
+    gpu: Annotated[
+        str | None,
+        typer.Option(help="a6000, a100-80g, h100, h200, rtx4090 or rtx5090; else the header's."),
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="How many; else the header's.")] = None,
+    rows: Annotated[int, typer.Option(min=0, help="Show this many random rows.")] = 5,
+    json_path: JsonOption = None,
+) -> None:
+    """Check recipe, data, tokens, model and plan before any GPU hour is spent."""
+    chosen = read_recipe(recipe)  # before anything heavy is imported
+    from validation.inspect_rows import inspect_rows, print_rows
+    from validation.preflight.run import preflight as run
+    from validation.preflight.run import print_preflight
+
+    with console.status("Looking at every row; some two minutes for 52,000"):
+        result = run(chosen, gpu=gpu, gpus=gpus)
+    if rows and result["rows"]:
+        print_rows(inspect_rows(chosen, rows, 42, "train"), console)
+    print_preflight(result, console)
+    _write_result(json_path, result)
+    raise typer.Exit(0 if result["passed"] else 1)
+
+
+@app.command()
+def inspect(
+    recipe: RecipeArgument,
+    rows: Annotated[int, typer.Option("-n", min=1, help="How many random rows.")] = 5,
+    split: Annotated[Literal["train", "val"], typer.Option(help="Of which split.")] = "train",
+    seed: Annotated[int, typer.Option(help="Seed of the choice.")] = 42,
+    html: Annotated[Path | None, typer.Option(help="Also write a page to look at.")] = None,
+) -> None:
+    """Show rows as the model sees them: tokens, what is trained, what is masked."""
+    chosen = read_recipe(recipe)  # before anything heavy is imported
+    from validation.inspect_rows import inspect_rows, print_rows, write_html
+
+    found = inspect_rows(chosen, rows, seed, split)
+    print_rows(found, console)
+    if html is not None:
+        write_html(found, chosen, html)
 
 
 @app.command()
@@ -147,6 +241,7 @@ def _write_result(path: Path | None, result: dict[str, Any]) -> None:
 def main() -> None:
     """Run the command; a user's mistake is one message and exit 2."""
     os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # Axolotl uses what TRL warns of
     try:
         app()
     except UserError as error:

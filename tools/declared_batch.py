@@ -1,4 +1,4 @@
-"""Axolotl plugin: a run starts only with the batch that the recipe's header declares.
+"""Trainer callback: a run starts only with the batch that the recipe's header declares.
 
 A recipe written for two GPUs and launched on four trains on twice as many examples in each
 optimizer step, without a word: the learning rate then no longer fits, and the paper's 32 is 64.
@@ -7,7 +7,6 @@ optimizer step, without a word: the learning rate then no longer fits, and the p
 from pathlib import Path
 from typing import Any
 
-from axolotl.integrations.base import BasePlugin
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tools.recipe_header import Header, read_header
@@ -46,11 +45,3 @@ def disagreement(header: Header, micro: int, accumulation: int, ranks: int) -> s
         f"(accumulation) x {ranks} = {micro * accumulation * ranks}, the header declares "
         f"{declared}: {cure}, or launch on {header.ranks}"
     )
-
-
-class DeclaredBatch(BasePlugin):
-    """Adds the check to the trainer of any recipe."""
-
-    def add_callbacks_pre_trainer(self, cfg: Any, model: Any) -> list[TrainerCallback]:
-        """Return the check."""
-        return [BatchCheck(Path(cfg.axolotl_config_path))]

@@ -27,7 +27,7 @@ print("same start:", all(map(torch.equal, *starts)), len(starts[0]))
 def test_two_runs_start_from_the_same_adapter(tmp_path: Path, seeded: bool) -> None:
     (tmp_path / "models").symlink_to(ROOT / "models")
     recipe = (ROOT / "recipes" / "cogex-tiny.yml").read_text()
-    lines = [line for line in recipe.splitlines(True) if seeded or "SeededStart" not in line]
+    lines = [line for line in recipe.splitlines(True) if seeded or "CogexPlugin" not in line]
     text = "".join(lines) if seeded else "".join(lines).replace("plugins:\n", "")
     (tmp_path / "recipe.yml").write_text(text)
     done = subprocess.run(

@@ -59,7 +59,10 @@ def test_missing_label_is_named(recipe: Path, label: str) -> None:
         read_header(recipe)
 
 
-@pytest.mark.parametrize("batch", ["32", "32 examples in each step", "32 examples in each optimizer step = x (micro)"])  # fmt: skip
+UNCLEAR = ["32", "32 examples in each step", "32 examples in each optimizer step = x (micro)"]
+
+
+@pytest.mark.parametrize("batch", UNCLEAR)
 def test_unclear_batch_is_refused(recipe: Path, batch: str) -> None:
     text = HEADER.replace(HEADER[HEADER.index("32 examples") : HEADER.index(";\n")], batch)
     recipe.write_text(text)

@@ -1,0 +1,452 @@
+"""Is a recipe right, as far as recipe, header and the files they name can say?
+
+Axolotl's schema leaves out a key that it does not know without a word, so a slip of the pen trains
+something else than what is written. Here every key, the header's promises and the launch files are
+looked at; nothing is trained, loaded or downloaded.
+"""
+
+import contextlib
+import copy
+import importlib.util
+import logging
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.errors import UserError
+from tools.recipe import Recipe, read_recipe
+from tools.recipe_header import Header
+from validation.preflight.cards import Card
+from validation.preflight.finding import Finding
+from validation.preflight.keys import empty_keys, repeated_keys, unknown_keys
+from validation.preflight.launch_files import (
+    accelerate_problems,
+    deepspeed_problems,
+    readable,
+    zero_stage,
+)
+
+COGEX_PLUGIN = "tools.engine_plugin.CogexPlugin"
+LAUNCH_FOLDERS = ("deepspeed", "accelerate")  # beside the recipes, but no recipes
+KEPT_UNLESS_TOLD = 4  # axolotl.core.builders.base: save_total_limit
+EOS_TOKENS = ("</s>", "<|end_of_text|>", "<|eot_id|>", "<|endoftext|>", "<|im_end|>")
+KERNELS = ("lora_qkv_kernel", "lora_o_kernel", "lora_mlp_kernel", "lora_embedding_kernel")
+ATTENTION_PACKAGES = {
+    "flash_attention_2": "flash_attn",
+    "flash_attention_3": "flash_attn_interface",
+    "xformers": "xformers",
+    "sage": "sageattention",
+}
+HOPPER = 90  # compute capability from which Axolotl trusts packing with sdpa in bf16
+
+_CONFIG_FILE = re.compile(r"--config_file[ =](\S+)")
+_ELSEWHERE = re.compile(
+    r"--num_processes ([\d, or]+), and set gradient_accumulation_steps to ([\d, or]+)"
+)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What the checks look at."""
+
+    recipe: Recipe
+    header: Header
+    card: Card | None  # None for a recipe that runs on a CPU
+    gpus: int
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return self.recipe.values
+
+    @property
+    def is_adapter(self) -> bool:
+        return self.recipe.adapter in ("lora", "qlora")
+
+
+def check_recipe(recipe: Recipe, header: Header, *, card: Card | None, gpus: int) -> list[Finding]:
+    """Return one finding of section `recipe` for each thing that is looked at.
+
+    `card` and `gpus` are what the run is planned for; None is a CPU. Relative paths start at the
+    working folder, where the run would be launched. Raises UserError if the file cannot be read.
+    """
+    subject = _Subject(recipe, header, card, gpus)
+    with _quiet():
+        return [check(subject) for check in CHECKS]
+
+
+def recipes_in(folder: Path) -> list[Path]:
+    """Return every recipe of a folder and below it, by name."""
+    found = [*folder.rglob("*.yml"), *folder.rglob("*.yaml")]
+    return sorted(path for path in found if path.parent.name not in LAUNCH_FOLDERS)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Axolotl and DeepSpeed not speak: what they warn of and matters is a finding."""
+    import tools.models  # noqa: F401 - so that nothing that Axolotl imports asks the hub
+
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def _finding(check: str, value: str, problems: list[str], todo: str) -> Finding:
+    """A failure that names every problem, or else `value`."""
+    if problems:
+        return Finding("recipe", check, "; ".join(problems), "fail", todo)
+    return Finding("recipe", check, value)
+
+
+def _note(check: str, value: str) -> Finding:
+    return Finding("recipe", check, value, "note")
+
+
+# the file itself
+
+
+def _plugins(subject: _Subject) -> Finding:
+    """Load the recipe's plugins, for they may add keys; an adapter needs CogexPlugin."""
+    from axolotl.integrations.base import PluginManager, load_plugin
+
+    names = subject.values.get("plugins") or []
+    problems = []
+    for name in names:
+        try:
+            PluginManager.get_instance().plugins[name] = load_plugin(str(name))
+        except (ImportError, AttributeError, ValueError) as error:  # Axolotl goes on without it
+            problems.append(f"`{name}` cannot be loaded: {error}")
+    if subject.is_adapter and COGEX_PLUGIN not in names:
+        problems.append(f"`{COGEX_PLUGIN}` is not there: the adapter's random start has no seed")
+    return _finding("plugins", f"{len(names)} loaded", problems, "correct `plugins`")
+
+
+def _keys(subject: _Subject) -> Finding:
+    """No key, at any depth, that the schema would leave out."""
+    from axolotl.utils.config import merge_input_args
+
+    _, schema = merge_input_args()
+    return _finding(
+        "keys",
+        f"all {len(subject.values)} known to Axolotl",
+        list(unknown_keys(subject.values, schema)),
+        "correct or remove: Axolotl ignores such a key without a word",
+    )
+
+
+def _written(subject: _Subject) -> Finding:
+    """No key without a value, and none twice in one mapping: YAML keeps the last."""
+    text = subject.recipe.path.read_text(encoding="utf-8")
+    problems = [f"`{key}` has no value" for key in empty_keys(subject.values)]
+    problems += [f"`{key}` stands more than once" for key in repeated_keys(text)]
+    return _finding("values", "none empty, none twice", problems, "keep one value of each key")
+
+
+def _schema(subject: _Subject) -> Finding:
+    """Axolotl's own validation, for the card planned."""
+    import axolotl
+    import torch
+    from axolotl.utils.config import validate_config
+    from axolotl.utils.dict import DictDefault
+
+    problems = []
+    try:
+        validate_config(
+            DictDefault(copy.deepcopy(subject.values)),
+            capabilities=_capabilities(subject),
+            env_capabilities={"torch_version": torch.__version__.split("+")[0]},
+        )
+    except Exception as error:  # its validators raise whatever comes
+        problems.append(readable(error))
+    return _finding("schema", f"accepted by Axolotl {axolotl.__version__}", problems, "correct it")
+
+
+def _capabilities(subject: _Subject) -> dict[str, Any]:
+    """What Axolotl would find on the card planned (axolotl.cli.config.gpu_capabilities)."""
+    card = subject.card
+    if card is None:
+        return {"bf16": False, "fp8": False, "tf32": False, "n_gpu": subject.gpus}
+    return {
+        "bf16": True,  # all known cards are Ampere or newer
+        "tf32": True,
+        "fp8": _generation(card) >= HOPPER,
+        "n_gpu": subject.gpus,
+        "compute_capability": card.compute_capability,
+    }
+
+
+def _generation(card: Card) -> int:
+    return int(card.compute_capability.removeprefix("sm_"))
+
+
+# the header's promises
+
+
+def _launch(subject: _Subject) -> Finding:
+    """The launch line ends in this file's name."""
+    launch = subject.header.fields["Launch"]
+    named = Path(launch.split()[-1])
+    problems = []
+    if named.resolve() != subject.recipe.path.resolve():
+        problems.append(f"the header's Launch line names {named}, this is {subject.recipe.path}")
+    return _finding("launch line", f"names {named}", problems, "correct the header")
+
+
+def _accelerate(subject: _Subject) -> Finding:
+    """The launch line's accelerate file can be loaded and fits header and recipe."""
+    match = _CONFIG_FILE.search(subject.header.fields["Launch"])
+    if match is None:
+        return _finding("accelerate", "no file named", [], "")
+    problems = list(accelerate_problems(Path(match[1]), subject.header.ranks))
+    return _finding("accelerate", match[1], problems, "correct the file, or name another")
+
+
+def _batch(subject: _Subject) -> Finding:
+    """The header's arithmetic is right, and is the recipe's."""
+    header = subject.header
+    value = f"{header.batch_size} in each optimizer step on {header.ranks}"
+    return _finding("batch", value, list(_batch_problems(subject)), "correct recipe or header")
+
+
+def _batch_problems(subject: _Subject) -> Iterator[str]:
+    values, header = subject.values, subject.header
+    micro, steps, ranks = header.micro, header.accumulation, header.ranks
+    given = (values.get("micro_batch_size"), values.get("gradient_accumulation_steps"))
+    if given != (micro, steps):
+        yield (
+            f"the header counts {micro} x {steps} x {ranks}, the recipe says micro_batch_size "
+            f"{given[0]} and gradient_accumulation_steps {given[1]}"
+        )
+    whole = micro * steps * ranks  # packs, where rows are packed
+    if whole != header.batch_size and not values.get("sample_packing"):
+        yield f"{micro} x {steps} x {ranks} is {whole}, not {header.batch_size}"
+    for gpus, elsewhere in _elsewhere(header.fields["Batch"]):
+        if micro * elsewhere * gpus != whole:
+            yield f"on {gpus} GPUs {micro} x {elsewhere} x {gpus} is not {whole}"
+
+
+def _elsewhere(batch: str) -> list[tuple[int, int]]:
+    """Return (GPUs, accumulation) of each other machine that the Batch line speaks of."""
+    match = _ELSEWHERE.search(batch)
+    gpus, steps = (re.findall(r"\d+", part) for part in match.groups()) if match else ([], [])
+    return [(int(one), int(other)) for one, other in zip(gpus, steps, strict=False)]
+
+
+# what the run would do
+
+
+def _seed(subject: _Subject) -> Finding:
+    """A run without a seed cannot be done again."""
+    seed = subject.values.get("seed")
+    problems = [] if isinstance(seed, int) else ["`seed` is not set"]
+    return _finding("seed", str(seed), problems, "set `seed: 42`")
+
+
+def _targets(subject: _Subject) -> Finding:
+    """Which modules carry LoRA is written down, for Axolotl fills in none."""
+    targets = subject.values.get("lora_target_modules")
+    given = targets or subject.values.get("lora_target_linear")
+    problems = ["`lora_target_modules` is not set"] if subject.is_adapter and not given else []
+    value = f"{subject.recipe.adapter} on {targets or 'all linear layers'}" if given else "none"
+    todo = "set `lora_target_modules: [q_proj, k_proj, v_proj, o_proj]`"
+    return _finding("adapter", value, problems, todo)
+
+
+def _pad(subject: _Subject) -> Finding:
+    """Padding with EOS masks the EOS that is to be learnt."""
+    tokens = subject.values.get("special_tokens")
+    tokens = tokens if isinstance(tokens, dict) else {}
+    pad = tokens.get("pad_token")
+    problems = []
+    if pad in EOS_TOKENS or (pad and pad == tokens.get("eos_token")):
+        problems.append(f"`pad_token: {pad}` is the EOS token: the model would never learn to stop")
+    return _finding(
+        "pad token", str(pad or "the tokenizer's own"), problems, "choose a token it has beside EOS"
+    )
+
+
+def _output_dir(subject: _Subject) -> Finding:
+    """No other recipe writes into this one's folder."""
+    folder = subject.values.get("output_dir")
+    if not isinstance(folder, str):
+        return _finding("output folder", "", ["`output_dir` is not set"], "set it")
+    others = [
+        path.name
+        for path in recipes_in(subject.recipe.path.parent)
+        if path.resolve() != subject.recipe.path.resolve() and _writes_into(path, Path(folder))
+    ]
+    problems = [f"{folder} is also the folder of {name}" for name in others]
+    return _finding("output folder", f"{folder}, its own", problems, "set another `output_dir`")
+
+
+def _writes_into(path: Path, folder: Path) -> bool:
+    if folder.name not in path.read_text(encoding="utf-8", errors="replace"):
+        return False  # most recipes, and YAML is slow to read
+    try:
+        return read_recipe(path).output_dir == folder
+    except UserError:
+        return False  # it has no say before it can be read
+
+
+def _rhythm(subject: _Subject) -> Finding:
+    """Evaluations and checkpoints fall together, so that each checkpoint has its logged loss."""
+    evaluates, saves = (_when(subject.values, noun) for noun in ("eval", "save"))
+    problems = []
+    if evaluates != saves or evaluates is None:
+        problems.append(f"evaluates {evaluates or 'untold'}, saves {saves or 'untold'}")
+    todo = "set evals_per_epoch and saves_per_epoch, or eval_steps and save_steps, to one number"
+    return _finding("evaluation", f"{saves}, each with a checkpoint", problems, todo)
+
+
+def _when(values: dict[str, Any], noun: str) -> str | None:
+    """When Axolotl does it, in words; None if the recipe does not say."""
+    if values.get(f"{noun}s_per_epoch"):
+        return f"{values[f'{noun}s_per_epoch']} an epoch"
+    if values.get(f"{noun}_steps"):
+        return f"every {values[f'{noun}_steps']} steps"
+    return "1 an epoch" if values.get(f"{noun}_strategy") == "epoch" else None
+
+
+def _kept(subject: _Subject) -> Finding:
+    """Every checkpoint is still there when the best is chosen."""
+    limit = subject.values.get("save_total_limit") or KEPT_UNLESS_TOLD
+    try:
+        made = _checkpoints(subject)
+    except UserError:  # no training file is named: section data says so
+        made = None
+    if made is None:
+        return _note("checkpoints", f"the last {limit} are kept; how many come is not known yet")
+    problems = [f"{made} are made, the last {limit} kept"] if made > limit else []
+    todo = f"set `save_total_limit: {made}` or more"
+    return _finding("checkpoints", f"all {made} are kept", problems, todo)
+
+
+def _checkpoints(subject: _Subject) -> int | None:
+    """How many the run writes; None where that hangs on data or numbers that are not there."""
+    values = subject.values
+    epochs, steps = values.get("num_epochs"), values.get("save_steps")
+    if steps is None:
+        epochs = epochs or 1
+        return math.ceil(epochs * (values.get("saves_per_epoch") or 1)) if _is(epochs) else None
+    if not _is(steps) or steps <= 0:
+        return None
+    if steps < 1:  # a share of the run
+        return math.ceil(1 / steps)
+    total = values.get("max_steps") or _steps(subject)
+    return math.ceil(total / steps) if _is(total) else None
+
+
+def _steps(subject: _Subject) -> float | None:
+    """Optimizer steps of the run; None before the training rows are there."""
+    data = Path(subject.recipe.training["path"])
+    if not data.is_file() or not _is(subject.values.get("num_epochs")):
+        return None
+    with data.open("rb") as lines:
+        rows = sum(1 for _ in lines)
+    return rows * subject.values["num_epochs"] / subject.header.batch_size
+
+
+def _is(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+# where it would run
+
+
+def _precision(subject: _Subject) -> Finding:
+    """The number formats asked for exist on the card planned, and on this machine if it has one."""
+    import torch
+
+    asked = [key for key in ("bf16", "fp16", "tf32", "fp8") if subject.values.get(key)]
+    value = ", ".join(asked) or "fp32"
+    todo = "take it out, or plan for a GPU"
+    if subject.card is None:
+        problems = [f"`{key}` needs a GPU" for key in asked if key != "bf16"]
+        return _finding("precision", f"{value} on a CPU", problems, todo)
+    if not torch.cuda.is_available():
+        return _note("precision", f"{value}: cannot be tried here, this machine has no GPU")
+    unable = "bf16" in asked and not torch.cuda.is_bf16_supported(including_emulation=False)
+    problems = [f"{torch.cuda.get_device_name()} has no bf16"] if unable else []
+    return _finding("precision", f"{value} on {subject.card.name}", problems, todo)
+
+
+def _attention(subject: _Subject) -> Finding:
+    """The attention asked for is installed, fits the device, and keeps packed rows apart."""
+    from axolotl.utils.schemas.enums import LEGACY_ATTN_FLAG_TO_IMPL
+
+    values = subject.values
+    flags = [impl for flag, impl in LEGACY_ATTN_FLAG_TO_IMPL.items() if values.get(flag)]
+    name = str(values.get("attn_implementation") or next(iter(flags), "sdpa"))
+    package = ATTENTION_PACKAGES.get(name)
+    problems = []
+    if package and importlib.util.find_spec(package) is None:
+        problems.append(f"{name} needs the package {package}, which is not installed")
+    if package and subject.card is None:
+        problems.append(f"{name} needs a GPU")
+    if not problems and _may_lose_loss(subject, name):
+        return _note(
+            "attention",
+            f"{name}, packed, bf16: Axolotl warns that before Hopper the loss may be 0.0; "
+            "look at the first ones that are logged",
+        )
+    return _finding("attention", name, problems, "install it, or set attn_implementation: sdpa")
+
+
+def _may_lose_loss(subject: _Subject, attention: str) -> bool:
+    """Axolotl's own rule (schemas/config.py, check_sample_packing_w_sdpa_bf16)."""
+    values, card = subject.values, subject.card
+    packed = values.get("sample_packing") and values.get("bf16") and attention == "sdpa"
+    return bool(packed and card and _generation(card) < HOPPER)
+
+
+def _kernels(subject: _Subject) -> Finding:
+    """Axolotl's LoRA kernels, on unless the recipe names one, can run where they are on."""
+    values = subject.values
+    named = [values[key] for key in KERNELS if values.get(key) is not None]
+    on = any(named) if named else subject.is_adapter
+    problems = []
+    if on and subject.card is None:
+        problems.append("they need a GPU")
+    if on and zero_stage(values.get("deepspeed")) == 3:
+        problems.append("they read the weights past the hooks by which ZeRO-3 gathers them")
+    value = f"{'on' if on else 'off'}{'' if named else ', as Axolotl chooses'}"
+    todo = f"set {', '.join(KERNELS[:3])} to false"
+    return _finding("LoRA kernels", value, problems, todo)
+
+
+def _deepspeed(subject: _Subject) -> Finding:
+    """The DeepSpeed file is accepted by DeepSpeed, filled as transformers fills it."""
+    path = subject.values.get("deepspeed")
+    if path is None:
+        return _finding("DeepSpeed", "not used", [], "")
+    problems = list(deepspeed_problems(Path(str(path)), subject.values))
+    return _finding("DeepSpeed", str(path), problems, "correct the file, or name another")
+
+
+CHECKS: tuple[Callable[[_Subject], Finding], ...] = (
+    _plugins,  # first: they may add keys
+    _keys,
+    _written,
+    _schema,
+    _launch,
+    _accelerate,
+    _batch,
+    _seed,
+    _targets,
+    _pad,
+    _output_dir,
+    _rhythm,
+    _kept,
+    _precision,
+    _attention,
+    _kernels,
+    _deepspeed,
+)
