@@ -157,6 +157,24 @@ def inspect(
 
 
 @app.command()
+def curves(
+    recipe: RecipeArgument,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Look on while training runs, until it ends.")
+    ] = False,
+    json_path: JsonOption = None,
+) -> None:
+    """Judge a run by the trainer's own state: losses, learning rate, gradients, batch."""
+    chosen = read_recipe(recipe)  # before anything heavy is imported
+    from validation import curves as module
+
+    result = module.follow(chosen, console) if follow else module.curves(chosen)
+    module.print_curves(result, console)
+    _write_result(json_path, result)
+    raise typer.Exit(0 if result["passed"] else 1)
+
+
+@app.command()
 def select(
     recipe: RecipeArgument,
     logged: Annotated[

@@ -1,4 +1,4 @@
-"""Axolotl plugin: the trainer's state lies in the run folder while training runs.
+"""Trainer callback: the trainer's state lies in the run folder while training runs.
 
 The trainer itself writes `trainer_state.json` with a checkpoint only, so that between two of them
 no file tells losses and learning rates, and a run that dies takes the last ones with it.
@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from axolotl.integrations.base import BasePlugin
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
@@ -32,11 +31,3 @@ class StateWriter(TrainerCallback):
         with suppress(OSError):  # training goes on where its log cannot be written
             state.save_to_json(str(fresh))
             fresh.replace(path)
-
-
-class TrainingLog(BasePlugin):
-    """Adds the writer to the trainer of any recipe."""
-
-    def add_callbacks_pre_trainer(self, cfg: Any, model: Any) -> list[TrainerCallback]:
-        """Return the writer."""
-        return [StateWriter()]
