@@ -1,0 +1,159 @@
+"""How much memory one GPU needs to train an adapter on a Llama in bf16: an estimate in bytes.
+
+h is hidden_size, f intermediate_size. The base is frozen, and nothing is offloaded. What is left
+out (rank-wide activations, statistics of the softmax, masks) is below 3% of the activations.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.errors import UserError
+from tools.recipe import Recipe
+from validation.preflight.architecture import Architecture
+
+GIB = 2**30
+BF16 = 2
+
+# QLoRA, arXiv 2305.14314, section 3: 4 bits, an 8-bit constant for each 64 parameters, and a 32-bit
+# one for each 256 of those: 4.127 bits
+NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8
+
+# ZeRO, arXiv 1910.02054, section 3.1, mixed precision with Adam: bf16 weight 2, bf16 gradient 2,
+# and in fp32 weight and two moments 12. Without DeepSpeed it is 16 too, since PEFT makes adapters
+# in fp32: weight, gradient and two moments of 4 bytes each
+TRAINED = 16
+SHARDED = {0: 0, 1: 12, 2: 14, 3: 16}  # of those 16, by ZeRO stage
+
+# cross-entropy of transformers, measured with torch 2.13: in the forward pass logits in bf16 and
+# fp32 and their log-softmax (2 + 4 + 4); in the backward pass the log-softmax and two gradients
+LOGIT_FORWARD = 10
+LOGIT_BACKWARD = 12
+
+REDUCE_BUCKET = 500_000_000  # DeepSpeed's default, in elements
+
+# an allowance, not measured: CUDA context (about 0.5 GiB), workspaces of cuBLAS and NCCL, the
+# gradients inside one layer, and what the allocator cannot use for being in pieces
+RESERVE = 3 * GIB // 2
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one GPU; training and evaluation are not there at the same time."""
+
+    weights: float
+    adapter: float  # weights, gradients and AdamW's moments
+    buckets: int  # DeepSpeed's buffers for gradients
+    training: int  # activations and logits of the largest micro batch
+    evaluation: int  # the same of the largest evaluation batch
+    reserve: int = RESERVE
+
+    @property
+    def total(self) -> float:
+        """The peak."""
+        held = self.weights + self.adapter + self.buckets + self.reserve
+        return held + max(self.training, self.evaluation)
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """How the model is spread over the GPUs: FSDP2 counts as ZeRO stage 3."""
+
+    stage: int
+    buckets: int  # bytes
+
+
+def estimate(
+    recipe: Recipe, built: Architecture, *, tokens: int, eval_tokens: int, gpus: int
+) -> Memory:
+    """Estimate the memory of one of `gpus` GPUs, with `tokens` in the largest micro batch."""
+    sharding = read_sharding(recipe, built.config.hidden_size)
+    return Memory(
+        weights=weight_bytes(recipe, built, sharding, gpus),
+        adapter=adapter_bytes(built.trained, sharding.stage, gpus),
+        buckets=sharding.buckets,
+        training=tokens * training_bytes(built, checkpointing=is_checkpointed(recipe)),
+        evaluation=eval_tokens * evaluation_bytes(built),
+    )
+
+
+def weight_bytes(recipe: Recipe, built: Architecture, sharding: Sharding, gpus: int) -> float:
+    """The base: bf16, or with QLoRA NF4 for the layers' linear maps (bitsandbytes skips the head).
+
+    Where it is sharded, embeddings, head and two layers (one in use, one on its way) are gathered
+    beside the shards.
+    """
+    others = BF16 * (built.parameters - built.linear)
+    layers = built.linear * (NF4 if recipe.values.get("load_in_4bit") else BF16)
+    if sharding.stage < 3:
+        return others + layers
+    gathered = others + 2 * layers / built.config.num_hidden_layers
+    return (others + layers) / gpus + gathered
+
+
+def adapter_bytes(trained: int, stage: int, gpus: int) -> float:
+    """Weights, gradients and AdamW's moments of the adapter on one GPU."""
+    return trained * (TRAINED - SHARDED[stage] + SHARDED[stage] / gpus)
+
+
+def training_bytes(built: Architecture, *, checkpointing: bool) -> int:
+    """Activations and logits for each token of a micro batch, in bytes.
+
+    The method is that of Korthikanti et al., arXiv 2205.05198, section 4: count what the backward
+    pass needs. For a Llama layer with frozen weights:
+
+    - 8h: two RMSNorms keep their input in fp32
+    - 8h: q, k, v and the attention's output; memory-efficient attention keeps no s x s scores.
+      With padding transformers repeats grouped keys and values to full width
+    - 6f: SwiGLU keeps gate, its SiLU and up; the frozen maps keep nothing
+    - 3 for each input of an adapted module: what dropout lets through, in bf16, and its mask
+
+    Checkpointing keeps each layer's input (2h), and one layer's activations while that layer is
+    done again; the logits are gone by then.
+    """
+    config = built.config
+    adapters = 3 * built.adapted_inputs // config.num_hidden_layers
+    layer = 16 * config.hidden_size + 6 * config.intermediate_size + adapters
+    logits = LOGIT_BACKWARD * config.vocab_size
+    if checkpointing:
+        return config.num_hidden_layers * BF16 * config.hidden_size + max(layer, logits)
+    return config.num_hidden_layers * layer + logits
+
+
+def evaluation_bytes(built: Architecture) -> int:
+    """Logits and the last hidden state for each token; a layer's own buffers are smaller."""
+    return LOGIT_FORWARD * built.config.vocab_size + BF16 * built.config.hidden_size
+
+
+def is_checkpointed(recipe: Recipe) -> bool:
+    """Whether activations are computed again in the backward pass, by the trainer or by FSDP."""
+    fsdp = recipe.values.get("fsdp_config") or {}
+    return bool(recipe.values.get("gradient_checkpointing") or fsdp.get("activation_checkpointing"))
+
+
+def read_sharding(recipe: Recipe, hidden_size: int) -> Sharding:
+    """Read how the recipe spreads the model. Raises UserError if its DeepSpeed file is no use."""
+    if recipe.values.get("fsdp_config"):
+        return Sharding(stage=3, buckets=0)
+    given = recipe.values.get("deepspeed") or {}
+    try:
+        whole = given if isinstance(given, dict) else json.loads(Path(given).read_text("utf-8"))
+        return _sharding(whole.get("zero_optimization", {}), hidden_size)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{recipe.path}: `deepspeed: {given}` is no DeepSpeed config; correct it: {error}"
+        ) from None
+
+
+def _sharding(zero: dict[str, Any], hidden_size: int) -> Sharding:
+    stage = zero.get("stage", 0)
+    if stage not in SHARDED:
+        raise ValueError(f"there is no ZeRO stage {stage}")
+    if not stage or not zero.get("contiguous_gradients", True):
+        return Sharding(stage, buckets=0)
+    bucket = zero.get("reduce_bucket_size", REDUCE_BUCKET)
+    if bucket == "auto":  # transformers fills it in
+        bucket = hidden_size**2
+    two = stage < 3 and zero.get("overlap_comm")  # only there a second one is allocated
+    return Sharding(stage, buckets=BF16 * int(bucket) * (2 if two else 1))
