@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.demo_run import DemoRun
+from tests.engine.recipe_runs import RecipeRun, run_recipes
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,3 +26,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     )
     assert (folder / "demo.json").is_file(), done.stdout[-3000:] + done.stderr[-3000:]
     return DemoRun(folder, json.loads((folder / "demo.json").read_text()), done.stdout)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RecipeRun]:
+    """A short run of every recipe, made at once, shared by test_every_recipe and test_packing."""
+    return run_recipes(tmp_path_factory.mktemp("recipes"))

@@ -165,7 +165,7 @@ BREAKAGES = [
     Breakage("output folder of another name", put("output_dir", "./outputs/else"),
              "output folder: not outputs/"),
     Breakage("pad is EOS",
-             sub("(AutoTokenizer\n)(special_tokens:\n  pad_token.*\n)?",
+             sub("(Tokenizer.*\n)(special_tokens:\n  pad_token.*\n)?",
                  r"\1special_tokens:\n  pad_token: </s>\n"),
              "pad token: `pad_token: </s>` is the EOS token"),
     Breakage("checkpoints lost", where(EPOCHS, put("save_total_limit", "4")),

@@ -1,0 +1,163 @@
+"""Every recipe trains: a few steps by the real engine, on a tiny base of the recipe's family.
+
+The two recipes of the demo are not here: test_demo runs them whole.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.engine.cpu_overrides import STEPS
+from tests.engine.recipe_runs import NEEDED, RECIPES, VALIDATION_ROWS, RecipeRun
+from tools.models import add_adapter, load_base, load_tokenizer
+from tools.rows import encode_rows
+
+RANK = 16
+PADDED = [name for name, recipe in RECIPES.items() if "sample_packing" not in recipe.values]
+ADAPTERS = [name for name, recipe in RECIPES.items() if recipe.adapter]
+STAGES = [name for name in RECIPES if name not in ADAPTERS]  # of the tiny base itself
+TRAINED_BASE = [name for name in STAGES if RECIPES[name].base_model.startswith("outputs/")]
+RANDOM_BASE = [name for name in RECIPES if name not in TRAINED_BASE]
+
+Row = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+@pytest.fixture(params=RECIPES)
+def run(
+    request: pytest.FixtureRequest, runs: dict[str, RecipeRun], monkeypatch: pytest.MonkeyPatch
+) -> RecipeRun:
+    """The run of each recipe in turn, its folder the working folder."""
+    chosen = runs[request.param]
+    if "error" in chosen.report:
+        pytest.fail(f"{chosen.report['error']}\n{chosen.log[-3000:]}")
+    monkeypatch.chdir(chosen.folder)
+    return chosen
+
+
+def logged(run: RecipeRun, key: str) -> dict[int, float]:
+    """What the trainer logged under a key, by step."""
+    return {entry["step"]: entry[key] for entry in run.report["log"] if key in entry}
+
+
+def base_config(run: RecipeRun) -> dict[str, Any]:
+    return json.loads((Path(run.recipe.base_model) / "config.json").read_text())
+
+
+def frozen(rows: Iterable[Iterable[list[int]]]) -> list[Row]:
+    return [(tuple(ids), tuple(labels)) for ids, labels in rows]
+
+
+def encoded(run: RecipeRun, entry: dict[str, Any]) -> list[Row]:
+    """What the recipe's strategy makes of a dataset entry."""
+    tokenizer = load_tokenizer(run.recipe.base_model)
+    return frozen(encode_rows(run.recipe, entry, tokenizer))
+
+
+def test_every_step_and_checkpoint_is_made(run: RecipeRun) -> None:
+    assert list(logged(run, "loss")) == list(range(1, STEPS + 1))
+    assert run.checkpoint.is_dir()
+
+
+def test_every_loss_is_finite(run: RecipeRun) -> None:
+    losses = [*logged(run, "loss").values(), *logged(run, "eval_loss").values()]
+    assert len(losses) >= STEPS + 2  # it is evaluated before the first step and after the last
+    assert all(map(math.isfinite, losses))
+
+
+@pytest.mark.parametrize("run", RANDOM_BASE, indirect=True)
+def test_a_random_base_starts_by_guessing(run: RecipeRun) -> None:
+    guess = math.log(base_config(run)["vocab_size"])
+    assert logged(run, "loss")[1] == pytest.approx(guess, abs=0.05)
+
+
+@pytest.mark.parametrize("run", TRAINED_BASE, indirect=True)
+def test_a_trained_base_starts_from_what_it_knows(run: RecipeRun) -> None:
+    assert logged(run, "loss")[1] < 0.1 * math.log(base_config(run)["vocab_size"])
+
+
+@pytest.mark.parametrize("run", PADDED, indirect=True)
+def test_each_step_has_the_declared_number_of_examples(run: RecipeRun) -> None:
+    assert [len(rows) for rows in run.report["steps"]] == STEPS * [run.header.batch_size]
+
+
+@pytest.mark.parametrize("run", ADAPTERS, indirect=True)
+def test_trained_rows_are_what_the_strategy_makes(run: RecipeRun) -> None:
+    rows = frozen(chain(*run.report["steps"]))
+    assert len(rows) == len(set(rows))  # the steps are within one epoch
+    assert set(rows) <= set(encoded(run, run.recipe.training))
+
+
+@pytest.mark.parametrize("run", STAGES, indirect=True)
+def test_documents_of_a_corpus_are_trained_whole(run: RecipeRun) -> None:
+    lines = Path(run.recipe.training["path"]).read_text().splitlines()
+    texts = {json.loads(line)["text"] for line in lines}
+    tokenizer = load_tokenizer(run.recipe.base_model)
+    for ids, labels in chain(*run.report["steps"]):
+        assert labels == ids
+        assert (ids[0], ids[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
+        assert tokenizer.decode(ids[1:-1]) in texts
+
+
+def test_evaluation_sees_every_validation_row_once(run: RecipeRun) -> None:
+    assert STEPS in logged(run, "eval_loss")
+    assert {len(rows) for rows in run.report["evaluations"]} == {VALIDATION_ROWS}
+    if run.recipe.adapter:
+        expected = sorted(encoded(run, run.recipe.validation))
+        assert all(sorted(frozen(rows)) == expected for rows in run.report["evaluations"])
+
+
+def test_what_is_trainable_changes_and_nothing_else(run: RecipeRun) -> None:
+    assert run.report["trainable"]
+    assert set(run.report["changed"]) == set(run.report["trainable"])
+
+
+@pytest.mark.parametrize("run", ADAPTERS, indirect=True)
+def test_the_adapter_is_lora_on_four_projections_of_every_layer(run: RecipeRun) -> None:
+    config = base_config(run)
+    width, head = config["hidden_size"], config["head_dim"]
+    queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    shapes = {"q": (width, queries), "k": (width, keys), "v": (width, keys), "o": (queries, width)}
+    expected = {}
+    for layer in range(config["num_hidden_layers"]):
+        for letter, (before, after) in shapes.items():
+            module = f"base_model.model.model.layers.{layer}.self_attn.{letter}_proj"
+            expected[f"{module}.lora_A.weight"] = (RANK, before)
+            expected[f"{module}.lora_B.weight"] = (after, RANK)
+    weights = load_file(run.checkpoint / "adapter_model.safetensors")
+    assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == expected
+    assert all(tensor.any() for tensor in weights.values())  # B starts as zeros
+
+
+def test_no_token_is_added_to_the_model(run: RecipeRun) -> None:
+    assert run.report["embeddings"] == base_config(run)["vocab_size"]
+
+
+def test_qlora_alone_holds_the_base_in_4_bits(run: RecipeRun) -> None:
+    layers = base_config(run)["num_hidden_layers"]
+    quantised = run.report["in_4_bits"]
+    assert len(quantised) == (7 * layers if run.recipe.adapter == "qlora" else 0)
+    assert set(quantised.values()) <= {"nf4"}
+
+
+@pytest.mark.parametrize("run", ADAPTERS, indirect=True)
+def test_the_checkpoint_is_loaded_and_changes_the_logits(run: RecipeRun) -> None:
+    base = load_base(run.recipe.base_model)
+    ids = torch.arange(10, 60)[None]
+    with torch.inference_mode():
+        before = base(input_ids=ids).logits
+        after = add_adapter(base, run.checkpoint)(input_ids=ids).logits
+    assert (before - after).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("key", NEEDED)
+def test_the_engine_stops_without_an_override(runs: dict[str, RecipeRun], key: str) -> None:
+    error = runs[f"without {key}"].report["error"]
+    assert re.search(NEEDED[key][1], error, re.IGNORECASE), error

@@ -1,0 +1,144 @@
+"""Tiny random bases of the families that the recipes name, each in a folder named as on the hub.
+
+What tells a family apart is kept: heads and their groups, rotary embedding, the kind of tokenizer
+with its control tokens, and that no pad token is set. Width, depth and vocabulary are cut down.
+Sources: config.json and tokenizer_config.json of each model on the hub.
+"""
+
+import json
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from tests.real_tokenizers import build_llama2, build_tiktoken
+
+PIECES = 2_000  # of 32,000: the loss over all of them would take most of the time
+ALPHABET = {"▁", *string.printable}  # single characters stand at the end of Llama-2's vocabulary
+HEAD_WIDTH = 16
+SEED = 7
+
+LLAMA2_CONFIG = {
+    "tokenizer_class": "LlamaTokenizer",
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "pad_token": None,
+    "add_bos_token": True,
+    "add_eos_token": False,
+    "clean_up_tokenization_spaces": False,
+}
+LLAMA31_CONFIG = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "bos_token": "<|begin_of_text|>",
+    "eos_token": "<|end_of_text|>",
+    "clean_up_tokenization_spaces": True,
+    "model_input_names": ["input_ids", "attention_mask"],
+    "model_max_length": 131072,
+}
+
+
+def llama2_tokenizer(folder: Path) -> None:
+    """SentencePiece BPE under the class that Llama-2's folder on the hub names."""
+    build_llama2(folder)
+    _as_on_the_hub(folder, LLAMA2_CONFIG | {"padding_side": "right", "legacy": False})
+
+
+def code_llama_tokenizer(folder: Path) -> None:
+    """Llama-2's pieces and the sixteen that Code Llama has more; four are control tokens."""
+    build_llama2(folder)
+    control = ["▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>"]
+    pieces = ["▁<SU", "▁<SUF", "▁<PRE", "▁<M", "▁<MID", "▁<E", "▁<EOT", *control]
+    pieces += ["▁" + "<EOT>" * count for count in range(2, 7)]
+    config = LLAMA2_CONFIG | {"tokenizer_class": "CodeLlamaTokenizer"}
+    _as_on_the_hub(folder, config, pieces, control)
+
+
+def llama31_tokenizer(folder: Path) -> None:
+    """Byte-level BPE with Llama-3's pre-tokenizer and control tokens."""
+    build_tiktoken(folder)
+    _as_on_the_hub(folder, LLAMA31_CONFIG)
+
+
+@dataclass(frozen=True)
+class Base:
+    """One model: its tokenizer, (layers, heads, key-value heads), what else its config says."""
+
+    tokenizer: Callable[[Path], None]
+    shape: tuple[int, int, int]
+    traits: dict[str, Any]
+
+
+_LLAMA2 = {"max_position_embeddings": 4096, "rope_theta": 1e4, "dtype": "float16"}
+_CODE_LLAMA = {"max_position_embeddings": 16384, "rope_theta": 1e6, "dtype": "bfloat16"}
+_LLAMA31 = {
+    "max_position_embeddings": 131072,
+    "rope_theta": 5e5,
+    "rope_scaling": {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    },
+    "dtype": "bfloat16",
+}
+# a 13B model is deeper and wider than a 7B one; only Llama-3.1 groups its heads, by four
+BASES = {
+    "meta-llama/Llama-2-7b-hf": Base(llama2_tokenizer, (2, 4, 4), _LLAMA2),
+    "meta-llama/Llama-2-13b-hf": Base(llama2_tokenizer, (3, 5, 5), _LLAMA2),
+    "meta-llama/Llama-3.1-8B": Base(llama31_tokenizer, (2, 4, 1), _LLAMA31),
+    "codellama/CodeLlama-7b-hf": Base(code_llama_tokenizer, (2, 4, 4), _CODE_LLAMA),
+    "codellama/CodeLlama-13b-hf": Base(code_llama_tokenizer, (3, 5, 5), _CODE_LLAMA),
+}
+
+
+def write_base(name: str, folder: Path) -> None:
+    """Write config, random weights and tokenizer of the tiny base that stands for `name`."""
+    base = BASES[name]
+    base.tokenizer(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    layers, heads, groups = base.shape
+    config = LlamaConfig(
+        # not len(tokenizer): a class of transformers may add a token that the model does not have
+        vocab_size=Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size(),
+        hidden_size=heads * HEAD_WIDTH,
+        intermediate_size=heads * HEAD_WIDTH * 5 // 2,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=groups,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        **base.traits,
+    )
+    torch.manual_seed(SEED)
+    LlamaForCausalLM(config).to(config.dtype).save_pretrained(folder)
+
+
+def _as_on_the_hub(
+    folder: Path, config: dict[str, Any], pieces: Sequence[str] = (), control: Sequence[str] = ()
+) -> None:
+    """Rewrite a tokenizer's folder: its first pieces and these, and the hub's own settings."""
+    path = folder / "tokenizer.json"
+    data = json.loads(path.read_text("utf-8"))
+    model, added = data["model"], data["added_tokens"]
+    kept = [x for x, index in model["vocab"].items() if index < PIECES or x in ALPHABET]
+    ids = {piece: index for index, piece in enumerate([*kept, *pieces])}
+    model["vocab"] = dict(ids)
+    model["merges"] = [m for m in model["merges"] if {*m, "".join(m)} <= ids.keys()]
+    added += [added[0] | {"content": token} for token in control]
+    for entry in added:  # byte-level BPE has its control tokens behind the pieces
+        entry["id"] = ids.setdefault(entry["content"], len(ids))
+    processor = data["post_processor"]
+    for step in processor.get("processors", [processor]):
+        for token in step.get("special_tokens", {}).values():
+            token["ids"] = [ids[token["id"]]]
+    path.write_text(json.dumps(data), "utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), "utf-8")

@@ -1,0 +1,135 @@
+"""Runs one recipe in the engine and tells what reached the model; imports all of the engine.
+
+The watching goes through Axolotl's own plugins and changes nothing in the run.
+"""
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import axolotl.core.builders.causal  # noqa: F401 (this and the next are imported late by the engine)
+import deepspeed  # noqa: F401
+import torch
+from axolotl.cli.args import TrainerCliArgs
+from axolotl.cli.config import load_cfg
+from axolotl.cli.train import do_train
+from axolotl.integrations.base import BasePlugin, PluginManager
+from axolotl.train import train  # noqa: F401 (do_train imports it late)
+from bitsandbytes.nn import Linear4bit
+from transformers import TrainerCallback
+
+from prompt_strategies.masking import IGNORE_INDEX
+from tests.engine.cpu_overrides import keep_quantised_weights
+
+Row = tuple[list[int], list[int]]  # ids and labels of one example, without padding
+
+gc.freeze()  # Axolotl collects garbage often, each time through a million imported objects
+
+
+class Watch(BasePlugin):
+    """Notes weights before and after, and every batch that the model gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[list[Row]] = [[]]
+        self.sequences = [0]  # rows of the batches of each step: examples, or packs of them
+        self.evaluations: list[list[Row]] = [[]]
+
+    def post_model_load(self, cfg: Any, model: Any) -> None:
+        self.before = {name: _bytes(weight).clone() for name, weight in model.named_parameters()}
+        self.trainable = [name for name, w in model.named_parameters() if w.requires_grad]
+        self.in_4_bits = {
+            name: module.weight.quant_type
+            for name, module in model.named_modules()
+            if isinstance(module, Linear4bit) and module.weight.quant_state
+        }
+
+    def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
+        self.trainer = trainer
+        trainer.add_callback(_Ends(self))
+        self.hook = trainer.model.register_forward_pre_hook(self.note, with_kwargs=True)
+
+    def note(self, model: Any, _: Any, batch: dict[str, torch.Tensor]) -> None:
+        rows = list(split(batch))
+        if model.training:
+            self.steps[-1] += rows
+            self.sequences[-1] += len(batch["input_ids"])
+        else:
+            self.evaluations[-1] += rows
+
+    def report(self) -> dict[str, Any]:
+        self.hook.remove()
+        model = self.trainer.model
+        after = {name: _bytes(weight) for name, weight in model.named_parameters()}
+        return {
+            "steps": [rows for rows in self.steps if rows],
+            "sequences": [count for count in self.sequences if count],
+            "evaluations": [rows for rows in self.evaluations if rows],
+            "log": self.trainer.state.log_history,
+            "trainable": self.trainable,
+            "changed": [name for name in after if not torch.equal(after[name], self.before[name])],
+            "in_4_bits": self.in_4_bits,
+            "embeddings": model.get_input_embeddings().num_embeddings,
+        }
+
+
+class _Ends(TrainerCallback):
+    """Begins a new list after each optimizer step and each evaluation."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.watch.steps.append([])
+        self.watch.sequences.append(0)
+
+    def on_evaluate(self, *_: Any, **__: Any) -> None:
+        self.watch.evaluations.append([])
+
+
+def run(recipe: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Train a recipe as `python -m axolotl.cli.train` does; return what was seen."""
+    keep_quantised_weights()
+    watch = Watch()
+    PluginManager.get_instance().plugins["watch"] = watch  # beside those that the recipe names
+    cfg = load_cfg(recipe, **overrides)
+    do_train(cfg, TrainerCliArgs())
+    return watch.report() | ({"packing": compare(watch.trainer)} if cfg.sample_packing else {})
+
+
+def compare(trainer: Any) -> dict[str, Any]:
+    """Compare the logits of a pack's documents with those of each document alone.
+
+    Returns the documents' lengths in tokens and the largest difference: `packed` as the trainer
+    runs the pack, `mixed` without its position ids, so that a document sees those before it.
+    """
+    model = trainer.model.eval()
+    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    documents = [ids for ids, _ in split(batch)]
+    with torch.inference_mode():
+        packed = model(**batch).logits[0]
+        mixed = model(input_ids=batch["input_ids"]).logits[0]
+        alone = torch.cat([model(input_ids=torch.tensor([ids])).logits[0] for ids in documents])
+    return {
+        "documents": [len(ids) for ids in documents],
+        "packed": (packed[: len(alone)] - alone).abs().max().item(),  # padding stands last
+        "mixed": (mixed[: len(alone)] - alone).abs().max().item(),
+    }
+
+
+def split(batch: dict[str, torch.Tensor]) -> Iterator[Row]:
+    """Yield the examples of a batch; in a pack each one starts where positions start again."""
+    for index, (ids, labels) in enumerate(zip(batch["input_ids"], batch["labels"], strict=True)):
+        if "attention_mask" in batch:
+            real = batch["attention_mask"][index].bool()
+            yield ids[real].tolist(), labels[real].tolist()
+            continue
+        starts = (batch["position_ids"][index] == 0).nonzero().flatten().tolist()
+        for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
+            if (labels[start:end] != IGNORE_INDEX).any():  # else it is padding
+                yield ids[start:end].tolist(), labels[start:end].tolist()
+
+
+def _bytes(weight: torch.Tensor) -> torch.Tensor:
+    """Return the weight's bytes: packed 4-bit weights read as numbers are partly NaN."""
+    return weight.detach().contiguous().view(torch.uint8)

@@ -1,0 +1,224 @@
+"""Are both data files the prepared ones, apart from each other, and short enough to train on?"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from prompt_strategies.masking import IGNORE_INDEX
+from tools.errors import UserError
+from tools.files import sha256
+from tools.prepare import COGEX
+from tools.prepare_alpaca import ALPACA
+from tools.prepare_rows import Format
+from tools.recipe import Recipe
+from tools.recipe_header import Header
+from tools.rows import read_rows
+from tools.split import group_key
+from validation.preflight.finding import Finding, Verdict
+from validation.preflight.prepared_cache import check_cache
+from validation.preflight.tokenized import Split, Tokenized
+
+FORMATS = {  # what `cogex prepare` must have made for a dataset's `type`
+    "prompt_strategies.cogex": COGEX,
+    "prompt_strategies.plan": COGEX,
+    "prompt_strategies.alpaca": ALPACA,
+}
+PERCENTILES = (50, 90, 99)
+MOST_OVER_LONG = 0.01  # share of a file's rows; above it the data or `sequence_len` is wrong
+NAMED = 10  # ids named in one finding
+
+Rows = list[dict[str, str]]
+
+
+class Manifest(BaseModel):
+    """What preflight reads of the manifest.json that `cogex prepare` writes beside the rows."""
+
+    format: str = "cogex"  # manifests of the first release do not say
+    layout_version: int
+    val: int
+    val_size: int
+    sha256: dict[str, str]
+
+
+def check_data(recipe: Recipe, header: Header, tokenized: Tokenized | None) -> list[Finding]:
+    """Check files, split, lengths and Axolotl's cache; `tokenized` is None without a tokenizer.
+
+    Raises UserError if a file's rows or manifest cannot be read.
+    """
+    entries = recipe.training, recipe.validation
+    findings = [_check_file(entry) for entry in entries]
+    if not all(_format(entry) and Path(entry["path"]).is_file() for entry in entries):
+        return findings
+    train, val = _rows(recipe, tokenized)
+    findings += [
+        _check_groups(train, val),
+        _check_validation(recipe.validation, header, len(val)),
+        _check_ids(train + val),
+    ]
+    if tokenized is None:
+        return [
+            *findings,
+            check_cache(recipe, "datasets", None),
+            check_cache(recipe, "test_datasets", None),
+        ]
+    return [
+        *findings,
+        *_check_lengths(tokenized.train, recipe.sequence_len),
+        *_check_lengths(tokenized.val, recipe.sequence_len),
+        check_cache(recipe, "datasets", tokenized.train),
+        check_cache(recipe, "test_datasets", tokenized.val),
+    ]
+
+
+def _format(entry: dict[str, Any]) -> Format | None:
+    """Return how an entry's rows are prepared; None for a `type` that is not this project's."""
+    return FORMATS.get(str(entry.get("type")))
+
+
+def _rows(recipe: Recipe, tokenized: Tokenized | None) -> tuple[Rows, Rows]:
+    if tokenized is not None:
+        return tokenized.train.rows, tokenized.val.rows
+    fields = ("id", "instruction", "input")
+    train, val = Path(recipe.training["path"]), Path(recipe.validation["path"])
+    return read_rows(train, fields), read_rows(val, fields)
+
+
+def _manifest(entry: dict[str, Any]) -> Manifest | None:
+    """Read the manifest beside a dataset file. Raises UserError if it is not one."""
+    path = Path(entry["path"]).parent / "manifest.json"
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(f"{path}: is no manifest; run `cogex prepare` again: {what}") from None
+
+
+def _check_file(entry: dict[str, Any]) -> Finding:
+    """Is the file there, byte for byte as `cogex prepare` wrote it for this `type`?"""
+    path, check, known = Path(entry["path"]), f"file {entry['path']}", _format(entry)
+    again = f"run `cogex prepare {known.name}`" if known else "put the file there"
+    if not path.is_file():
+        return _found(check, "is not there", "fail", again)
+    if known is None:
+        return _found(check, "not made by `cogex prepare`: its rows are not looked at", "note")
+    manifest = _manifest(entry)
+    if manifest is None:
+        return _found(check, "no manifest.json beside it", "fail", again)
+    digest, expected = sha256(path), manifest.sha256.get(path.name, "of other files")
+    if digest != expected:
+        value = f"changed: sha256 {digest[:12]}, manifest.json has {expected[:14]}"
+        return _found(check, value, "fail", again)
+    made = f"{manifest.format}, layout version {manifest.layout_version}"
+    if (manifest.format, manifest.layout_version) != (known.name, known.layout_version):
+        value = f"made as {made}; needed is {known.name}, layout version {known.layout_version}"
+        return _found(check, value, "fail", again)
+    return _found(check, f"as manifest.json says: {made}, sha256 {digest[:12]}")
+
+
+def _check_groups(train: Rows, val: Rows) -> Finding:
+    """No task, that is instruction and input without case and spacing, may be in both files."""
+    tasks = {group_key(row): row["id"] for row in train}
+    shared = [f"{row['id']} (as {tasks[group_key(row)]})" for row in val if group_key(row) in tasks]
+    if not shared:
+        return _found("tasks in both files", "none")
+    return _found(
+        "tasks in both files",
+        f"{len(shared):,} validation rows have a training row's task: {_named(shared)}",
+        "fail",
+        "the validation perplexity would be too low: run `cogex prepare` again",
+        {"rows": len(shared)},
+    )
+
+
+def _check_validation(entry: dict[str, Any], header: Header, found: int) -> Finding:
+    check, expected, manifest = "validation rows", header.validation_rows, _manifest(entry)
+    figures = {"rows": found, "expected": expected}
+    if found == expected:
+        return _found(check, f"{found:,}, as the header says", figures=figures)
+    value = f"{found:,}, the header says {expected:,}"
+    if manifest and manifest.val_size == expected and manifest.val == found:
+        return _found(check, f"{value}: whole tasks do not allow more", "note", figures=figures)
+    todo = f"run `cogex prepare` with --val-size {expected}, or correct the header's Rows line"
+    return _found(check, value, "fail", todo, figures)
+
+
+def _check_ids(rows: Rows) -> Finding:
+    twice = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
+    if not twice:
+        return _found("row ids", f"{len(rows):,}, each once")
+    value = f"{len(twice):,} stand more than once: {_named(twice)}"
+    return _found("row ids", value, "fail", "run `cogex prepare` again", {"ids": twice[:NAMED]})
+
+
+def _check_lengths(split: Split, sequence_len: int) -> list[Finding]:
+    """Lengths in tokens, BOS and EOS counted; what is above `sequence_len` is not trained on."""
+    lengths = split.lengths
+    figures = {
+        f"p{percent}": int(np.percentile(lengths, percent, method="inverted_cdf"))
+        for percent in PERCENTILES
+    }
+    shown = ", ".join(f"{percent}% up to {figures[f'p{percent}']:,}" for percent in PERCENTILES)
+    figures |= {"rows": len(lengths), "longest": int(lengths.max()), "tokens": int(lengths.sum())}
+    return [
+        _found(
+            f"tokens a row, {split.path}",
+            f"{shown}, longest {figures['longest']:,}; {figures['tokens']:,} in all",
+            figures=figures,
+        ),
+        _check_over_long(split, sequence_len),
+        _check_masked(split, sequence_len),
+    ]
+
+
+def _check_over_long(split: Split, sequence_len: int) -> Finding:
+    check = f"over {sequence_len:,} tokens, {split.path}"
+    over = [split.rows[index]["id"] for index in np.flatnonzero(split.lengths > sequence_len)]
+    if not over:
+        return _found(check, "none", figures={"rows": 0})
+    share = len(over) / len(split.rows)
+    does = {"truncate": "cuts them", "raise": "refuses them"}.get(
+        split.strategy.excess, "drops them"
+    )
+    verdict: Verdict = "fail" if share > MOST_OVER_LONG else "note"
+    return _found(
+        check,
+        f"{len(over):,} of {len(split.rows):,} rows ({share:.2%}), and Axolotl {does}: "
+        f"{_named(over)}",
+        verdict,
+        f"at most {MOST_OVER_LONG:.0%} may be: raise `sequence_len`" if verdict == "fail" else "",
+        {"rows": len(over), "share": share, "ids": over[:NAMED]},
+    )
+
+
+def _check_masked(split: Split, sequence_len: int) -> Finding:
+    """A row whose first `sequence_len` tokens carry no loss teaches nothing, dropped or cut."""
+    check = f"fully masked, {split.path}"
+    masked = [
+        row["id"]
+        for row, labels in zip(split.rows, split.labels, strict=True)
+        if (labels[:sequence_len] == IGNORE_INDEX).all()
+    ]
+    if not masked:
+        return _found(check, "none", figures={"rows": 0})
+    value = f"{len(masked):,} rows within {sequence_len:,} tokens: {_named(masked)}"
+    return _found(check, value, "note", figures={"rows": len(masked), "ids": masked[:NAMED]})
+
+
+def _named(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:NAMED]) + (", …" if len(ids) > NAMED else "")
+
+
+def _found(
+    check: str,
+    value: str,
+    verdict: Verdict = "ok",
+    todo: str = "",
+    figures: dict[str, Any] | None = None,
+) -> Finding:
+    return Finding("data", check, value, verdict, todo, figures or {})
