@@ -12,7 +12,11 @@ from huggingface_hub import constants
 from safetensors import SafetensorError
 
 from tools.errors import UserError
-from tools.recipe import read_recipe
+from tools.recipe import Recipe, read_recipe
+
+ORIGIN = "checkpoint.json"  # in best/: which checkpoint it is, and how its base is quantised
+
+Quantization = dict[str, Any]  # arguments of BitsAndBytesConfig, as JSON holds them
 
 
 @contextmanager
@@ -34,11 +38,28 @@ def _quiet_and_offline() -> Iterator[None]:
 # torchao and DeepSpeed name every kernel that this machine lacks.
 with _quiet_and_offline():
     import torch
+    import transformers
     from peft import PeftConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        BitsAndBytesConfig,
+        GenerationConfig,
+    )
     from transformers.utils import logging as transformers_logging
 
 transformers_logging.set_verbosity_error()  # what it warns of and matters here is an error below
+
+# what libraries raise on files that they cannot use
+_UNUSABLE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    SafetensorError,
+)
 
 
 def device() -> torch.device:
@@ -46,33 +67,81 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_tokenizer(name: str | Path) -> Any:
-    """Load the tokenizer of a local folder or hub model. Raises UserError if it cannot be."""
+def load_tokenizer(name: str | Path, kind: str = "AutoTokenizer") -> Any:
+    """Load the tokenizer of a local folder or hub model, by a class of transformers.
+
+    Raises UserError if it cannot be.
+    """
     _check_local(name)
-    with _explained(f"{name}: no tokenizer can be loaded from it"):
-        return AutoTokenizer.from_pretrained(str(name))
+    with _explained(f"{name}: no tokenizer can be loaded from it as {kind}"):
+        return getattr(transformers, kind).from_pretrained(str(name))
 
 
-def load_base(name: str | Path) -> Any:
+def quantization(recipe: Recipe) -> Quantization | None:
+    """How Axolotl quantises the recipe's base in training; None where it does not.
+
+    Source: `_set_quantization_config` of axolotl/loaders/model.py. Raises UserError for 8 bits,
+    which no recipe here uses.
+    """
+    if recipe.values.get("load_in_8bit"):
+        raise UserError(
+            f"{recipe.path}: `load_in_8bit` is not supported here; use `adapter: qlora` with "
+            "`load_in_4bit: true`"
+        )
+    if recipe.adapter != "qlora" or not recipe.values.get("load_in_4bit"):
+        return None
+    defaults = {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+    }
+    return defaults | (recipe.values.get("bnb_config_kwargs") or {})
+
+
+def load_base(name: str | Path, quantized: Quantization | None = None) -> Any:
     """Load a causal model for evaluation: fp32 on the CPU, bf16 on a GPU.
 
-    Only safetensors weights are read. Raises UserError if the model cannot be loaded whole.
+    `quantized` (see `quantization`) holds its linear layers in 4 bits. Only safetensors weights
+    are read. Raises UserError if the model cannot be loaded whole.
     """
     _check_local(name)
     if Path(name).is_dir():
         transformers_logging.disable_progress_bar()  # a hub model's download keeps its bar
+    dtype = compute_dtype()
     with _explained(f"{name}: no model can be loaded from it"):
         model, report = AutoModelForCausalLM.from_pretrained(
             str(name),
-            dtype=torch.float32 if device().type == "cpu" else torch.bfloat16,
+            dtype=dtype,
             attn_implementation="sdpa",
             use_safetensors=True,
             output_loading_info=True,
+            quantization_config=_bitsandbytes(quantized, dtype) if quantized else None,
         )
     if missing := sorted(report["missing_keys"]):  # transformers makes these up at random
         raise UserError(f"{name}: lacks {len(missing)} weights, as {missing[0]}; is it whole?")
+    for module in model.modules():
+        # bitsandbytes would compute in bf16 on CPUs that can: 6e-5 off in NLL, on those alone
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     model.generation_config = GenerationConfig()  # Llama-2's would add top_p = 0.9 to all sampling
     return model.to(device()).eval()
+
+
+def load_shape(name: str | Path) -> Any:
+    """Load a causal model's shape, without its weights: adapters can be tried on it at once."""
+    _check_local(name)
+    with _explained(f"{name}: no model can be built from its config"), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(name)))
+
+
+def compute_dtype() -> torch.dtype:
+    """What is computed in: fp32 on the CPU, bf16 on a GPU."""
+    return torch.float32 if device().type == "cpu" else torch.bfloat16
+
+
+def _bitsandbytes(quantized: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
+    own = {"bnb_4bit_compute_dtype": dtype, "bnb_4bit_quant_storage": torch.bfloat16}
+    return BitsAndBytesConfig(**own | quantized)
 
 
 def add_adapter(base: Any, folder: Path) -> Any:
@@ -84,7 +153,8 @@ def add_adapter(base: Any, folder: Path) -> Any:
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: holds no {name}; is it a checkpoint?")
-    with _explained(f"{folder}: the adapter does not fit the base"):
+    with _explained(f"{folder}: the adapter does not fit the base"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*non-meta parameter")  # tried on `load_shape`
         model = get_peft_model(base, PeftConfig.from_pretrained(str(folder)))
         try:
             keys = model.load_adapter(str(folder), model.active_adapter)
@@ -96,24 +166,32 @@ def add_adapter(base: Any, folder: Path) -> Any:
     return model.eval()
 
 
-def load_trained(target: Path) -> tuple[Any, Any]:
+def load_trained(target: Path, quantized: Quantization | None = None) -> tuple[Any, Any]:
     """Load (model, tokenizer) of a recipe's `best/`, an adapter folder or a model folder.
 
-    Raises UserError if there is nothing to load.
+    A recipe and a `best/` know how their base is quantised; a `checkpoint-N` folder does not, and
+    takes `quantized` (see `quantization`). Raises UserError if there is nothing to load.
     """
     if target.suffix in {".yml", ".yaml"} or target.is_file():
-        folder = read_recipe(target).output_dir / "best"
+        recipe = read_recipe(target)
+        folder = recipe.output_dir / "best"
         if not folder.is_dir():
             raise UserError(f"{folder}: is not there; train, then run `cogex select {target}`")
-        return load_trained(folder)
+        return load_trained(folder, quantization(recipe))
     config = target / "adapter_config.json"
     if not config.is_file():
         return load_base(target), load_tokenizer(target)
+    base = str(_named_in(config, "base_model_name_or_path", "names no base model"))
+    if quantized is None and (target / ORIGIN).is_file():
+        quantized = _named_in(target / ORIGIN, "quantization", "says not how the base is held")
+    return add_adapter(load_base(base, quantized), target), load_tokenizer(target)
+
+
+def _named_in(path: Path, key: str, problem: str) -> Any:
     try:
-        base = str(json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"])
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{config}: names no base model; is the folder whole?") from None
-    return add_adapter(load_base(base), target), load_tokenizer(target)
+        return json.loads(path.read_text(encoding="utf-8"))[key]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{path}: {problem}; is the folder whole?") from None
 
 
 def _check_local(name: str | Path) -> None:
@@ -131,7 +209,7 @@ def _explained(what: str) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise  # a RuntimeError, but the files may be sound
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, SafetensorError) as error:
+    except _UNUSABLE as error:
         # for a gated model the second line names the page to visit
         lines = str(error).strip().splitlines()[:2]
         raise UserError(f"{what}: {' '.join(' '.join(lines).split())}") from None

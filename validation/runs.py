@@ -1,11 +1,14 @@
 """Reads a run folder: its checkpoints, what is wrong with them, what the trainer logged.
 
-Nothing here opens a pickle: `optimizer.pt`, `scheduler.pt` and the like are left alone.
+A checkpoint is an adapter where the recipe trains one, else a whole model, in one file or in
+shards. Nothing here opens a pickle: `optimizer.pt`, `*.bin` and the like are left alone.
 """
 
 import json
 import math
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +17,25 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from tools.errors import UserError
+from tools.recipe import Recipe
 
-ADAPTER = "adapter_model.safetensors"
+STATE = "trainer_state.json"
+ADAPTER_CONFIG, ADAPTER = "adapter_config.json", "adapter_model.safetensors"
+MODEL_CONFIG, MODEL, MODEL_INDEX = (
+    "config.json",
+    "model.safetensors",
+    "model.safetensors.index.json",
+)
+# keys of adapter_config.json and those of the recipe that decide them
+DECIDED = {"r": "lora_r", "lora_alpha": "lora_alpha", "target_modules": "lora_target_modules"}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A `checkpoint-N` folder. `status` is ok, corrupt or incomplete, with the reason."""
+    """A `checkpoint-N` folder. `status` is ok, corrupt or incomplete, with the reason.
+
+    `files` are the names of its config and weights, where it is ok.
+    """
 
     path: Path
     step: int
@@ -28,6 +43,7 @@ class Checkpoint:
     logged_eval_loss: float | None
     status: str = "ok"
     reason: str = ""
+    files: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -35,31 +51,35 @@ class Checkpoint:
         return self.path.name
 
 
-def checkpoints(run: Path, base_model: str) -> list[Checkpoint]:
-    """All checkpoints of a run by step, each one looked into. Raises UserError if there is none."""
+def checkpoints(recipe: Recipe) -> list[Checkpoint]:
+    """All checkpoints of a recipe's run by step, each one looked into.
+
+    Raises UserError if there is none.
+    """
+    run = recipe.output_dir
     if not run.is_dir():
         raise UserError(f"{run}: there is no such run folder; train the recipe first")
     found = [
         (int(match[1]), path)
         for path in run.iterdir()
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir()
+        if (match := re.fullmatch(r"checkpoint-([0-9]+)", path.name)) and path.is_dir()
     ]
     if not found:
         raise UserError(f"{run}: holds no checkpoint-N folder; train the recipe first")
-    return [_look_into(path, step, base_model) for step, path in sorted(found)]
+    return [_look_into(path, step, recipe) for step, path in sorted(found)]
 
 
-def _look_into(path: Path, step: int, base_model: str) -> Checkpoint:
-    epoch, loss, status, reason = None, None, "ok", ""
+def _look_into(path: Path, step: int, recipe: Recipe) -> Checkpoint:
+    epoch, loss = None, None
     try:
-        epoch, loss = _logged(path / "trainer_state.json", step)
-        _check_adapter_config(path / "adapter_config.json", base_model)
-        _check_weights(path / ADAPTER)
+        _check_inside(path)
+        epoch, loss = _logged(path / STATE, step)
+        files = _check_adapter(path, recipe) if recipe.adapter else _check_model(path)
     except _Incomplete as problem:
-        status, reason = "incomplete", str(problem)
+        return Checkpoint(path, step, epoch, loss, "incomplete", str(problem))
     except _Corrupt as problem:
-        status, reason = "corrupt", str(problem)
-    return Checkpoint(path, step, epoch, loss, status, reason)
+        return Checkpoint(path, step, epoch, loss, "corrupt", str(problem))
+    return Checkpoint(path, step, epoch, loss, files=files)
 
 
 class _Incomplete(Exception):
@@ -68,6 +88,14 @@ class _Incomplete(Exception):
 
 class _Corrupt(Exception):
     """A file is there, and is wrong."""
+
+
+def _check_inside(path: Path) -> None:
+    """A link out of the run folder leads to what this run has not made."""
+    run = os.path.realpath(path.parent)
+    for file in (path, *path.iterdir()):
+        if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(run):
+            raise _Corrupt(f"{file.name} links out of the run folder")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -88,6 +116,8 @@ def _logged(path: Path, step: int) -> tuple[float | None, float | None]:
     history, epoch = state.get("log_history"), _finite(state.get("epoch"))
     if not isinstance(history, list) or epoch is None:
         raise _Corrupt(f"{path.name} holds no log_history or epoch")
+    if state.get("global_step") != step:
+        raise _Corrupt(f"{path.name} is of step {state.get('global_step')!r}")
     losses = [
         _finite(entry.get("eval_loss"))
         for entry in history
@@ -104,24 +134,66 @@ def _finite(value: Any) -> float | None:
         return None
 
 
-def _check_adapter_config(path: Path, base_model: str) -> None:
-    named = _read_json(path).get("base_model_name_or_path")
-    if named != base_model:
-        raise _Corrupt(f"{path.name} is for the base {named!r}, the recipe's is {base_model!r}")
+def _check_adapter(path: Path, recipe: Recipe) -> tuple[str, ...]:
+    """Return the names of an adapter's files."""
+    config = _read_json(path / ADAPTER_CONFIG)
+    base = config.get("base_model_name_or_path")
+    if base != recipe.base_model:
+        raise _Corrupt(
+            f"{ADAPTER_CONFIG} is for the base {base!r}, the recipe's is {recipe.base_model!r}"
+        )
+    for key, ours in DECIDED.items():
+        wanted = recipe.values.get(ours)
+        if wanted is not None and _as_set(config.get(key)) != _as_set(wanted):
+            raise _Corrupt(f"{ADAPTER_CONFIG}: {key} is {config.get(key)!r}, not {wanted!r}")
+    norms = {key: float(tensor.abs().max()) for key, tensor in _tensors(path / ADAPTER)}
+    if not any(value for key, value in norms.items() if "lora_B" in key):
+        raise _Corrupt(f"{ADAPTER}: every lora_B is zero, so the adapter does nothing")
+    return ADAPTER_CONFIG, ADAPTER
 
 
-def _check_weights(path: Path) -> None:
+def _as_set(value: Any) -> Any:
+    """Lists of modules are compared without their order."""
+    return {str(item) for item in value} if isinstance(value, list) else value
+
+
+def _check_model(path: Path) -> tuple[str, ...]:
+    """Return the names of a whole model's files."""
+    _read_json(path / MODEL_CONFIG)
+    index = [MODEL_INDEX] if (path / MODEL_INDEX).exists() else []
+    shards = _shards(path / MODEL_INDEX) if index else {MODEL: None}
+    for name, wanted in shards.items():
+        held = {key for key, _ in _tensors(path / name)}
+        if lacking := sorted((wanted or set()) - held):
+            raise _Corrupt(f"{name} lacks {len(lacking)} weights, as {lacking[0]}")
+    return MODEL_CONFIG, *index, *shards
+
+
+def _shards(index: Path) -> dict[str, set[str] | None]:
+    """The weights that each shard must hold, by the shard's file name."""
+    places = _read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise _Corrupt(f"{index.name} holds no weight_map")
+    shards: dict[str, set[str] | None] = {}
+    for key, name in sorted(places.items()):
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+\.safetensors", name):
+            raise _Corrupt(f"{index.name} names {name!r}, which is no shard beside it")
+        shards[name] = (shards.get(name) or set()) | {key}
+    return shards
+
+
+def _tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield name and tensor, one at a time; each is finite."""
     if not path.is_file():
         raise _Incomplete(f"{path.name} is missing")
-    trained = False
     try:
         with safe_open(path, framework="pt") as weights:
             for key in weights.keys():  # noqa: SIM118  (safe_open is no mapping)
                 tensor = weights.get_tensor(key)
-                if not bool(torch.isfinite(tensor).all()):
+                if not tensor.is_floating_point() or not tensor.numel():
+                    raise _Corrupt(f"{path.name}: {key} holds no floating-point numbers")
+                if not bool(torch.isfinite(tensor.float()).all()):
                     raise _Corrupt(f"{path.name}: {key} holds NaN or Inf")
-                trained |= "lora_B" in key and bool(tensor.any())
-    except (SafetensorError, OSError) as error:
+                yield key, tensor
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
         raise _Corrupt(f"{path.name} cannot be read: {error}") from None
-    if not trained:
-        raise _Corrupt(f"{path.name}: every lora_B is zero, so the adapter does nothing")

@@ -11,8 +11,17 @@ from huggingface_hub import constants
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
+from tests.real_tokenizers import build_small
 from tools.errors import UserError
-from tools.models import _quiet_and_offline, add_adapter, load_base, load_tokenizer, load_trained
+from tools.models import (
+    _quiet_and_offline,
+    add_adapter,
+    load_base,
+    load_tokenizer,
+    load_trained,
+    quantization,
+)
+from tools.recipe import Recipe
 
 
 @pytest.mark.parametrize(
@@ -94,6 +103,70 @@ def test_only_safetensors_are_read(tiny_base: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="no model can be loaded from it"):
         load_base(folder)
+
+
+NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"adapter": "qlora", "load_in_4bit": True}, NF4),
+        ({"adapter": "qlora"}, None),
+        ({"adapter": "lora", "load_in_4bit": True}, None),
+        ({"adapter": "lora"}, None),
+        ({}, None),
+        (
+            {
+                "adapter": "qlora",
+                "load_in_4bit": True,
+                "bnb_config_kwargs": {"bnb_4bit_use_double_quant": False},
+            },
+            NF4 | {"bnb_4bit_use_double_quant": False},
+        ),
+    ],
+)
+def test_base_is_quantised_where_axolotl_does(values: dict, expected: dict | None) -> None:
+    assert quantization(Recipe(Path("recipe.yml"), values)) == expected
+
+
+def test_8_bits_are_refused() -> None:
+    with pytest.raises(UserError, match=r"recipe\.yml: `load_in_8bit` is not supported here"):
+        quantization(Recipe(Path("recipe.yml"), {"adapter": "lora", "load_in_8bit": True}))
+
+
+def test_quantised_base_holds_nf4_with_double_quantisation(tiny_base: Path) -> None:
+    model = load_base(tiny_base, NF4)
+    weight = model.model.layers[0].self_attn.q_proj.weight
+    assert weight.quant_state.quant_type == "nf4"
+    assert weight.quant_state.nested
+    assert weight.nelement() == 32 * 32 // 2 // 2  # two numbers a byte, two bytes an element
+    assert model.lm_head.weight.dtype == torch.float32
+
+
+def test_quantised_base_computes_in_fp32_on_every_cpu(tiny_base: Path) -> None:
+    """On a CPU with AVX-512 BF16 bitsandbytes would repack the weights and compute in bf16."""
+    model, plain = load_base(tiny_base, NF4), load_base(tiny_base, NF4).dequantize()
+    ids = torch.arange(10, 40)[None]
+    with torch.inference_mode():
+        assert torch.allclose(model(ids).logits, plain(ids).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_checkpoint_is_put_on_the_base_that_is_asked_for(tmp_path: Path, write_adapter) -> None:
+    folder = write_adapter(tmp_path / "checkpoint-5")
+    names = []
+    build_small(folder)
+    for quantized in (None, NF4):
+        model, _ = load_trained(folder, quantized)
+        names.append(type(model.base_model.model.model.layers[0].mlp.up_proj).__name__)
+    assert names == ["Linear", "Linear4bit"]
+
+
+def test_best_that_does_not_say_how_its_base_is_held(tmp_path: Path, write_adapter) -> None:
+    folder = write_adapter(tmp_path / "best")
+    (folder / "checkpoint.json").write_text("{}")
+    with pytest.raises(UserError, match=r"checkpoint\.json: says not how the base is held"):
+        load_trained(folder)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}"])

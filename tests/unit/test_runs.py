@@ -5,15 +5,32 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
 
 from tools.errors import UserError
+from tools.recipe import Recipe
 from validation.runs import Checkpoint, checkpoints
 
 WEIGHTS, CONFIG, STATE = "adapter_model.safetensors", "adapter_config.json", "trainer_state.json"
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.fixture
+def write_checkpoint(write_checkpoint) -> Callable[..., Path]:
+    """Let the state name its step, as the trainer's does."""
+
+    def write(run: Path, step: int, **options: Any) -> Path:
+        folder = write_checkpoint(run, step, **options)
+        state = json.loads((folder / STATE).read_text())
+        (folder / STATE).write_text(json.dumps(state | {"global_step": step}))
+        return folder
+
+    return write
 
 
 @pytest.fixture
@@ -23,11 +40,11 @@ def folder(tmp_path: Path, write_checkpoint) -> Path:
 
 
 @pytest.fixture
-def look(folder: Path, tiny_base: Path) -> Callable[[], Checkpoint]:
+def look(folder: Path, recipe: Recipe) -> Callable[..., Checkpoint]:
     """Read the run and return its checkpoint."""
 
-    def look() -> Checkpoint:
-        [checkpoint] = checkpoints(folder.parent, str(tiny_base))
+    def look(**values: Any) -> Checkpoint:
+        [checkpoint] = checkpoints(Recipe(recipe.path, recipe.values | values))
         return checkpoint
 
     return look
@@ -46,14 +63,14 @@ def edit_weights(folder: Path, part: str, value: float) -> None:
 
 
 def test_good_checkpoint(look, folder: Path) -> None:
-    assert look() == Checkpoint(folder, 20, 2.0, 1.5, "ok", "")
+    assert look() == Checkpoint(folder, 20, 2.0, 1.5, "ok", "", (CONFIG, WEIGHTS))
     assert look().name == "checkpoint-20"
 
 
-def test_checkpoints_come_by_step(tmp_path: Path, write_checkpoint, tiny_base: Path) -> None:
+def test_checkpoints_come_by_step(recipe: Recipe, write_checkpoint) -> None:
     for step in (100, 9, 20):
-        write_checkpoint(tmp_path / "run", step)
-    assert [found.step for found in checkpoints(tmp_path / "run", str(tiny_base))] == [9, 20, 100]
+        write_checkpoint(recipe.output_dir, step)
+    assert [found.step for found in checkpoints(recipe)] == [9, 20, 100]
 
 
 def test_other_files_and_folders_are_passed_over(look, folder: Path) -> None:
@@ -132,7 +149,9 @@ def test_state_without_its_fields(look, folder: Path, state: dict) -> None:
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), 10**400, "1.0", None])
 def test_logged_loss_that_is_no_number(look, folder: Path, loss: object) -> None:
     history = ["stray", {"step": 20, "loss": 1.0}, {"step": 20, "eval_loss": loss}]
-    (folder / STATE).write_text(json.dumps({"epoch": 2.0, "log_history": history}))
+    (folder / STATE).write_text(
+        json.dumps({"epoch": 2.0, "global_step": 20, "log_history": history})
+    )
     assert (look().status, look().logged_eval_loss) == ("ok", None)
 
 
@@ -145,13 +164,171 @@ def test_adapter_of_another_base(look, folder: Path, tiny_base: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("step", [19, 21, None, "20"])
+def test_state_of_another_step(look, folder: Path, step: object) -> None:
+    state = json.loads((folder / STATE).read_text())
+    (folder / STATE).write_text(json.dumps(state | {"global_step": step}))
+    assert (look().status, look().reason) == ("corrupt", f"{STATE} is of step {step!r}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("lora_r", 16, "r is 4, not 16"),
+        ("lora_alpha", 32, "lora_alpha is 8, not 32"),
+        ("lora_target_modules", ["q_proj"], "target_modules is ["),
+    ],
+)
+def test_adapter_of_other_settings(look, key: str, value: object, reason: str) -> None:
+    found = look(**{key: value})
+    assert found.status == "corrupt"
+    assert found.reason.startswith(f"{CONFIG}: {reason}")
+
+
+def test_adapter_of_the_recipes_settings(look) -> None:
+    modules = ["v_proj", "q_proj"]
+    assert look(lora_r=4, lora_alpha=8, lora_target_modules=modules).status == "ok"
+    assert look(lora_r=4, lora_alpha=8, lora_target_modules=modules[::-1]).status == "ok"
+
+
+def header_of(length: int, content: bytes = b"{}") -> bytes:
+    return length.to_bytes(8, "little") + content
+
+
+HUGE = {"lora_B": {"dtype": "F32", "shape": [2**40, 2**20], "data_offsets": [0, 2**62]}}
+OUTSIDE = {"lora_B": {"dtype": "F32", "shape": [1], "data_offsets": [2**20, 2**20 + 4]}}
+UNKNOWN = {"lora_B": {"dtype": "PICKLE", "shape": [1], "data_offsets": [0, 4]}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header_of(2**63),
+        header_of(2**64 - 1),
+        header_of(10**9),
+        header_of(2, b"[]"),
+        *(
+            header_of(len(text), text + b"\0" * 4)
+            for text in (json.dumps(lie).encode() for lie in (HUGE, OUTSIDE, UNKNOWN))
+        ),
+    ],
+)
+def test_header_that_lies(look, folder: Path, content: bytes) -> None:
+    (folder / WEIGHTS).write_bytes(content)
+    assert look().status == "corrupt"
+    assert look().reason.startswith(f"{WEIGHTS} cannot be read: ")
+
+
+def test_weights_that_are_no_numbers(look, folder: Path) -> None:
+    save_file({"lora_B": torch.ones(2, dtype=torch.int8)}, folder / WEIGHTS)
+    assert look().reason == f"{WEIGHTS}: lora_B holds no floating-point numbers"
+
+
+@pytest.mark.parametrize("name", [STATE, CONFIG, WEIGHTS])
+def test_file_that_links_out_of_the_run(look, folder: Path, tmp_path: Path, name: str) -> None:
+    (folder / name).rename(tmp_path / name)
+    (folder / name).symlink_to(tmp_path / name)
+    assert (look().status, look().reason) == ("corrupt", f"{name} links out of the run folder")
+
+
+def test_folder_that_links_out_of_the_run(look, folder: Path, tmp_path: Path) -> None:
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert look().reason == "checkpoint-20 links out of the run folder"
+
+
+def test_links_within_the_run_are_followed(look, folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder.parent / "shared.safetensors")
+    (folder / WEIGHTS).symlink_to("../shared.safetensors")
+    assert look().status == "ok"
+
+
+def test_link_to_itself(look, folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).symlink_to(WEIGHTS)
+    assert look().status == "incomplete"
+
+
+@pytest.fixture
+def whole(folder: Path, tiny_base: Path) -> Path:
+    """The checkpoint of a whole model, in shards of 20 kB."""
+    for name in (CONFIG, WEIGHTS):
+        (folder / name).unlink()
+    model = LlamaForCausalLM.from_pretrained(tiny_base)
+    model.save_pretrained(folder, max_shard_size="20KB")
+    return folder
+
+
+def shards(whole: Path) -> list[str]:
+    return sorted(file.name for file in whole.glob("model-*.safetensors"))
+
+
+def test_good_model_in_shards(look, whole: Path) -> None:
+    found = look(adapter=None)
+    assert (found.status, found.reason) == ("ok", "")
+    assert found.files == ("config.json", INDEX, *shards(whole))
+    assert len(shards(whole)) > 2
+
+
+def test_good_model_in_one_file(look, whole: Path, tiny_base: Path) -> None:
+    for name in (INDEX, *shards(whole)):
+        (whole / name).unlink()
+    (whole / "model.safetensors").write_bytes((tiny_base / "model.safetensors").read_bytes())
+    assert look(adapter=None).files == ("config.json", "model.safetensors")
+
+
+def test_model_without_weights(look, whole: Path) -> None:
+    (whole / INDEX).unlink()
+    found = look(adapter=None)
+    assert (found.status, found.reason) == ("incomplete", "model.safetensors is missing")
+
+
+def test_missing_shard(look, whole: Path) -> None:
+    name = shards(whole)[1]
+    (whole / name).unlink()
+    found = look(adapter=None)
+    assert (found.status, found.reason) == ("incomplete", f"{name} is missing")
+
+
+def test_shard_that_lacks_a_weight(look, whole: Path) -> None:
+    first, second = shards(whole)[:2]
+    (whole / first).write_bytes((whole / second).read_bytes())
+    found = look(adapter=None)
+    assert found.status == "corrupt"
+    assert found.reason.startswith(f"{first} lacks ")
+
+
+def test_shard_that_is_not_finite(look, whole: Path) -> None:
+    name = shards(whole)[2]
+    tensors = load_file(whole / name)
+    next(iter(tensors.values())).view(-1)[0] = float("nan")
+    save_file(tensors, whole / name, {"format": "pt"})
+    found = look(adapter=None)
+    assert (found.status, found.reason[-16:]) == ("corrupt", "holds NaN or Inf")
+
+
+@pytest.mark.parametrize("name", ["../other.safetensors", "/etc/passwd", "pytorch_model.bin", 7])
+def test_index_that_names_no_shard(look, whole: Path, name: object) -> None:
+    index = json.loads((whole / INDEX).read_text())
+    index["weight_map"]["lm_head.weight"] = name
+    (whole / INDEX).write_text(json.dumps(index))
+    found = look(adapter=None)
+    assert found.status == "corrupt"
+    assert found.reason == f"{INDEX} names {name!r}, which is no shard beside it"
+
+
+@pytest.mark.parametrize("content", [{}, {"weight_map": []}, {"weight_map": {}}])
+def test_index_without_a_map(look, whole: Path, content: dict) -> None:
+    (whole / INDEX).write_text(json.dumps(content))
+    assert look(adapter=None).reason == f"{INDEX} holds no weight_map"
+
+
 @pytest.mark.parametrize("made", [False, True])
-def test_run_without_checkpoints(tmp_path: Path, made: bool) -> None:
-    run = tmp_path / "run"
+def test_run_without_checkpoints(recipe: Recipe, made: bool) -> None:
     if made:
-        run.mkdir()
+        recipe.output_dir.mkdir()
     with pytest.raises(UserError, match=r"run: .*; train the recipe first"):
-        checkpoints(run, "base")
+        checkpoints(recipe)
 
 
 class Explodes:
@@ -171,6 +348,8 @@ def test_pickles_are_left_alone(look, folder: Path, tmp_path: Path) -> None:
         (folder / name).write_bytes(bomb)
     (folder / "adapter_model.bin").write_bytes(bomb)
     assert look().status == "ok"
+    (folder / WEIGHTS).unlink()
+    assert (look().status, look().reason) == ("incomplete", f"{WEIGHTS} is missing")
     assert not trace.exists()
     pickle.loads(bomb)
     assert trace.exists()  # the bomb is real
