@@ -224,6 +224,20 @@ def check(
 
 
 @app.command()
+def report(
+    recipe: RecipeArgument,
+    html: Annotated[Path | None, typer.Option(help="Else report.html in the run folder.")] = None,
+) -> None:
+    """Show a run on one page: pictures, figures, generations; and a model card in best/."""
+    chosen = read_recipe(recipe)  # before anything heavy is imported
+    from validation.report import report as run
+
+    with console.status("Encoding every training row for the picture of lengths"):
+        path = run(chosen, html)
+    console.print(f"{path}: open it in a browser", markup=False)
+
+
+@app.command()
 def ask(
     model: Annotated[Path, typer.Argument(help="A recipe (its best/), or a model folder.")],
     instruction: Annotated[str, typer.Argument(help="What to do, in words.")],

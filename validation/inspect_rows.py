@@ -38,8 +38,8 @@ class Piece:
 
     @property
     def shown(self) -> str:
-        """The text as it may be shown: see `_printable`."""
-        return _printable(self.text)
+        """The text as it may be shown: see `printable`."""
+        return printable(self.text)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class InspectedRow:
     def title(self) -> str:
         """Where the row stands, and its counts."""
         return (
-            f"{_printable(self.id)} ({self.path}, line {self.line}): "
+            f"{printable(self.id)} ({self.path}, line {self.line}): "
             f"{self.masked:,} tokens masked, {self.trained:,} trained"
         )
 
@@ -139,7 +139,7 @@ def _cut(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> list[Piec
     return pieces
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return the text with escapes for what a terminal or a page would obey or hide."""
     return "".join(
         character

@@ -78,7 +78,7 @@ def write_checkpoint(write_adapter: WriteAdapter) -> WriteAdapter:
     def write(run: Path, step: int, *, loss: float = 2.0, seed: int = 0, **options: Any) -> Path:
         folder = write_adapter(run / f"checkpoint-{step}", seed or step, **options)
         history = [{"step": 1, "eval_loss": 99.0}, {"step": step, "eval_loss": loss}]
-        state = {"epoch": step / 10, "log_history": history}
+        state = {"epoch": step / 10, "global_step": step, "log_history": history}
         (folder / "trainer_state.json").write_text(json.dumps(state))
         return folder
 

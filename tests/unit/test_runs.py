@@ -21,19 +21,6 @@ INDEX = "model.safetensors.index.json"
 
 
 @pytest.fixture
-def write_checkpoint(write_checkpoint) -> Callable[..., Path]:
-    """Let the state name its step, as the trainer's does."""
-
-    def write(run: Path, step: int, **options: Any) -> Path:
-        folder = write_checkpoint(run, step, **options)
-        state = json.loads((folder / STATE).read_text())
-        (folder / STATE).write_text(json.dumps(state | {"global_step": step}))
-        return folder
-
-    return write
-
-
-@pytest.fixture
 def folder(tmp_path: Path, write_checkpoint) -> Path:
     """A good checkpoint, the only one of its run."""
     return write_checkpoint(tmp_path / "run", 20, loss=1.5)

@@ -57,18 +57,6 @@ def write_state(folder: Path, step: int, loss: float) -> None:
 
 
 @pytest.fixture
-def write_checkpoint(write_checkpoint) -> Callable[..., Path]:
-    """Let the state name its step, as the trainer's does."""
-
-    def write(run: Path, step: int, **options: Any) -> Path:
-        folder = write_checkpoint(run, step, **options)
-        write_state(folder, step, loss=options.get("loss", 2.0))
-        return folder
-
-    return write
-
-
-@pytest.fixture
 def run(recipe: Recipe, write_checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three good checkpoints, made once; the logged loss falls with the step.
 
