@@ -202,6 +202,17 @@ def check(
     min_family: Annotated[float | None, typer.Option(help="The same for each family.")] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 42,
+    mode: Annotated[
+        Literal["both", "reasoner"],
+        typer.Option(help="reasoner leaves the emulator out: half the time."),
+    ] = "both",
+    allow_code_execution: Annotated[
+        bool,
+        typer.Option(
+            "--allow-code-execution",
+            help="Run complete programs in a sandbox, to verify their emulation.",
+        ),
+    ] = False,
     json_path: JsonOption = None,
 ) -> None:
     """Generate on held-out rows: does the model write, call and emulate programs?"""
@@ -217,6 +228,8 @@ def check(
         min_family=min_family,
         temperature=temperature,
         seed=seed,
+        mode=mode,
+        allow_code_execution=allow_code_execution,
     )
     print_check(result, console)
     _write_result(json_path, result)

@@ -106,16 +106,16 @@ def run_demo(console: Console) -> dict[str, Any]:
     demo.step("3. select the best checkpoint", [*COGEX, "select", str(RECIPE)])
     demo.step(
         "4. check it on held-out rows",
-        [*COGEX, "check", str(RECIPE), "--min-answer", str(MIN_ANSWER),
+        [*COGEX, "check", str(RECIPE), "--mode", "reasoner", "--min-answer", str(MIN_ANSWER),
          "--min-family", str(MIN_FAMILY)],
         may_fail=True,
     )  # fmt: skip
     demo.step("5. the base without adapter", [
-        *COGEX, "check", str(RECIPE), "--model", "base"], may_fail=True)  # fmt: skip
+        *COGEX, "check", str(RECIPE), "--mode", "reasoner", "--model", "base"], may_fail=True)  # fmt: skip
     demo.step("6. a random base", [sys.executable, "-m", "tools.tiny", "random"])
     demo.train("7. the same LoRA on the random base", CONTROL, runs[1] / "train.log")
     demo.step("8. its best checkpoint", [*COGEX, "select", str(CONTROL)])
-    demo.step("9. check it", [*COGEX, "check", str(CONTROL)], may_fail=True)
+    demo.step("9. check it", [*COGEX, "check", str(CONTROL), "--mode", "reasoner"], may_fail=True)
     row = _unseen_row()
     demo.step("10. ask it something nobody trained on", [
         *COGEX, "ask", str(RECIPE), row["instruction"], "--input", row["input"]])  # fmt: skip

@@ -1,44 +1,34 @@
 """Checks that a model does what CoGEX trains: writes a program, calls it, emulates it to a dict.
 
-Perplexity alone never proves that: a model that misspells one heading has a fine perplexity and
-not one usable answer. What is measured here is the form of each part and the answer; the
-intermediate values are not compared, and nothing generated is ever run.
+The two modes of arXiv 2405.16337: as *reasoner* the model writes program, call and output; as
+*emulator* it is given the row's own program, and writes call and output. Each has its measures, a
+look for mode collapse, and verified emulation: where a program is complete, it may be run, and the
+output is compared with what it truly returns. Nothing is run without consent.
 """
 
-import ast
-import builtins
 import re
-import warnings
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from prompt_strategies.layout import Completion, parse_completion, render_prompt
+from prompt_strategies.layout import render_emulator_prompt, render_prompt, split_code
 from prompt_strategies.masking import encode_prompt
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.generate import Generation, generate
-from tools.models import load_base, load_tokenizer, load_trained
+from tools.models import load_base, load_tokenizer, load_trained, quantization
 from tools.recipe import Recipe
 from tools.rows import read_rows
+from tools.sandbox import CONSENT, unavailable
+from validation.collapse import COLLAPSE, find_loop, measure_collapse
+from validation.emulation import STATUSES, Emulation, summarize, verify_emulation
+from validation.judging import EMULATOR_MEASURES, MEASURES, Judged, family, judge
 
-MEASURES = {
-    "program_parses": "program is valid Python",
-    "function_and_call": "defines a function and calls it",
-    "undefined_helpers": "calls helpers that it leaves undefined",
-    "output_dict": "output is a dict",
-    "has_answer": "output has the key `answer`",
-    "keys_agree": "output keys are the program's return keys",
-    "intermediates": "intermediate values are there",
-    "ends_by_eos": "ends by EOS",
-    "answer_exact": "answer equals the reference",
-}
 # the least share of rows for exit 0; a measure that is not here is reported only
 THRESHOLDS = {
     "program_parses": 0.98,
@@ -47,37 +37,119 @@ THRESHOLDS = {
     "keys_agree": 0.98,
     "ends_by_eos": 0.99,
 }
+STRATEGY = "prompt_strategies.cogex"
+LABELS = {"reasoner": MEASURES, "emulator": EMULATOR_MEASURES}
+EMULATION = {
+    "keys": "keys emulated as they truly come out",
+    "faithful": "programs emulated faithfully in every key",
+    "answers": "answers emulated faithfully",
+}
+# for a prompt that fills the context: a failure, not a lost row
+NOTHING = Generation(text="", tokens=0, ended=False)
 
-
-@dataclass(frozen=True)
-class Judged:
-    """One row: its prepared fields, what was generated, and which measures hold."""
-
-    row: dict[str, str]
-    generation: Generation
-    completion: Completion
-    holds: dict[str, bool]
+Mode = Literal["both", "reasoner"]
 
 
 def check(
     recipe: Recipe,
     *,
     model_name: str = "best",
+    mode: Mode = "both",
     limit: int | None = None,
     min_answer: float | None = None,
     min_family: float | None = None,
     temperature: float = 0.0,
     seed: int = 0,
+    allow_code_execution: bool = False,
 ) -> dict[str, Any]:
     """Generate on the recipe's validation rows and judge every generation.
 
-    `model_name` is `best`, `base` (no adapter) or `checkpoint-N`. Writes `check.json` and
-    `generations.jsonl` into the run folder (`check-NAME.json` for others than best) and returns
-    the former's content; its `passed` says whether every threshold was met.
+    `model_name` is `best`, `base` (no adapter) or `checkpoint-N`; mode `reasoner` leaves the
+    emulator out and takes half the time. Writes into the run folder `check.json`,
+    `generations.jsonl` and `generations-emulator.jsonl` (`check-NAME.json` and so on for others
+    than best), and returns the first's content; its `passed` says whether every threshold was
+    met. Raises UserError if the rows are not CoGEX rows, or there is no such model.
     """
+    _check_possible(recipe, allow_code_execution)
     rows = read_rows(Path(recipe.validation["path"]))[:limit]
+    given: dict[str, list[str | None]] = {"reasoner": [None] * len(rows)}
+    if mode == "both":
+        given["emulator"] = [_program(recipe, row) for row in rows]
     model, tokenizer = _load(recipe, model_name)
-    prompts = [render_prompt(row["instruction"], row["input"]) for row in rows]
+    suffix = "" if model_name == "best" else f"-{model_name}"
+    thresholds = THRESHOLDS | ({} if min_answer is None else {"answer_exact": min_answer})
+    sections = {}
+    for name, programs in given.items():
+        prompts = list(map(_prompt, rows, programs))
+        generations = _generate(recipe, model, tokenizer, prompts, temperature, seed)
+        judged = list(map(judge, rows, generations, programs))
+        emulations = verify_emulation(
+            [item.completion for item in judged], allow_code_execution=allow_code_execution
+        )
+        part = "" if name == "reasoner" else f"-{name}"
+        records = map(_record, judged, emulations)
+        write_jsonl(recipe.output_dir / f"generations{suffix}{part}.jsonl", records)
+        sections[name] = {
+            **_shares(judged, LABELS[name], thresholds, min_family),
+            "collapse": _collapse(prompts, generations),
+            "emulation": summarize(emulations),
+        }
+    result = {
+        "recipe": str(recipe.path),
+        "model": model_name,
+        "validation_sha256": sha256(Path(recipe.validation["path"])),
+        **sections["reasoner"],
+        "emulator": sections.get("emulator"),
+        "passed": all(map(_passed, sections.values())),
+    }
+    write_json(recipe.output_dir / f"check{suffix}.json", result)
+    return result
+
+
+def _check_possible(recipe: Recipe, allow_code_execution: bool) -> None:
+    """Refuse at once what would be refused after an hour of generation."""
+    if recipe.validation.get("type") != STRATEGY:
+        raise UserError(
+            f"{recipe.path}: check judges CoGEX programs, and its validation rows are "
+            f"`type: {recipe.validation.get('type')}`; name a recipe with `type: {STRATEGY}`"
+        )
+    if allow_code_execution and (reason := unavailable()):
+        raise UserError(
+            f"{CONSENT}: nothing can be run here: {reason}; without the option all else is checked"
+        )
+
+
+def _load(recipe: Recipe, model_name: str) -> tuple[Any, Any]:
+    if model_name == "best":
+        return load_trained(recipe.path)
+    if model_name == "base":
+        base = load_base(recipe.base_model, quantization(recipe))
+        return base, load_tokenizer(recipe.base_model)
+    folder = recipe.output_dir / model_name
+    if not re.fullmatch(r"checkpoint-\d+", model_name) or not folder.is_dir():
+        raise UserError(f"{folder}: there is no such checkpoint; name best, base or checkpoint-N")
+    return load_trained(folder, quantization(recipe))
+
+
+def _program(recipe: Recipe, row: dict[str, str]) -> str:
+    try:
+        return split_code(row["code"])[0]
+    except ValueError as error:
+        raise UserError(
+            f"{recipe.validation['path']}, row {row['id']}: {error}; run `cogex prepare` again"
+        ) from None
+
+
+def _prompt(row: dict[str, str], given: str | None) -> str:
+    if given is None:
+        return render_prompt(row["instruction"], row["input"])
+    return render_emulator_prompt(row["instruction"], row["input"], given)
+
+
+def _generate(
+    recipe: Recipe, model: Any, tokenizer: Any, prompts: list[str], temperature: float, seed: int
+) -> list[Generation]:
+    """One generation for each prompt; `NOTHING` where the prompt leaves no room for an answer."""
     lengths = [len(ids) for ids in encode_prompt(tokenizer, prompts)]
     fitting = [index for index, length in enumerate(lengths) if length < recipe.sequence_len]
     generations = generate(
@@ -88,159 +160,33 @@ def check(
         temperature=temperature,
         seed=seed,
     )
-    # a prompt that fills the context leaves no room for an answer: a failure, not a lost row
     generated = dict(zip(fitting, generations, strict=True))
-    nothing = Generation(text="", tokens=0, ended=False)
-    judged = [judge(row, generated.get(index, nothing)) for index, row in enumerate(rows)]
-    result = _result(recipe, model_name, judged, min_answer, min_family)
-    suffix = "" if model_name == "best" else f"-{model_name}"
-    write_jsonl(recipe.output_dir / f"generations{suffix}.jsonl", map(_record, judged))
-    write_json(recipe.output_dir / f"check{suffix}.json", result)
-    return result
+    return [generated.get(index, NOTHING) for index in range(len(prompts))]
 
 
-def _load(recipe: Recipe, model_name: str) -> tuple[Any, Any]:
-    if model_name == "best":
-        return load_trained(recipe.path)
-    if model_name == "base":
-        return load_base(recipe.base_model), load_tokenizer(recipe.base_model)
-    folder = recipe.output_dir / model_name
-    if not re.fullmatch(r"checkpoint-\d+", model_name) or not folder.is_dir():
-        raise UserError(f"{folder}: there is no such checkpoint; name best, base or checkpoint-N")
-    return load_trained(folder)
-
-
-def judge(row: dict[str, str], generation: Generation) -> Judged:
-    """Judge one generation against its row; never raises on what a model wrote."""
-    completion = parse_completion(generation.text)
-    tree, output = _parse(completion.program), _literal(completion.output)
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    called = functions.get(_called_name(completion.call))
-    reference = _literal(row["output"])
-    fields = output if isinstance(output, dict) else {}
-    expected = reference if isinstance(reference, dict) else {}
-    holds = {
-        "program_parses": bool(tree.body),
-        "function_and_call": called is not None,
-        "undefined_helpers": bool(_undefined(tree)),
-        "output_dict": isinstance(output, dict),
-        "has_answer": "answer" in fields,
-        "keys_agree": called is not None and list(fields) in _return_keys(called),
-        "intermediates": any(
-            key != "answer" and value not in (None, "", [], {}, ()) for key, value in fields.items()
-        ),
-        "ends_by_eos": generation.ended,
-        "answer_exact": "answer" in fields
-        and "answer" in expected
-        and _same(fields["answer"], expected["answer"]),
-    }
-    return Judged(row, generation, completion, holds)
-
-
-def _quietly(function: Callable[[str], Any], text: str) -> Any:
-    """What a parser makes of a text; None for all that hostile text makes it raise."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # SyntaxWarning: invalid escape sequence
-            return function(text)
-    except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
-        return None
-
-
-def _parse(program: str) -> ast.Module:
-    return _quietly(ast.parse, program) or ast.Module(body=[], type_ignores=[])
-
-
-def _literal(text: str) -> Any:
-    return _quietly(ast.literal_eval, text)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal in value and in type, all the way down: True is not 1, and '7' is not 7."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
-
-
-def _called_name(call: str) -> str:
-    """The name that `>>> name(…)` calls; empty if it is no such call."""
-    tree = _parse(call.removeprefix(">>> "))
-    match tree.body:
-        case [ast.Expr(value=ast.Call(func=ast.Name(id=name)))]:
-            return name
-    return ""
-
-
-def _return_keys(function: ast.FunctionDef) -> list[list[Any]]:
-    """The keys, in order, of each dict literal that the function returns."""
-    return [
-        [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
-        for node in ast.walk(function)
-        if isinstance(node, ast.Return) and isinstance(node.value, ast.Dict)
-    ]
-
-
-def _undefined(tree: ast.Module) -> set[str]:
-    """Names that are called and neither defined in the program nor built in."""
-    called, known = set(), set(dir(builtins))
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(func=ast.Name(id=name)):
-                called.add(name)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                known.add(name)
-            case ast.ClassDef(name=name) | ast.arg(arg=name):
-                known.add(name)
-            case ast.Name(id=name, ctx=ast.Store()):
-                known.add(name)
-            case ast.alias(name=name, asname=other):
-                known.add(other or name.split(".")[0])
-    return called - known
-
-
-def family(row: dict[str, str]) -> str | None:
-    """The part of an id like `plural-00013` before the number; None for other ids."""
-    name, _, number = row["id"].rpartition("-")
-    return name if number.isdigit() and name else None
-
-
-def _result(
-    recipe: Recipe,
-    model_name: str,
+def _shares(
     judged: list[Judged],
-    min_answer: float | None,
+    labels: dict[str, str],
+    thresholds: dict[str, float],
     min_family: float | None,
 ) -> dict[str, Any]:
-    thresholds = dict(THRESHOLDS)
-    if min_answer is not None:
-        thresholds["answer_exact"] = min_answer
-    measures = {
-        name: _share(sum(item.holds[name] for item in judged), len(judged), thresholds.get(name))
-        for name in MEASURES
-    }
+    """Count for each measure of `labels` the rows in which it holds, and answers by family."""
     totals = Counter(family(item.row) for item in judged)
     right = Counter(family(item.row) for item in judged if item.holds["answer_exact"])
-    families = {
-        name: _share(right[name], totals[name], min_family)
-        for name in sorted(filter(None, totals))
-        if None not in totals
-    }
     return {
-        "recipe": str(recipe.path),
-        "model": model_name,
-        "validation_sha256": sha256(Path(recipe.validation["path"])),
         "rows": len(judged),
-        # only a prompt that left no room has neither a token nor an end
-        "prompts_too_long": sum(
-            not item.generation.tokens and not item.generation.ended for item in judged
-        ),
-        "measures": measures,
-        "answer_exact_by_family": families,
-        "passed": all(item["passed"] for item in [*measures.values(), *families.values()]),
+        "prompts_too_long": sum(item.generation == NOTHING for item in judged),
+        "measures": {
+            name: _share(
+                sum(item.holds[name] for item in judged), len(judged), thresholds.get(name)
+            )
+            for name in labels
+        },
+        "answer_exact_by_family": {
+            name: _share(right[name], totals[name], min_family)
+            for name in sorted(filter(None, totals))
+            if None not in totals
+        },
     }
 
 
@@ -254,7 +200,18 @@ def _share(count: int, rows: int, threshold: float | None) -> dict[str, Any]:
     }
 
 
-def _record(item: Judged) -> dict[str, Any]:
+def _collapse(prompts: list[str], generations: list[Generation]) -> dict[str, Any]:
+    """Look at what was generated; a prompt too long is a failure of another kind."""
+    kept = [pair for pair in zip(prompts, generations, strict=True) if pair[1] != NOTHING]
+    return measure_collapse([prompt for prompt, _ in kept], [item for _, item in kept])
+
+
+def _passed(section: dict[str, Any]) -> bool:
+    groups = (section[name] for name in ("measures", "answer_exact_by_family", "collapse"))
+    return all(item["passed"] for group in groups for item in group.values())
+
+
+def _record(item: Judged, emulation: Emulation) -> dict[str, Any]:
     return {
         "id": item.row["id"],
         "instruction": item.row["instruction"],
@@ -263,31 +220,67 @@ def _record(item: Judged) -> dict[str, Any]:
         "tokens": item.generation.tokens,
         "reference": f"{item.row['code']}\n### Output\n{item.row['output']}",
         "holds": item.holds,
+        "loop": find_loop(item.generation.text),
+        "emulation": asdict(emulation),
     }
 
 
 def print_check(result: dict[str, Any], console: Console) -> None:
-    """Show each measure with count, share, threshold and verdict, then answers by family."""
-    table = Table(title=f"{result['model']} on {result['rows']} held-out rows")
-    for heading in ("measure", "rows", "share", "at least", ""):
+    """Show for each mode the measures, answers by family, collapse and verified emulation."""
+    _print_section(result, "reasoner", result, console)
+    if result["emulator"]:
+        _print_section(result, "emulator", result["emulator"], console)
+
+
+def _print_section(
+    result: dict[str, Any], name: str, section: dict[str, Any], console: Console
+) -> None:
+    table = Table(title=f"{result['model']} as {name} on {section['rows']} held-out rows")
+    for heading in ("measure", "rows", "share", "threshold", ""):
         table.add_column(heading, justify="left" if heading in ("measure", "") else "right")
-    for name, item in result["measures"].items():
-        table.add_row(MEASURES[name], *_cells(item))
-    for name, item in result["answer_exact_by_family"].items():
-        table.add_row(f"  answer, {escape(name)}", *_cells(item))
+    for key, item in section["measures"].items():
+        table.add_row(LABELS[name][key], *_cells(item))
+    for key, item in section["answer_exact_by_family"].items():
+        table.add_row(f"  answer, {escape(key)}", *_cells(item))
+    table.add_section()
+    for key, item in section["collapse"].items():
+        table.add_row(COLLAPSE[key], *_cells(item))
     console.print(table)
-    if result["prompts_too_long"]:
+    if section["prompts_too_long"]:
         console.print(
-            f"{result['prompts_too_long']} prompts fill the recipe's `sequence_len` and count as "
+            f"{section['prompts_too_long']} prompts fill the recipe's `sequence_len` and count as "
             "failures in every measure."
         )
+    _print_emulation(section["emulation"], console)
 
 
 def _cells(item: dict[str, Any]) -> tuple[str, str, str, str]:
-    threshold = item["threshold"]
+    sign, threshold = ("≤", item["at_most"]) if "at_most" in item else ("≥", item["threshold"])
+    verdict = "ok" if item["passed"] else f"[red]too {'high' if sign == '≤' else 'low'}[/red]"
     return (
         f"{item['count']}/{item['rows']}",
-        f"{item['count'] / item['rows']:.1%}",
-        "" if threshold is None else f"{threshold:.0%}",
-        "" if threshold is None else ("ok" if item["passed"] else "[red]too low[/red]"),
+        _percent(item["count"], item["rows"]),
+        "" if threshold is None else f"{sign} {threshold:.0%}",
+        "" if threshold is None else verdict,
     )
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{count / total:.1%}" if total else ""
+
+
+def _print_emulation(emulation: dict[str, Any], console: Console) -> None:
+    """Show what became of the programs, and how many outputs are what they return."""
+    table = Table("verified emulation", "count", "share")
+    for status, count in emulation["statuses"].items():
+        shown = str(count), _percent(count, emulation["programs"])
+        table.add_row(f"programs that {STATUSES[status]}", *shown)
+    table.add_section()
+    for key, label in EMULATION.items():
+        item = emulation[key]
+        if item["of"]:
+            shown = f"{item['count']}/{item['of']}", _percent(item["count"], item["of"])
+            table.add_row(label, *shown)
+    console.print(table)
+    if waiting := emulation["statuses"].get("complete"):
+        console.print(f"To run the {waiting} complete programs in a sandbox: {CONSENT}")

@@ -1,256 +1,89 @@
-"""Each measure sees the fault that it is for, and no text that a model writes breaks the check."""
+"""The check runs both modes, holds them to their thresholds, and refuses what it cannot judge."""
 
-import ast
 import json
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from rich.console import Console
 
+from tests.needs_sandbox import needs_sandbox
 from tools.errors import UserError
 from tools.generate import Generation
 from tools.recipe import Recipe
+from tools.sandbox import unavailable
 from validation.check import (
-    MEASURES,
+    LABELS,
+    NOTHING,
     THRESHOLDS,
-    _result,
+    _collapse,
+    _passed,
     _share,
-    _undefined,
+    _shares,
     check,
-    family,
-    judge,
     print_check,
 )
+from validation.collapse import COLLAPSE
+from validation.emulation import STATUSES, summarize, verify_emulation
+from validation.judging import EMULATOR_MEASURES, MEASURES, judge
 
-PROGRAM = """def add(first, second):
-    total = plus(first, second)
-    return {'total': total, 'answer': total}"""
+CODE = "def add(a, b):\n    total = {}(a, b)\n    return {{'total': total, 'answer': total}}"
 CALL = ">>> add(3, 4)"
 OUTPUT = "{'total': 7, 'answer': 7}"
-ROW = {
-    "id": "add-1",
-    "instruction": "Add.",
-    "input": "3, 4",
-    "code": f"{PROGRAM}\n\n{CALL}",
-    "output": OUTPUT,
-}
-ALL = set(MEASURES)
 
 
-def text_of(program: str = PROGRAM, call: str = CALL, output: str = OUTPUT) -> str:
-    return f"{program}\n\n{call}\n### Output\n{output}"
+def row(number: int, helper: str = "plus") -> dict[str, str]:
+    code = f"{CODE.format(helper)}\n\n{CALL}"
+    return {
+        "id": f"add-{number}",
+        "instruction": "Add.",
+        "input": f"3, 4, {number}",
+        "code": code,
+        "output": OUTPUT,
+    }
 
 
-def held(text: str, *, ended: bool = True, reference: str = OUTPUT) -> set[str]:
-    """The measures that hold for a generated text."""
-    judged = judge(ROW | {"output": reference}, Generation(text, 1, ended))
-    assert judged.holds.keys() == ALL
-    return {name for name, holds in judged.holds.items() if holds}
-
-
-def test_all_measures_hold_for_the_reference() -> None:
-    assert held(text_of()) == ALL
-
-
-@pytest.mark.parametrize(
-    ("text", "lost"),
-    [
-        # nothing of a program that is no Python can be read
-        (
-            text_of(program=PROGRAM.replace("):", ")")),
-            {"program_parses", "function_and_call", "undefined_helpers", "keys_agree"},
-        ),
-        (text_of(program=PROGRAM.replace("plus", "max")), {"undefined_helpers"}),
-        (text_of(call=">>> other(3, 4)"), {"function_and_call", "keys_agree"}),
-        (text_of(call=">>> add(3, 4"), {"function_and_call", "keys_agree"}),
-        (text_of(call=">>> add"), {"function_and_call", "keys_agree"}),
-        (
-            text_of(output="[7, 7]"),
-            {"output_dict", "has_answer", "keys_agree", "intermediates", "answer_exact"},
-        ),
-        (
-            text_of(output="{'total': 7, 'answer': 7"),
-            {"output_dict", "has_answer", "keys_agree", "intermediates", "answer_exact"},
-        ),
-        (text_of(output="{'total': 7}"), {"has_answer", "keys_agree", "answer_exact"}),
-        (text_of(output="{'answer': 7, 'total': 7}"), {"keys_agree"}),
-        (text_of(output="{'total': 7, 'answer': 7, 'x': 1}"), {"keys_agree"}),
-        (text_of(output="{'answer': 7}"), {"keys_agree", "intermediates"}),
-        (text_of(output="{'total': '', 'answer': 7}"), {"intermediates"}),
-        (text_of(output="{'total': None, 'answer': 7}"), {"intermediates"}),
-        (text_of(output="{'total': [], 'answer': 7}"), {"intermediates"}),
-        (text_of(output="{'total': 7, 'answer': 8}"), {"answer_exact"}),
-        (text_of(output="{'total': 7, 'answer': '7'}"), {"answer_exact"}),
-        (text_of(output="{'total': 7, 'answer': 7.0}"), {"answer_exact"}),
-        (text_of(output="{'total': 0, 'answer': 7}"), set()),
-        (text_of(output="{'total': False, 'answer': 7}"), set()),
-    ],
-)
-def test_each_fault_costs_its_measures(text: str, lost: set[str]) -> None:
-    assert ALL - held(text) == lost
-
-
-def test_generation_without_eos() -> None:
-    assert ALL - held(text_of(), ended=False) == {"ends_by_eos"}
-
-
-def test_no_call() -> None:
-    assert ALL - held(f"{PROGRAM}\n### Output\n{OUTPUT}") == {"function_and_call", "keys_agree"}
-
-
-def test_nothing_generated() -> None:
-    assert held("") == {"ends_by_eos"}
-
-
-@pytest.mark.parametrize(
-    ("reference", "answer", "equal"),
-    [
-        ("1", "True", False),
-        ("True", "True", True),
-        ("7", "'7'", False),
-        ("'7'", '"7"', True),
-        ("[1, 0]", "[True, 0]", False),
-        ("[1, 2]", "(1, 2)", False),
-        ("[1, 2]", "[1]", False),
-        ("[1, 2]", "[1,2]", True),
-        ("{'a': 1}", "{'a': True}", False),
-        ("{'a': 1, 'b': 2}", "{'b': 2, 'a': 1}", True),
-        ("{'a': 1}", "{'b': 1}", False),
-        ("{'b', 'a', 'c'}", "{'c', 'b', 'a'}", True),
-        ("None", "None", True),
-    ],
-)
-def test_answers_are_equal_in_value_and_type(reference: str, answer: str, equal: bool) -> None:
-    measures = held(
-        text_of(output=f"{{'answer': {answer}}}"), reference=f"{{'answer': {reference}}}"
-    )
-    assert ("answer_exact" in measures) is equal
-
-
-@pytest.mark.parametrize("reference", ["{}", "no dict", "{'total': None}"])
-def test_reference_without_answer_is_never_met(reference: str) -> None:
-    assert "answer_exact" not in held(text_of(output="{'answer': None}"), reference=reference)
-
-
-HOSTILE = [
-    "[" * 100_000,
-    "[" * 150 + "]" * 150,
-    "-" * 100_000 + "1",
-    "1" + " + 1" * 20_000,
-    "x" + ".a" * 20_000,
-    "f(" * 90 + ")" * 90,
-    "\x00",
-    "\ud800",
-    "9" * 5_000,
-    "0x" + "f" * 5_000,
-    "1" + "0" * 400 + " + 1j",
-    "{[]: 1}",
-    "{**{}}",
-    "'\\d'",
-    "# -*- coding: nonsense -*-",
-    "### Output\n### Output",
-    "\n>>> \n>>> ",
-    "\r\n\f\x1a",
-]
-
-
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_is_judged(text: str) -> None:
-    for written in (text, text_of(program=text), text_of(call=f">>> {text}"), text_of(output=text)):
-        held(written)
-    held(text_of(output=f"{{'answer': {text}}}"), reference=f"{{'answer': {text}}}")
-
-
-FRAGMENTS = [
-    *"{}[]()'\":,.#\\\n\t\x00\ud800x1*-",
-    *(">>> ", "### Output\n", "def f(a):\n    return ", "f(", "'answer'"),
-    *("9" * 500, "lambda", "import ", " for x in "),
-]
-
-
-@given(st.text() | st.lists(st.sampled_from(FRAGMENTS)).map("".join))
-@example("\n>>> f\n### Output")
-def test_judge_never_raises(text: str) -> None:
-    held(text)
-    held(text_of(output=text), reference=text)
-
-
-@pytest.mark.parametrize(
-    ("program", "expected"),
-    [
-        ("helper(1)", {"helper"}),
-        ("def f(a):\n    return one(two(a))", {"one", "two"}),
-        ("def helper():\n    pass\nhelper()", set()),
-        ("def f():\n    def helper():\n        pass\n    helper()", set()),
-        ("async def helper():\n    pass\nhelper()", set()),
-        ("class Helper:\n    pass\nHelper()", set()),
-        ("import os\nos.getcwd()\nos()", set()),
-        ("import os.path\nos()\npath()", {"path"}),
-        ("import numpy as np\nnp()\nnumpy()", {"numpy"}),
-        ("from re import sub, match as m\nsub()\nm()\nmatch()", {"match"}),
-        ("helper = lambda text: text\nhelper(1)", set()),
-        ("apply = lambda helper: helper(1)\napply(1)", set()),
-        ("[helper(1) for helper in fs]", set()),
-        ("{key: fit(key) for key in keys}", {"fit"}),
-        ("def f(*args, **options):\n    args()\n    options()", set()),
-        ("for helper in fs:\n    helper()", set()),
-        ("with open('x') as file:\n    file()", set()),
-        ("if (helper := find()):\n    helper()", {"find"}),
-        ("text.helper(1)", set()),
-        ("text.split(find(1))", {"find"}),
-        ("len(sorted(map(str, [])))", set()),
-        ("name = helper", set()),
-        ("(lambda: 1)()", set()),
-    ],
-)
-def test_undefined_helpers(program: str, expected: set[str]) -> None:
-    assert _undefined(ast.parse(program)) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("plural-00013", "plural"),
-        ("first-letter-7", "first-letter"),
-        ("17", None),
-        ("-3", None),
-        ("plural", None),
-        ("plural-x", None),
-        ("", None),
-    ],
-)
-def test_family_is_in_the_id(name: str, expected: str | None) -> None:
-    assert family({"id": name}) == expected
-
-
-def summary(recipe: Recipe, wrong: dict[str, int], **limits: float | None) -> dict[str, Any]:
-    """The result for 50 rows of which some lack a measure."""
-    judged = []
-    for index in range(50):
-        item = judge(ROW | {"id": f"add-{index}"}, Generation(text_of(), 1, True))
-        item.holds.update({name: False for name, count in wrong.items() if index < count})
+def section(
+    wrong: dict[str, int],
+    *,
+    mode: str = "reasoner",
+    thresholds: dict[str, float] = THRESHOLDS,
+    min_family: float | None = None,
+    helper: str = "plus",
+) -> dict[str, Any]:
+    """The figures of one mode for 50 rows, of which some lack a measure."""
+    judged, generations = [], []
+    for number in range(50):
+        made = row(number, helper)
+        text = f"{made['code']}\n### Output\n{OUTPUT}"
+        generations.append(Generation(f"{text} # {number}", 1, True))
+        item = judge(made, Generation(text, 1, True))
+        item.holds.update({name: False for name, count in wrong.items() if number < count})
         judged.append(item)
-    options = {"min_answer": None, "min_family": None} | limits
-    return _result(recipe, "best", judged, **options)  # type: ignore[arg-type]
+    emulations = verify_emulation([item.completion for item in judged], allow_code_execution=False)
+    return {
+        **_shares(judged, LABELS[mode], thresholds, min_family),
+        "collapse": _collapse([item.row["input"] for item in judged], generations),
+        "emulation": summarize(emulations),
+    }
 
 
-def test_everything_right_passes(recipe: Recipe) -> None:
-    assert summary(recipe, {})["passed"]
+def test_everything_right_passes() -> None:
+    assert _passed(section({})) and _passed(section({}, mode="emulator"))
 
 
+@pytest.mark.parametrize("mode", LABELS)
 @pytest.mark.parametrize(
     "name", ["program_parses", "output_dict", "has_answer", "keys_agree", "ends_by_eos"]
 )
-def test_thresholds_are_met_exactly(recipe: Recipe, name: str) -> None:
-    """49 of 50 are 98%; EOS asks for 99%."""
+def test_thresholds_are_met_exactly(mode: str, name: str) -> None:
+    """49 of 50 are 98%; EOS asks for 99%. The emulator writes no program."""
     allowed = 0 if name == "ends_by_eos" else 1
-    assert summary(recipe, {name: allowed})["passed"]
-    result = summary(recipe, {name: allowed + 1})
-    assert not result["passed"]
-    assert result["measures"][name]["passed"] is False
+    assert _passed(section({name: allowed}, mode=mode))
+    result = section({name: allowed + 1}, mode=mode)
+    assert _passed(result) is (mode == "emulator" and name == "program_parses")
+    assert name not in result["measures"] or not result["measures"][name]["passed"]
 
 
 @pytest.mark.parametrize("threshold", ["0.98", "0.99", "0.55"])
@@ -262,51 +95,120 @@ def test_share_is_compared_as_exact_fractions_are(threshold: str) -> None:
             assert passed is (Fraction(count, rows) >= Fraction(threshold))
 
 
-@pytest.mark.parametrize("name", sorted(ALL - THRESHOLDS.keys()))
-def test_other_measures_are_only_reported(recipe: Recipe, name: str) -> None:
-    result = summary(recipe, {name: 50})
-    assert result["passed"]
+@pytest.mark.parametrize("name", sorted(MEASURES.keys() - THRESHOLDS.keys()))
+def test_other_measures_are_only_reported(name: str) -> None:
+    result = section({name: 50})
+    assert _passed(result)
     assert result["measures"][name] == {"count": 0, "rows": 50, "threshold": None, "passed": True}
 
 
-def test_answers_are_held_to_a_share_if_asked(recipe: Recipe) -> None:
-    assert summary(recipe, {"answer_exact": 5}, min_answer=0.9)["passed"]
-    assert not summary(recipe, {"answer_exact": 6}, min_answer=0.9)["passed"]
-
-
-def test_families_are_held_to_a_share_if_asked(recipe: Recipe) -> None:
-    passing = summary(recipe, {"answer_exact": 20}, min_family=0.6)
-    assert passing["passed"]
+def test_families_are_held_to_a_share_if_asked() -> None:
+    passing = section({"answer_exact": 20}, min_family=0.6)
+    assert _passed(passing)
     assert passing["answer_exact_by_family"] == {
         "add": {"count": 30, "rows": 50, "threshold": 0.6, "passed": True}
     }
-    assert not summary(recipe, {"answer_exact": 21}, min_family=0.6)["passed"]
+    assert not _passed(section({"answer_exact": 21}, min_family=0.6))
 
 
-def test_no_families_where_an_id_names_none(recipe: Recipe) -> None:
-    judged = [judge(ROW | {"id": name}, Generation("", 0, True)) for name in ("add-1", "2")]
-    assert _result(recipe, "best", judged, None, None)["answer_exact_by_family"] == {}
+def test_no_families_where_an_id_names_none() -> None:
+    judged = [judge(row(1) | {"id": name}, Generation("", 0, True)) for name in ("add-1", "2")]
+    assert _shares(judged, MEASURES, THRESHOLDS, None)["answer_exact_by_family"] == {}
 
 
-def test_check_writes_its_files(recipe: Recipe, rows: list[dict[str, str]]) -> None:
-    recipe.values["sequence_len"] = 80
-    result = check(recipe, model_name="base", limit=3)
-    assert json.loads((recipe.output_dir / "check-base.json").read_text()) == result
-    assert (result["model"], result["rows"], result["passed"]) == ("base", 3, False)
-    lines = (recipe.output_dir / "generations-base.jsonl").read_text().splitlines()
-    written = [json.loads(line) for line in lines]
-    assert [item["id"] for item in written] == [row["id"] for row in rows[:3]]
-    keys = ["id", "instruction", "input", "generated", "tokens", "reference", "holds"]
-    assert all(list(item) == keys for item in written)
+def test_collapse_fails_the_check_though_every_measure_holds() -> None:
+    result = section({})
+    same = [Generation("the same text", 3, True)] * 50
+    result["collapse"] = _collapse([str(number) for number in range(50)], same)
+    assert result["collapse"]["identical"]["count"] == 50
+    assert not _passed(result)
 
 
-def test_prompt_that_fills_the_context_is_a_counted_failure(
-    recipe: Recipe, rows: list[dict[str, str]]
+def test_prompt_that_is_too_long_is_no_collapse() -> None:
+    found = _collapse(["a", "b", "c"], [NOTHING, NOTHING, Generation("x", 1, True)])
+    assert [(item["count"], item["rows"]) for item in found.values()] == [(0, 1)] * 4
+
+
+@pytest.fixture
+def brief(recipe: Recipe) -> Recipe:
+    """A recipe of two rows with a complete program, and room for few generated tokens."""
+    path = Path(recipe.validation["path"])
+    code = "def f(x):\n    return {'answer': x}\n\n>>> f(1)"
+    rows = [
+        {"id": f"f-{n}", "instruction": "Do.", "input": "x", "code": code, "output": "{}"}
+        for n in range(2)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe.values["sequence_len"] = 50
+    return recipe
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_check_writes_its_files(brief: Recipe) -> None:
+    result = check(brief, model_name="base")
+    assert json.loads((brief.output_dir / "check-base.json").read_text()) == result
+    assert (result["model"], result["rows"], result["passed"]) == ("base", 2, False)
+    keys = ["id", "instruction", "input", "generated", "tokens", "reference", "holds", "loop"]
+    for name in ("generations-base.jsonl", "generations-base-emulator.jsonl"):
+        written = lines(brief.output_dir / name)
+        assert [item["id"] for item in written] == ["f-0", "f-1"]
+        assert all(list(item) == [*keys, "emulation"] for item in written)
+
+
+def test_emulator_is_given_the_rows_own_program(brief: Recipe) -> None:
+    result = check(brief, model_name="base", limit=1)
+    assert result["emulator"]["prompts_too_long"] == 0
+    [reasoner] = lines(brief.output_dir / "generations-base.jsonl")
+    [emulator] = lines(brief.output_dir / "generations-base-emulator.jsonl")
+    parses = [item["holds"]["program_parses"] for item in (reasoner, emulator)]
+    assert parses == [False, True]
+
+
+def test_reasoner_alone_gives_the_same_figures_without_the_emulators(brief: Recipe) -> None:
+    both, alone = (check(brief, model_name="base", mode=mode) for mode in ("both", "reasoner"))
+    assert both["measures"].keys() == MEASURES.keys()
+    assert both["emulator"]["measures"].keys() == EMULATOR_MEASURES.keys()
+    assert both | {"emulator": None} == alone
+
+
+def test_answers_are_held_to_a_share_if_asked(brief: Recipe) -> None:
+    result = check(brief, model_name="base", limit=1, min_answer=0.9)
+    for part in (result, result["emulator"]):
+        assert part["measures"]["answer_exact"]["threshold"] == 0.9
+
+
+@needs_sandbox
+@pytest.mark.parametrize("allowed", [False, True])
+def test_complete_programs_run_with_consent_alone(
+    allowed: bool, brief: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What a trained model writes stands in for the random one's text."""
+
+    def write(model: Any, tokenizer: Any, prompts: list[str], **options: Any) -> list[Generation]:
+        program = "" if "def f" in prompts[0] else "def f(x):\n    return {'answer': -x}\n\n"
+        text = f"{program}>>> f(1)\n### Output\n{{'answer': 1}}"
+        return [Generation(text, 9, True) for _ in prompts]
+
+    monkeypatch.setattr("validation.check.generate", write)
+    result = check(brief, model_name="base", allow_code_execution=allowed)
+    found = [part["emulation"] for part in (result, result["emulator"])]
+    assert [item["run"] for item in found] == ([2, 2] if allowed else [0, 0])
+    # its own program returns -1, the given one 1
+    faithful = [item["faithful"] for item in found]
+    assert faithful == ([{"count": n, "of": 2} for n in (0, 2)] if allowed else
+                        [{"count": 0, "of": 0}] * 2)  # fmt: skip
+
+
+def test_prompt_that_fills_the_context_is_a_counted_failure(recipe: Recipe) -> None:
     recipe.values["sequence_len"] = 10  # tokens: fewer than any prompt here
     result = check(recipe, model_name="base", limit=3)
-    assert (result["rows"], result["prompts_too_long"]) == (3, 3)
+    for part in (result, result["emulator"]):
+        assert (part["rows"], part["prompts_too_long"]) == (3, 3)
     assert all(item["count"] == 0 for item in result["measures"].values())
+    print_check(result, Console(record=True))  # no share of no generations
 
 
 @pytest.mark.parametrize("name", ["checkpoint-7", "worst", "", "../x", "."])
@@ -315,9 +217,73 @@ def test_model_that_is_not_there(recipe: Recipe, name: str) -> None:
         check(recipe, model_name=name)
 
 
-def test_result_is_shown(recipe: Recipe) -> None:
+@pytest.mark.parametrize("strategy", ["prompt_strategies.alpaca", "prompt_strategies.plan"])
+def test_other_rows_than_cogex_are_refused(recipe: Recipe, strategy: str) -> None:
+    recipe.validation["type"] = strategy
+    with pytest.raises(UserError, match=rf"judges CoGEX programs.*`type: {strategy}`"):
+        check(recipe, model_name="base")
+
+
+def test_row_without_a_call_is_named_before_anything_is_generated(recipe: Recipe) -> None:
+    path = Path(recipe.validation["path"])
+    path.write_text(path.read_text().replace(">>> ", ""))
+    with pytest.raises(UserError, match=r"row count-0: the code has no call.*prepare` again"):
+        check(recipe, model_name="base")
+
+
+def test_machine_without_sandbox_is_told_before_anything_is_generated(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    unavailable.cache_clear()
+    try:
+        with pytest.raises(UserError, match=r"^--allow-code-execution: .* bwrap is not installed"):
+            check(recipe, model_name="base", allow_code_execution=True)
+    finally:
+        unavailable.cache_clear()
+
+
+def shown(result: dict[str, Any]) -> str:
     console = Console(record=True, width=120)
-    print_check(summary(recipe, {"output_dict": 9}, min_family=0.5), console)
-    text = console.export_text()
-    for part in (*MEASURES.values(), "41/50", "82.0%", "98%", "too low", "answer, add"):
+    print_check(result, console)
+    return console.export_text()
+
+
+def test_result_is_shown() -> None:
+    reasoner = section({"output_dict": 9}, min_family=0.5)
+    reasoner["collapse"]["loops"] |= {"count": 7, "passed": False}
+    text = shown({"model": "best", **reasoner, "emulator": None})
+    for part in (
+        *MEASURES.values(),
+        *COLLAPSE.values(),
+        *("best as reasoner on 50 held-out rows", "41/50", "82.0%", "≥ 98%", "too low"),
+        *("answer, add", "7/50", "≤ 1%", "too high", STATUSES["undefined"]),
+    ):
         assert part in text
+    assert "emulator" not in text and "--allow-code-execution" not in text
+
+
+def test_emulator_is_shown_beside() -> None:
+    text = shown({"model": "best", **section({}), "emulator": section({}, mode="emulator")})
+    assert "best as emulator on 50 held-out rows" in text
+    assert EMULATOR_MEASURES["function_and_call"] in text
+
+
+def test_complete_programs_that_wait_for_consent_are_told() -> None:
+    text = shown({"model": "best", **section({}, helper="max"), "emulator": None})
+    assert "To run the 50 complete programs in a sandbox: --allow-code-execution" in text
+
+
+@needs_sandbox
+def test_faithful_shares_are_shown() -> None:
+    result = section({}, helper="max")
+    wrong = "\n### Output\n{'total': 7, 'answer': 4}"
+    judged = [
+        judge(made, Generation(made["code"] + wrong, 1, True))
+        for made in (row(0, "max"), row(0, "min"), row(0, "plus"))
+    ]
+    result["emulation"] = summarize(
+        verify_emulation([item.completion for item in judged], allow_code_execution=True)
+    )
+    text = shown({"model": "best", **result, "emulator": None})
+    assert [text.count(share) for share in ("1/4", "0/2", "1/2")] == [1, 1, 1]

@@ -145,6 +145,22 @@ def test_token_that_the_vocabulary_lacks_fails(recipe: Recipe, keys: dict[str, A
     assert "adds 1 tokens to the tokenizer's 1,447" in find(findings, "vocabulary").value
 
 
+@pytest.mark.parametrize(
+    ("kind", "failing"), [("PreTrainedTokenizerFast", []), ("AutoTokenizer", ["vocabulary"])]
+)
+def test_the_class_that_the_recipe_names_is_the_one_looked_at(
+    recipe: Recipe, bases: dict[str, Path], tmp_path: Path, kind: str, failing: list[str]
+) -> None:
+    """Code Llama's own class, which AutoTokenizer takes, adds `<FILL_ME>` to the vocabulary."""
+    folder = tmp_path / "base"
+    shutil.copytree(bases["llama2"], folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["tokenizer_class"] = "CodeLlamaTokenizer"
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    recipe.values.update({"base_model": str(folder), "tokenizer_type": kind})
+    assert fails(check(recipe)) == failing
+
+
 def test_model_smaller_than_the_tokenizer_fails(recipe: Recipe, tmp_path: Path) -> None:
     AutoTokenizer.from_pretrained(TINY).save_pretrained(tmp_path / "base")
     LlamaConfig(vocab_size=500).save_pretrained(tmp_path / "base")

@@ -33,8 +33,7 @@ def load_recipe_tokenizer(recipe: Recipe) -> Any:
     """
     from tokenizers import AddedToken
 
-    kind = recipe.values.get("tokenizer_type") or "AutoTokenizer"
-    tokenizer = load_tokenizer(recipe.base_model, str(kind))
+    tokenizer = _load_as_it_is(recipe)
     try:
         special = dict(recipe.values.get("special_tokens") or {})
         more = special.pop("additional_special_tokens", None)
@@ -50,6 +49,12 @@ def load_recipe_tokenizer(recipe: Recipe) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _load_as_it_is(recipe: Recipe) -> Any:
+    """Load the base model's tokenizer by the class that the recipe names."""
+    kind = recipe.values.get("tokenizer_type") or "AutoTokenizer"
+    return load_tokenizer(recipe.base_model, str(kind))
 
 
 def check_tokens(
@@ -94,7 +99,7 @@ def _check_pad(tokenizer: Any) -> Finding:
 def _check_vocabulary(recipe: Recipe, tokenizer: Any, tokenized: Tokenized) -> Finding:
     """No token may be added: the adapter trains no embedding, so it would stay a random vector."""
     check = "vocabulary"
-    size, before = len(tokenizer), len(load_tokenizer(recipe.base_model))
+    size, before = len(tokenizer), len(_load_as_it_is(recipe))
     if size != before:
         return _fail(
             check,

@@ -1,0 +1,386 @@
+"""Every attack succeeds outside and fails inside; every limit lets pass what stays below it."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import indent
+
+import pytest
+
+from tests.needs_sandbox import needs_sandbox
+from tools import sandbox
+from tools.errors import UserError
+from tools.sandbox import Limits, Outcome, run_programs, unavailable
+
+LIBC = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+# machine code: getpid by the 32-bit call, whose number means something else in 64 bits
+CALL_32_BIT = """import ctypes, mmap
+page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+page.write(bytes.fromhex('b814000000cd80c3'))
+pid = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+assert pid == __import__('os').getpid()"""
+ATTACKS = {
+    "network": "import socket\nsocket.create_connection(('127.0.0.1', PORT), 5)",
+    "abstract socket": "import socket\nsocket.socket(socket.AF_UNIX).connect('\\0' + SECRET_NAME)",
+    "system file": "open('/etc/passwd').read()",
+    "home": "import os\nos.listdir(HOME)",
+    "other file": "open(SECRET).read()",
+    "symlink": "import os\nos.symlink(SECRET, 'a')\nos.symlink('a', 'b')\nopen('b').read()",
+    "hard link": "import os\nos.link(SECRET, 'hard')",
+    "way up": "import os\nos.chdir(os.path.dirname(SECRET))",
+    "write": "open(SECRET, 'a').write('x')",
+    "environment": "import os\nos.environ['SECRET_OF_CALLER']",
+    "process list": "import os\nassert str(VICTIM) in os.listdir('/proc')",
+    "kill": "import os\nos.kill(VICTIM, 9)",
+    "inherited file": "import os\nos.read(DESCRIPTOR, 1)",
+    "start process": "import os\nif os.fork() == 0:\n    os._exit(0)\nos.wait()",
+    "start by spawn": "import os\nos.posix_spawn(EXECUTABLE, ['python', '-c', ''], {})\nos.wait()",
+    "start thread": "import threading\nthreading.Thread(target=print).start()",
+    "namespace": f"{LIBC}assert libc.unshare(0x10000000) == 0",
+    "keyring": f"{LIBC}assert libc.syscall(250, 0, -3, 1) > 0",
+    "shared memory": f"{LIBC}assert libc.shmctl(libc.shmget(0, 4096, 0o1600), 0, None) == 0",
+    "anonymous file": "import os\nos.memfd_create('x')",
+    "32-bit call": CALL_32_BIT,
+}
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
+    """What an attack is after; all of it is there."""
+    monkeypatch.setenv("SECRET_OF_CALLER", "x")
+    name = secrets.token_hex(8)
+    secret = tmp_path / name
+    secret.write_text("secret")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as abstract,
+        subprocess.Popen(["sleep", "60"]) as victim,
+        secret.open() as file,
+    ):
+        abstract.bind("\0" + name)
+        abstract.listen()
+        os.set_inheritable(file.fileno(), True)
+        yield {
+            "PORT": server.getsockname()[1],
+            "SECRET": str(secret),
+            "SECRET_NAME": name,
+            "HOME": str(Path.home()),
+            "VICTIM": victim.pid,
+            "DESCRIPTOR": file.fileno(),
+            "EXECUTABLE": sys.executable,
+        }
+        victim.kill()
+
+
+def attack(name: str, places: dict[str, object]) -> str:
+    """A program that prints `escaped` if the attack succeeds, else the error."""
+    given = "".join(f"{key} = {value!r}\n" for key, value in places.items())
+    return (
+        f"{given}try:\n{indent(ATTACKS[name], '    ')}\nexcept Exception as error:\n"
+        "    print('refused', repr(error))\nelse:\n    print('escaped')\n"
+    )
+
+
+def inside(source: str, limits: Limits | None = None, hash_seed: int = 0) -> Outcome:
+    [outcome] = run_programs(
+        [source], allow_code_execution=True, limits=limits or Limits(), hash_seed=hash_seed
+    )
+    return outcome
+
+
+@needs_sandbox  # elsewhere the machine may refuse some of them to everybody
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack_succeeds_outside(name: str, places: dict[str, object], tmp_path: Path) -> None:
+    command = [sys.executable, "-S", "-c", attack(name, places)]
+    (tmp_path / "work").mkdir()
+    done = subprocess.run(
+        command, cwd=tmp_path / "work", close_fds=False, capture_output=True, text=True
+    )
+    assert done.stdout.strip().splitlines()[-1] == "escaped", done
+
+
+@needs_sandbox
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack_fails_inside(name: str, places: dict[str, object]) -> None:
+    outcome = inside(attack(name, places))
+    if name == "32-bit call":
+        assert (outcome.stdout, outcome.status) == ("", 128 + signal.SIGSYS)
+    else:
+        assert (outcome.stdout.split()[0], outcome.status) == ("refused", 0), outcome
+
+
+@needs_sandbox
+def test_every_refused_call_is_refused() -> None:
+    numbers = sorted(sandbox._REFUSED_CALLS.values())
+    outcome = inside(f"""{LIBC}
+for number in {numbers}:
+    print(libc.syscall(number, 0, 0, 0, 0, 0), ctypes.get_errno())""")
+    assert outcome.stdout.splitlines() == ["-1 1"] * len(numbers)
+
+
+@needs_sandbox
+def test_only_the_temporary_folder_can_be_written() -> None:
+    outcome = inside("""import os
+for folder, folders, files in os.walk('/'):
+    if folder.count('/') > 3:
+        folders.clear()
+    try:
+        open(folder.rstrip('/') + '/x', 'w').close()
+        print(folder)
+    except OSError:
+        pass
+try:
+    open('/program.py', 'a')
+    print('program')
+except OSError:
+    pass""")
+    assert outcome.stdout == "/tmp\n"
+
+
+@needs_sandbox
+def test_program_has_no_rights_and_nobodys_id() -> None:
+    outcome = inside(f"""{LIBC}import os
+header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert libc.capget(header, sets) == 0
+print(list(sets), os.getuid(), os.getgid(), os.getgroups() in ([], [65534]))""")
+    assert outcome.stdout == "[0, 0, 0, 0, 0, 0] 65534 65534 True\n"
+
+
+@needs_sandbox
+def test_program_is_in_a_session_of_its_own() -> None:
+    """0 would be a session outside, with its terminal."""
+    assert inside("import os\nprint(os.getsid(0))").stdout.strip() not in ("", "0")
+
+
+@needs_sandbox
+def test_environment_holds_nothing_else() -> None:
+    outcome = inside("import os\nprint(*os.environ)")
+    ours = {"LD_LIBRARY_PATH", "PYTHONHASHSEED"}
+    assert ours <= set(outcome.stdout.split()) <= ours | {"PWD", "LC_CTYPE"}
+
+
+@needs_sandbox
+def test_no_core_is_dumped() -> None:
+    outcome = inside("import resource\nprint(resource.getrlimit(resource.RLIMIT_CORE))")
+    assert outcome.stdout == "(0, 0)\n"
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("limits", "source", "error"),
+    [
+        (Limits(memory=100 << 20), "bytearray(SIZE << 20)", "MemoryError"),
+        (Limits(disk=100 << 20), "open('x', 'wb').write(bytes(SIZE << 20))", "File too large"),
+        (
+            Limits(disk=100 << 20),
+            "for name in '1234':\n    open(name, 'wb').write(bytes(SIZE << 18))",
+            "No space left on device",
+        ),
+        (
+            Limits(open_files=100),
+            "files = [open('/program.py') for _ in range(SIZE)]",
+            "Too many open files",
+        ),
+    ],
+)
+def test_resource_is_limited(limits: Limits, source: str, error: str) -> None:
+    below, above = (inside(source.replace("SIZE", size), limits) for size in ("50", "130"))
+    assert (below.status, below.stderr) == (0, "")
+    assert above.status == 1 and error in above.stderr
+
+
+@needs_sandbox
+def test_program_cannot_raise_its_limits() -> None:
+    outcome = inside("import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))")
+    assert "not allowed to raise maximum limit" in outcome.stderr
+
+
+@needs_sandbox
+def test_busy_loop_ends_at_its_cpu_time() -> None:
+    outcome = inside("while True:\n    pass", Limits(cpu_seconds=1, seconds=60))
+    assert outcome.timed_out
+    assert (outcome.status, outcome.seconds < 30) == (128 + signal.SIGXCPU, True)
+
+
+@needs_sandbox
+@pytest.mark.parametrize("first", ["", "import os; os.close(1); os.close(2); "])
+def test_sleeper_ends_at_its_time(first: str) -> None:
+    outcome = inside(f"{first}import time; time.sleep(60)", Limits(seconds=0.5))
+    assert (outcome.timed_out, outcome.status) == (True, 137)
+    assert 0.5 <= outcome.seconds < 10
+
+
+@needs_sandbox
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_flood_of_output_is_cut(stream: str) -> None:
+    source = f"import sys\nwhile True:\n    sys.{stream}.write('x' * 1000)"
+    outcome = inside(source, Limits(output=5000))
+    assert (outcome.output_cut, outcome.timed_out) == (True, False)
+    assert outcome.stdout + outcome.stderr == "x" * 5000
+
+
+def processes(mark: int) -> list[str]:
+    """The processes of this machine that have the mark as hash seed."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            texts = (folder / "environ").read_bytes(), (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if any(str(mark).encode() in text for text in texts):
+            found.append(folder.name)
+    return found
+
+
+def test_mark_finds_a_process() -> None:
+    mark = 4_000_000_000 + secrets.randbelow(200_000_000)
+    assert processes(mark) == []
+    with subprocess.Popen(["sleep", "60"], env={"PYTHONHASHSEED": str(mark)}) as sleeper:
+        while not (found := processes(mark)):
+            time.sleep(0.01)
+        assert found == [str(sleeper.pid)]
+        sleeper.kill()
+
+
+DAEMON = """import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(60)
+    os._exit(0)
+os.wait()
+print('left behind', flush=True)
+"""
+
+
+@needs_sandbox
+@pytest.mark.parametrize("then", ["", "time.sleep(60)", "while True: print('x' * 1000)"])
+def test_nothing_outlives_a_program_even_if_it_could_start_processes(
+    then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_REFUSED_CALLS", {})
+    sandbox._seccomp_filter.cache_clear()
+    mark = 4_000_000_000 + secrets.randbelow(200_000_000)
+    try:
+        outcome = inside(DAEMON + then, Limits(seconds=1, output=5000), hash_seed=mark)
+    finally:
+        sandbox._seccomp_filter.cache_clear()
+    assert outcome.stdout.startswith("left behind\n")
+    assert_gone(mark)
+
+
+@needs_sandbox
+def test_program_dies_with_its_caller() -> None:
+    mark = 4_000_000_000 + secrets.randbelow(200_000_000)
+    caller = (
+        "from tools.sandbox import run_programs; run_programs("
+        f"['import time; time.sleep(60)'], allow_code_execution=True, hash_seed={mark})"
+    )
+    with subprocess.Popen([sys.executable, "-c", caller]) as process:
+        while len(processes(mark)) < 3:  # the caller, bubblewrap and the program at least
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+    assert_gone(mark)
+
+
+def assert_gone(mark: int) -> None:
+    """The kernel needs a moment to end a tree."""
+    deadline = time.monotonic() + 5
+    while processes(mark) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes(mark) == []
+
+
+@needs_sandbox
+def test_programs_share_nothing_and_come_in_order() -> None:
+    source = "import os, time\ntime.sleep({})\nprint({}, os.listdir('.'))\nopen('mine', 'w')"
+    sources = [source.format(0.3 if number == 0 else 0, number) for number in range(5)]
+    outcomes = run_programs(sources, allow_code_execution=True)
+    assert [outcome.stdout for outcome in outcomes] == [f"{number} []\n" for number in range(5)]
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("source", "status", "stdout", "error"),
+    [
+        ("print('ä')", 0, "ä\n", ""),
+        ("import sys\nprint(1)\nsys.exit(3)", 3, "1\n", ""),
+        ("1 / 0", 1, "", "ZeroDivisionError: division by zero"),
+        ("import os\nos.abort()", 128 + signal.SIGABRT, "", ""),
+        ("import os\nos.kill(os.getpid(), 9)", 137, "", ""),
+        ("import os\nos.write(1, b'a\\xff')", 0, "a\ufffd", ""),
+        ("input()", 1, "", "EOFError"),
+        ("import sys\nsys.exit('bwrap: forged')", 1, "", "bwrap: forged"),
+        ("print('\ud800')", 1, "", "SyntaxError"),
+        ("\0", 1, "", "SyntaxError"),
+        ("import numpy", 1, "", "ModuleNotFoundError"),
+        ("import math, json, decimal, ctypes, ssl, sqlite3, zoneinfo", 0, "", ""),
+    ],
+)
+def test_ending_is_told(source: str, status: int, stdout: str, error: str) -> None:
+    outcome = inside(source)
+    assert (outcome.status, outcome.stdout) == (status, stdout)
+    assert error in outcome.stderr
+    assert not outcome.timed_out and not outcome.output_cut
+
+
+@needs_sandbox
+def test_sets_have_an_order_that_the_hash_seed_decides() -> None:
+    source = "print({'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'})"
+    assert inside(source).stdout == inside(source).stdout != inside(source, hash_seed=1).stdout
+
+
+def test_nothing_runs_without_consent() -> None:
+    with pytest.raises(UserError, match=r"^2 programs that .* pass --allow-code-execution$"):
+        run_programs(["1", "2"], allow_code_execution=False)
+
+
+@pytest.fixture
+def tools_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The only folder in which programs are looked for; prlimit is there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "prlimit").symlink_to(shutil.which("prlimit") or "/usr/bin/prlimit")
+    monkeypatch.setenv("PATH", str(folder))
+    unavailable.cache_clear()
+    yield folder
+    unavailable.cache_clear()
+
+
+def test_machine_without_bubblewrap_is_told_what_to_install(tools_found: Path) -> None:
+    assert unavailable() == "bwrap is not installed: `apt-get install bubblewrap`"
+    with pytest.raises(UserError, match="no program was run: bwrap is not installed"):
+        run_programs(["1"], allow_code_execution=True)
+
+
+def write_broken_bwrap(folder: Path) -> None:
+    script = folder / "bwrap"
+    script.write_text(
+        "#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n"
+    )
+    script.chmod(0o755)
+
+
+def test_machine_that_forbids_namespaces_is_told_so(tools_found: Path) -> None:
+    write_broken_bwrap(tools_found)
+    with pytest.raises(UserError, match=r"uid map: Permission denied .*AppArmor"):
+        run_programs(["1"], allow_code_execution=True)
+
+
+@needs_sandbox
+def test_sandbox_that_breaks_later_is_no_failed_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert inside("print(1)").status == 0
+    write_broken_bwrap(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(UserError, match="uid map: Permission denied"):
+        run_programs(["1"], allow_code_execution=True)
