@@ -110,8 +110,11 @@ def run_demo(console: Console) -> dict[str, Any]:
          "--min-family", str(MIN_FAMILY)],
         may_fail=True,
     )  # fmt: skip
-    demo.step("5. the base without adapter", [
-        *COGEX, "check", str(RECIPE), "--mode", "reasoner", "--model", "base"], may_fail=True)  # fmt: skip
+    demo.step(
+        "5. the base without adapter",
+        [*COGEX, "check", str(RECIPE), "--mode", "reasoner", "--model", "base"],
+        may_fail=True,
+    )
     demo.step("6. a random base", [sys.executable, "-m", "tools.tiny", "random"])
     demo.train("7. the same LoRA on the random base", CONTROL, runs[1] / "train.log")
     demo.step("8. its best checkpoint", [*COGEX, "select", str(CONTROL)])

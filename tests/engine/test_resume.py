@@ -1,0 +1,180 @@
+"""A run killed at four moments, and launched again by the same command, ends as if undisturbed."""
+
+import hashlib
+import json
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.engine.killed_run import Launched, Run, make_runs, two_at_once
+from validation.curves import curves
+
+# the moment of the kill; the checkpoint from which the run must go on
+KILLS = {
+    "step 5": "checkpoint-4",  # an epoch's end
+    "evaluation 4": "checkpoint-2",  # within an epoch
+    "checkpoint 6": "checkpoint-4",
+    "end 8": "checkpoint-8",
+}
+KEPT = {
+    "step 5": ["checkpoint-2", "checkpoint-4"],
+    "evaluation 4": ["checkpoint-2"],
+    "checkpoint 6": ["checkpoint-2", "checkpoint-4", "checkpoint-6"],
+    "end 8": ["checkpoint-2", "checkpoint-4", "checkpoint-6", "checkpoint-8"],
+}
+EVERY_CHECKPOINT = [f"checkpoint-{step}" for step in (2, 4, 6, 8)]
+SPEEDS = ("runtime", "per_sec", "memory")  # the machine's, not the run's
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A run that was killed and launched again."""
+
+    run: Run
+    first: Launched
+    left: list[str]  # checkpoint folders after the kill
+    had_model: bool
+    second: Launched
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An undisturbed run that is launched again twice: as before, and with another rate."""
+
+    run: Run
+    first: Launched
+    files: dict[str, str]
+    again: Launched
+    changed: Launched
+
+
+def files(run: Run) -> dict[str, str]:
+    """The hash of each file of a run folder but Axolotl's own log, which it always opens."""
+    return {
+        str(path.relative_to(run.output)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in run.output.rglob("*")
+        if path.is_file() and path.name != "debug.log"
+    }
+
+
+def kill_and_go_on(run: Run, moment: str) -> Killed:
+    first = run.launch(kill=moment)
+    left, had_model = run.checkpoints, (run.output / "adapter_model.safetensors").exists()
+    return Killed(run, first, left, had_model, run.launch())
+
+
+def run_whole(run: Run) -> Whole:
+    first = run.launch()
+    return Whole(run, first, files(run), run.launch(), run.launch("--learning_rate", "1e-3"))
+
+
+@pytest.fixture(scope="module")
+def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All runs, made at once."""
+    runs = make_runs(tmp_path_factory.mktemp("resume"), ["whole", *KILLS])
+    return two_at_once(
+        {"whole": lambda: run_whole(runs["whole"])}
+        | {kill: lambda kill=kill: kill_and_go_on(runs[kill], kill) for kill in KILLS}
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(stories: dict[str, Any]) -> Whole:
+    assert stories["whole"].first.code == 0, stories["whole"].first.printed[-3000:]
+    return stories["whole"]
+
+
+@pytest.fixture(params=KILLS)
+def killed(request: pytest.FixtureRequest, stories: dict[str, Any]) -> Killed:
+    return stories[request.param]
+
+
+@pytest.mark.parametrize("kill", KILLS)
+def test_the_run_was_killed_there(stories: dict[str, Any], kill: str) -> None:
+    story = stories[kill]
+    assert story.first.code == -signal.SIGKILL, story.first.printed[-3000:]
+    assert story.left == KEPT[kill]
+    assert not story.had_model
+
+
+@pytest.mark.parametrize("kill", KILLS)
+def test_the_same_command_goes_on(stories: dict[str, Any], kill: str) -> None:
+    story = stories[kill]
+    assert story.second.code == 0, story.second.printed[-3000:]
+    assert f"outputs: goes on from {KILLS[kill]}" in story.second.printed
+
+
+def test_the_half_written_checkpoint_was_set_aside(stories: dict[str, Any]) -> None:
+    story = stories["checkpoint 6"]
+    assert story.run.checkpoints == [*EVERY_CHECKPOINT, "incomplete-checkpoint-6"]
+    assert "checkpoint-6 is half-written (trainer_state.json is missing)" in story.second.printed
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["adapter_model.safetensors"]
+    + [f"{folder}/{file}" for folder in EVERY_CHECKPOINT
+       for file in ("adapter_model.safetensors", "optimizer.pt", "rng_state.pth")],
+)  # fmt: skip
+def test_the_bytes_are_those_of_the_undisturbed_run(
+    whole: Whole, killed: Killed, name: str
+) -> None:
+    assert (killed.run.output / name).read_bytes() == (whole.run.output / name).read_bytes()
+
+
+def test_every_log_is_that_of_the_undisturbed_run(whole: Whole, killed: Killed) -> None:
+    assert logged(killed.run) == logged(whole.run)
+
+
+def logged(run: Run) -> list[dict[str, Any]]:
+    """What the trainer logged, without the machine's speed.
+
+    A run that goes on evaluates its checkpoint again; what is the same twice is there once.
+    """
+    state = json.loads((run.output / "trainer_state.json").read_text())
+    logs: list[dict[str, Any]] = []
+    for entry in state["log_history"]:
+        log = {key: entry[key] for key in entry if not any(part in key for part in SPEEDS)}
+        if ("loss" in log or "eval_loss" in log) and log not in logs:
+            logs.append(log)
+    assert len(logs) == 8 + 5  # each step, and the evaluations after 0, 2, 4, 6 and 8
+    return logs
+
+
+def test_curves_finds_no_gap(killed: Killed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(killed.run.folder)
+    result = curves(killed.run.recipe)
+    assert [check for check in result["checks"] if check["verdict"] == "fail"] == []
+    assert result["passed"]
+
+
+def test_a_finished_run_is_left_as_it_is(whole: Whole) -> None:
+    assert whole.again.code == 0
+    assert "outputs: this run is finished, nothing is left to do" in whole.again.printed
+    assert files(whole.run) == whole.files
+
+
+def test_another_learning_rate_is_refused(whole: Whole) -> None:
+    assert whole.changed.code == 1
+    assert "its run was started otherwise: `learning_rate` was 2e-3, is 0.001" in (
+        whole.changed.printed
+    )
+    assert "tools/resume.py" not in whole.changed.printed  # no traceback of ours
+
+
+def test_preprocess_is_not_disturbed(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+    from axolotl.utils.dict import DictDefault
+
+    from tools.engine_plugin import CogexPlugin
+
+    monkeypatch.chdir(whole.run.folder)
+    values = yaml.safe_load(Path("recipe.yml").read_text()) | {"learning_rate": "1e-3"}
+    plugin = CogexPlugin()
+    plugin.register(DictDefault(values))
+    assert plugin.load_datasets(DictDefault(values), preprocess=True) is None
+    with pytest.raises(SystemExit):
+        plugin.load_datasets(DictDefault(values))

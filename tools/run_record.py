@@ -1,0 +1,129 @@
+"""What a run was started with: `run.json` in its folder, and how a later launch differs from it.
+
+{"recipe": {"learning_rate": "3e-4", ...},         keys that the result hangs on
+ "files": {"data/cogex/train.jsonl": "9f86...", ...},  SHA-256 of data, local base, DeepSpeed
+ "facts": {"ranks": 2, "layout_version": 1, ...},
+ "versions": {"torch": "2.13.0", ...},             a note: other ones do not stop a run
+ "finished": true}                                 once the model is saved
+"""
+
+import importlib.metadata
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import try_to_load_from_cache
+
+from prompt_strategies import alpaca_layout, layout
+from tools.files import sha256, write_json
+
+NAME = "run.json"
+Record = dict[str, Any]
+
+# All other keys count, so that one not thought of stops a run in place of changing it.
+HARMLESS = {
+    "axolotl_config_path",
+    "output_dir",
+    "dataset_prepared_path",
+    "dataset_num_proc",
+    "dataset_processes",
+    "dataloader_num_workers",
+    "dataloader_pin_memory",
+    "dataloader_prefetch_factor",
+    "eval_batch_size",  # what an evaluation draws at random does not hang on it
+    "logging_steps",
+    "save_total_limit",
+    "auto_resume_from_checkpoints",
+    "use_comet",
+    "use_mlflow",
+    "use_tensorboard",
+    "use_trackio",
+    "use_wandb",
+}
+HARMLESS_PREFIXES = ("comet_", "hub_", "mlflow_", "trackio_", "wandb_")
+BASE_FILES = ("config.json", "*.safetensors", "tokenizer*", "special_tokens_map.json")
+PACKAGES = ("axolotl", "transformers", "peft", "accelerate", "torch", "deepspeed")
+
+
+def describe(values: dict[str, Any], ranks: int) -> Record:
+    """Describe a launch by the recipe's values, the command line's among them, and its ranks."""
+    return {
+        "recipe": _values_that_count(values),
+        "files": {str(path): sha256(path) for path in _files(values)},
+        "facts": {"ranks": ranks, **_layout_versions(values), **_base_commit(values)},
+        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+    }
+
+
+def differences(before: Record, now: Record) -> list[str]:
+    """Say in what a launch would change the result of the run; nothing if it would not."""
+    values = [*_changed(before, now, "recipe"), *_changed(before, now, "facts")]
+    return [
+        *(f"`{key}` was {old}, is {new}" for key, old, new in values),
+        *(f"{path} is not the file it was" for path, _, _ in _changed(before, now, "files")),
+    ]
+
+
+def other_versions(before: Record, now: Record) -> list[str]:
+    """Name the packages that have another version than when the run was started."""
+    return [f"{name} {old} -> {new}" for name, old, new in _changed(before, now, "versions")]
+
+
+def read(run: Path) -> Record | None:
+    """Read the record of a run folder; None where there is none, or none that can be used."""
+    try:
+        record = json.loads((run / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    parts = ("recipe", "files", "facts", "versions")
+    whole = isinstance(record, dict) and all(isinstance(record.get(part), dict) for part in parts)
+    return record if whole else None
+
+
+def write(run: Path, record: Record) -> None:
+    """Write the record of a run folder, whole."""
+    write_json(run / NAME, record)
+
+
+def _changed(before: Record, now: Record, part: str) -> Iterator[tuple[str, Any, Any]]:
+    old, new = before[part], now[part]
+    for key in sorted(old | new):
+        if old.get(key) != new.get(key):
+            yield key, old.get(key), new.get(key)
+
+
+def _values_that_count(values: dict[str, Any]) -> dict[str, Any]:
+    """As JSON holds them; a key without a value is no key."""
+    kept = {
+        key: value
+        for key, value in values.items()
+        if value is not None and key not in HARMLESS and not key.startswith(HARMLESS_PREFIXES)
+    }
+    return json.loads(json.dumps(kept, default=str))
+
+
+def _files(values: dict[str, Any]) -> Iterator[Path]:
+    """The local files that a run reads; what lies on the hub has a commit (`_base_commit`)."""
+    entries = [*(values.get("datasets") or []), *(values.get("test_datasets") or [])]
+    named = [*(entry.get("path") for entry in entries), values.get("deepspeed")]
+    yield from (Path(name) for name in named if name and Path(name).is_file())
+    base = Path(values["base_model"])
+    for pattern in BASE_FILES:
+        yield from sorted(base.glob(pattern))
+
+
+def _layout_versions(values: dict[str, Any]) -> dict[str, int]:
+    """The version of the text that the strategy makes of a row."""
+    kind = str(values["datasets"][0].get("type"))
+    module = alpaca_layout if kind.endswith("alpaca") else layout
+    return {"layout_version": module.LAYOUT_VERSION}
+
+
+def _base_commit(values: dict[str, Any]) -> dict[str, str]:
+    """The commit of a base from the hub, whose config Axolotl has fetched by now."""
+    name = values["base_model"]
+    if Path(name).is_dir():
+        return {}
+    config = try_to_load_from_cache(name, "config.json", revision=values.get("revision_of_model"))
+    return {"base_model's commit": Path(config).parent.name} if isinstance(config, str) else {}
