@@ -27,11 +27,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/cogex demo
 
-test: setup
-	$(BIN)/pytest
+test: test-unit
+	$(BIN)/pytest -m engine
 
 test-unit: setup
-	$(BIN)/pytest -m "not engine"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not engine" --numprocesses 2
 
 lint: setup
 	$(BIN)/ruff check .
