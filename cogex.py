@@ -7,7 +7,7 @@ Heavy imports stay inside the verbs, so that `cogex --help` answers at once.
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -16,97 +16,50 @@ from tools.errors import UserError
 from tools.files import write_json
 from tools.recipe import read_recipe
 
-if TYPE_CHECKING:
-    from tools.prepare_rows import Summary
-
 app = typer.Typer(
     help="Recipes that reproduce CoGEX, and the checks around them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-prepare_app = typer.Typer(help="Turn raw data into prepared rows.", no_args_is_help=True)
-app.add_typer(prepare_app, name="prepare")
 console = Console()
 
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, as recipes/cogex-tiny.yml.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result here.")]
 
-# both datasets are prepared with the same options
-OutOption = Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")]
-ValSizeOption = Annotated[int, typer.Option(help="Validation rows.")]
-SplitSeedOption = Annotated[int, typer.Option(help="Seed of the split.")]
-StrictOption = Annotated[bool, typer.Option(help="Reject odd rows too.")]
-MaxRejectedOption = Annotated[float, typer.Option(help="Largest share of rejected rows.")]
-SequenceLenOption = Annotated[int, typer.Option(help="Flag rows of more tokens than this.")]
-TokenizerOption = Annotated[
-    str | None, typer.Option(help="Count tokens with this; else they are estimated.")
-]
 
-
-@prepare_app.command("cogex")
-def prepare_cogex_verb(
-    source: Annotated[Path, typer.Option("--input", help="data.json of mkhalifa/CoGEX.")],
-    out: OutOption,
-    val_size: ValSizeOption = 2000,
-    seed: SplitSeedOption = 42,
-    strict: StrictOption = False,
-    max_rejected: MaxRejectedOption = 0.05,
-    sequence_len: SequenceLenOption = 2048,
-    tokenizer: TokenizerOption = None,
+@app.command()
+def prepare(
+    dataset: Annotated[Literal["cogex", "alpaca"], typer.Argument(help="Which dataset it is.")],
+    source: Annotated[
+        Path, typer.Option("--input", help="data.json of mkhalifa/CoGEX, or alpaca_data.json.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
+    val_size: Annotated[int, typer.Option(help="Validation rows.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+    strict: Annotated[bool, typer.Option(help="Reject odd rows too.")] = False,
+    max_rejected: Annotated[float, typer.Option(help="Largest share of rejected rows.")] = 0.05,
+    sequence_len: Annotated[int, typer.Option(help="Flag rows of more tokens than this.")] = 2048,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Count tokens with this; else they are estimated.")
+    ] = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Prepare the CoGEX dataset: checked rows, split so that no task straddles it."""
-    from tools.prepare import prepare_cogex
-
-    _prepare(
-        prepare_cogex(
-            source,
-            out,
-            val_size=val_size,
-            seed=seed,
-            strict=strict,
-            max_rejected=max_rejected,
-            sequence_len=sequence_len,
-            tokenizer=tokenizer,
-        ),
-        json_path,
-    )
-
-
-@prepare_app.command("alpaca")
-def prepare_alpaca_verb(
-    source: Annotated[Path, typer.Option("--input", help="alpaca_data.json of Stanford Alpaca.")],
-    out: OutOption,
-    val_size: ValSizeOption = 2000,
-    seed: SplitSeedOption = 42,
-    strict: StrictOption = False,
-    max_rejected: MaxRejectedOption = 0.05,
-    sequence_len: SequenceLenOption = 2048,
-    tokenizer: TokenizerOption = None,
-    json_path: JsonOption = None,
-) -> None:
-    """Prepare Stanford Alpaca for the text-only baseline, split in the same way."""
+    """Turn raw data into prepared rows: checked, and split so that no task straddles it."""
+    from tools.prepare import prepare_cogex, print_summary
     from tools.prepare_alpaca import prepare_alpaca
 
-    _prepare(
-        prepare_alpaca(
-            source,
-            out,
-            val_size=val_size,
-            seed=seed,
-            strict=strict,
-            max_rejected=max_rejected,
-            sequence_len=sequence_len,
-            tokenizer=tokenizer,
-        ),
-        json_path,
+    run = prepare_cogex if dataset == "cogex" else prepare_alpaca
+    summary = run(
+        source,
+        out,
+        val_size=val_size,
+        seed=seed,
+        strict=strict,
+        max_rejected=max_rejected,
+        sequence_len=sequence_len,
+        tokenizer=tokenizer,
     )
-
-
-def _prepare(summary: "Summary", json_path: Path | None) -> None:
-    from tools.prepare import print_summary
-
     print_summary(summary, console)
     _write_result(json_path, vars(summary) | {"ok": summary.ok})
     raise typer.Exit(0 if summary.ok else 1)

@@ -1,6 +1,7 @@
 """Preflight as a whole: a sound run passes, and each planted fault is named by the right check."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -174,6 +175,28 @@ def test_planted_fault_is_named(launch: Path, monkeypatch: pytest.MonkeyPatch, f
     assert not result["passed"]
     named = [text for text in failures(result) if text.startswith(section) and message in text]
     assert named, failures(result)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lora_target_modules", "[1]"),
+        ("plugins", "7"),
+        ("special_tokens", "[]"),
+        ("learning_rate", "[]"),
+        ("warmup_ratio", "1e999"),
+        ("save_total_limit", "x"),
+        ("output_dir", r'"\ud800"'),
+    ],
+)
+def test_value_of_the_wrong_kind_is_a_failure_and_no_traceback(
+    launch: Path, key: str, value: str
+) -> None:
+    lines = [line for line in RECIPE.read_text().splitlines(True) if not line.startswith(f"{key}:")]
+    RECIPE.write_text("".join(lines) + f"{key}: {value}\n")
+    if key == "plugins":  # its list goes too
+        RECIPE.write_text(re.sub(r"^  - tools\..*\n", "", RECIPE.read_text(), flags=re.MULTILINE))
+    assert failures(run())
 
 
 def test_more_gpus_than_the_recipe_is_written_for(launch: Path) -> None:

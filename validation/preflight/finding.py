@@ -1,7 +1,10 @@
 """What one check of preflight found."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from tools.errors import UserError
 
 Verdict = Literal["ok", "note", "fail"]
 
@@ -20,3 +23,19 @@ class Finding:
     verdict: Verdict = "ok"
     todo: str = ""
     figures: dict[str, Any] = field(default_factory=dict)  # the same for machines
+
+
+def look(section: str, check: str, work: Callable[[], list[Finding]]) -> list[Finding]:
+    """Return what `work` finds; a recipe so wrong that it cannot even be looked at is a failure.
+
+    A list where a number belongs stops Axolotl's, PEFT's and transformers' code in many ways; the
+    schema's own finding then says which key it is.
+    """
+    try:
+        return work()
+    except UserError as error:
+        return [Finding(section, check, "cannot be looked at", "fail", str(error))]
+    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        todo = f"a value of the recipe has the wrong type or size; correct it ({what})"
+        return [Finding(section, check, "cannot be looked at", "fail", todo)]

@@ -51,7 +51,7 @@ def empty_keys(value: dict[str, Any] | list[Any], where: str = "") -> Iterator[s
 
 def repeated_keys(text: str) -> Iterator[str]:
     """Yield each key that stands more than once in one mapping of a YAML text."""
-    yield from _repeated(yaml.compose(text, yaml.CSafeLoader))
+    yield from _repeated(yaml.compose(text, yaml.SafeLoader))
 
 
 def _repeated(node: Any) -> Iterator[str]:

@@ -10,6 +10,7 @@ import copy
 import importlib.util
 import logging
 import math
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from tools.errors import UserError
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import Header
 from validation.preflight.cards import Card
-from validation.preflight.finding import Finding
+from validation.preflight.finding import Finding, look
 from validation.preflight.keys import empty_keys, repeated_keys, unknown_keys
 from validation.preflight.launch_files import (
     accelerate_problems,
@@ -75,7 +76,12 @@ def check_recipe(recipe: Recipe, header: Header, *, card: Card | None, gpus: int
     """
     subject = _Subject(recipe, header, card, gpus)
     with _quiet():
-        return [check(subject) for check in CHECKS]
+        return [finding for check in CHECKS for finding in _looked_at(check, subject)]
+
+
+def _looked_at(check: Callable[[_Subject], Finding], subject: _Subject) -> list[Finding]:
+    """Let no check that stumbles over a value keep the others from being made."""
+    return look("recipe", check.__name__.strip("_"), lambda: [check(subject)])
 
 
 def recipes_in(folder: Path) -> list[Path]:
@@ -278,6 +284,7 @@ def _output_dir(subject: _Subject) -> Finding:
     folder = subject.values.get("output_dir")
     if not isinstance(folder, str):
         return _finding("output folder", "", ["`output_dir` is not set"], "set it")
+    os.fsencode(folder)  # a name that no file system can hold is an error here
     others = [
         path.name
         for path in recipes_in(subject.recipe.path.parent)

@@ -5,7 +5,6 @@ and plan. What it does not: the GPUs themselves, their driver and the network be
 whether the model will learn.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +17,7 @@ from tools.recipe_header import read_header
 from validation.preflight.access import check_access
 from validation.preflight.cards import card_of, find_card
 from validation.preflight.data import check_data
-from validation.preflight.finding import Finding
+from validation.preflight.finding import Finding, look
 from validation.preflight.model import check_model
 from validation.preflight.plan import check_plan
 from validation.preflight.recipe import check_recipe
@@ -40,21 +39,23 @@ def preflight(recipe: Recipe, *, gpu: str | None = None, gpus: int | None = None
     card = card_of(header.card_gb) if gpu is None else find_card(gpu)
     ranks = header.ranks if gpus is None else gpus
     found = [
-        *_section("recipe", lambda: check_recipe(recipe, header, card=card, gpus=ranks)),
-        *_section("access", lambda: check_access(recipe)),
-        *_section("strategy", lambda: check_strategy(recipe)),
+        *look("recipe", "recipe", lambda: check_recipe(recipe, header, card=card, gpus=ranks)),
+        *look("access", "access", lambda: check_access(recipe)),
+        *look("strategy", "strategy", lambda: check_strategy(recipe)),
     ]
     tokenizer, tokenized = None, None
     if not any(finding.verdict == "fail" and finding.section == "access" for finding in found):
         tokenizer, tokenized, trouble = _tokenize(recipe)
         found += trouble
-    found += _section("data", lambda: check_data(recipe, header, tokenized))
+    found += look("data", "data", lambda: check_data(recipe, header, tokenized))
     if tokenized is not None:
         both = tokenized
-        found += _section("tokens", lambda: check_tokens(recipe, tokenizer, both))
+        found += look("tokens", "tokens", lambda: check_tokens(recipe, tokenizer, both))
     lengths = None if tokenized is None else tokenized.train.lengths
-    found += _section("model", lambda: check_model(recipe))
-    found += _section("plan", lambda: check_plan(recipe, header, lengths, card=card, gpus=ranks))
+    found += look("model", "model", lambda: check_model(recipe))
+    found += look(
+        "plan", "plan", lambda: check_plan(recipe, header, lengths, card=card, gpus=ranks)
+    )
     return {
         "recipe": str(recipe.path),
         "gpu": card.name if card else None,
@@ -63,14 +64,6 @@ def preflight(recipe: Recipe, *, gpu: str | None = None, gpus: int | None = None
         "passed": all(finding.verdict != "fail" for finding in found),
         "findings": [vars(finding) for finding in found],
     }
-
-
-def _section(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    """Return a section's findings; what it cannot even look at is a finding too."""
-    try:
-        return look()
-    except UserError as error:
-        return [Finding(name, "can be looked at", "no", "fail", str(error))]
 
 
 def _tokenize(recipe: Recipe) -> tuple[Any, Tokenized | None, list[Finding]]:
