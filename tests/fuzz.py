@@ -151,7 +151,8 @@ def fuzz_recipes(rng: random.Random, count: int, findings: Findings) -> None:
             failed = {item.check for item in found if item.verdict == "fail"}
             if failed <= {"launch line", "output folder"}:  # of the copy
                 assert isinstance(recipe.values["seed"], int)
-                assert recipe.values["save_total_limit"] >= 5
+                if recipe.values.get("saves_per_epoch"):  # else it hangs on data, not made here
+                    assert recipe.values["save_total_limit"] >= 5
 
 
 def fuzz_states(rng: random.Random, count: int, findings: Findings) -> None:

@@ -8,6 +8,9 @@ from tools.errors import UserError
 
 Verdict = Literal["ok", "note", "fail"]
 
+# what code meets that takes a recipe's value for what it should be; OSError: a name too long
+_WRONG_VALUE = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, OSError)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -35,7 +38,7 @@ def look(section: str, check: str, work: Callable[[], list[Finding]]) -> list[Fi
         return work()
     except UserError as error:
         return [Finding(section, check, "cannot be looked at", "fail", str(error))]
-    except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
+    except _WRONG_VALUE as error:
         what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         todo = f"a value of the recipe has the wrong type or size; correct it ({what})"
         return [Finding(section, check, "cannot be looked at", "fail", todo)]
