@@ -46,8 +46,9 @@ def prepare(
     json_path: JsonOption = None,
 ) -> None:
     """Turn raw data into prepared rows: checked, and split so that no task straddles it."""
-    from tools.prepare import prepare_cogex, print_summary
+    from tools.prepare import prepare_cogex
     from tools.prepare_alpaca import prepare_alpaca
+    from tools.prepare_rows import print_summary
 
     run = prepare_cogex if dataset == "cogex" else prepare_alpaca
     summary = run(

@@ -20,7 +20,7 @@ Quantization = dict[str, Any]  # arguments of BitsAndBytesConfig, as JSON holds 
 
 
 @contextmanager
-def _quiet_and_offline() -> Iterator[None]:
+def quiet_and_offline() -> Iterator[None]:
     """Let no library reach the hub, nor speak below the level of an error."""
     level, offline = logging.root.manager.disable, constants.HF_HUB_OFFLINE
     logging.disable(logging.WARNING)
@@ -36,7 +36,7 @@ def _quiet_and_offline() -> Iterator[None]:
 
 # On import bitsandbytes would fetch a kernel from the hub and run it (or try for minutes), and it,
 # torchao and DeepSpeed name every kernel that this machine lacks.
-with _quiet_and_offline():
+with quiet_and_offline():
     import torch
     import transformers
     from peft import PeftConfig, get_peft_model

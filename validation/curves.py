@@ -19,11 +19,11 @@ from tools.files import write_json
 from tools.recipe import Recipe
 from validation.curve_losses import Check, judge_losses, lowest_evaluation, usable
 from validation.curve_steps import judge_steps
+from validation.preflight.finding import COLOURS
 from validation.trainer_state import Evaluation, TrainerState, read_run
 from validation.training_plan import TrainingPlan, read_plan
 
 POLL_SECONDS = 2.0
-COLOURS = {"ok": "green", "note": "yellow", "fail": "red"}
 
 
 def curves(recipe: Recipe) -> dict[str, Any]:

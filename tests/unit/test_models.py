@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tests.real_tokenizers import build_small
 from tools.errors import UserError
 from tools.models import (
-    _quiet_and_offline,
+    quiet_and_offline,
     add_adapter,
     load_base,
     load_tokenizer,
@@ -44,7 +44,7 @@ def test_imports_are_quiet_and_off_the_hub(
 ) -> None:
     """Else bitsandbytes downloads a kernel, or spends minutes on trying."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with _quiet_and_offline():
+    with quiet_and_offline():
         assert constants.is_offline_mode()
         logging.getLogger("library").warning("not to be seen")
         warnings.warn("not to be seen", UserWarning, stacklevel=1)

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from prompt_strategies.layout import LAYOUT_VERSION
 from tools.errors import UserError
-from tools.prepare import prepare_cogex, print_summary
-from tools.prepare_rows import OUTPUTS, Summary
+from tools.prepare import prepare_cogex
+from tools.prepare_rows import OUTPUTS, Summary, print_summary
 
 FIELDS = ("id", "instruction", "input", "code", "output")
 CODE = "def solve(text):\n    return {'answer': text}\n\n>>> solve('a')"

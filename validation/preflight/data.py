@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ MOST_OVER_LONG = 0.01  # share of a file's rows; above it the data or `sequence_
 NAMED = 10  # ids named in one finding
 
 Rows = list[dict[str, str]]
+
+_found = partial(Finding, "data")
 
 
 class Manifest(BaseModel):
@@ -212,13 +215,3 @@ def _check_masked(split: Split, sequence_len: int) -> Finding:
 
 def _named(ids: Sequence[str]) -> str:
     return ", ".join(ids[:NAMED]) + (", …" if len(ids) > NAMED else "")
-
-
-def _found(
-    check: str,
-    value: str,
-    verdict: Verdict = "ok",
-    todo: str = "",
-    figures: dict[str, Any] | None = None,
-) -> Finding:
-    return Finding("data", check, value, verdict, todo, figures or {})

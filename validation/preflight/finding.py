@@ -7,6 +7,7 @@ from typing import Any, Literal
 from tools.errors import UserError
 
 Verdict = Literal["ok", "note", "fail"]
+COLOURS: dict[str, str] = {"ok": "green", "note": "yellow", "fail": "red"}
 
 # what code meets that takes a recipe's value for what it should be; OSError: a name too long
 _WRONG_VALUE = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, OSError)

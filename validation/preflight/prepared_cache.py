@@ -7,6 +7,7 @@ of the strategy, and loads whatever lies there.
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +16,13 @@ import numpy as np
 import tools.models  # noqa: F401 - Axolotl, imported in the functions, must find it loaded
 from tools.errors import UserError
 from tools.recipe import Recipe
-from validation.preflight.finding import Finding, Verdict
+from validation.preflight.finding import Finding
 from validation.preflight.tokenized import Split, Tokens
 
 Key = Literal["datasets", "test_datasets"]
 BATCH = 1000  # rows of the cache read at once
+
+_found = partial(Finding, "data")
 
 
 def cache_folder(recipe: Recipe, key: Key) -> Path:
@@ -110,13 +113,3 @@ def _digests(rows: Iterator[tuple[Tokens, Tokens]]) -> Counter[bytes]:
         hashlib.blake2b(ids.tobytes() + labels.tobytes(), digest_size=16).digest()
         for ids, labels in rows
     )
-
-
-def _found(
-    check: str,
-    value: str,
-    verdict: Verdict = "ok",
-    todo: str = "",
-    figures: dict[str, int] | None = None,
-) -> Finding:
-    return Finding("data", check, value, verdict, todo, figures or {})

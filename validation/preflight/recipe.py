@@ -5,20 +5,18 @@ something else than what is written. Here every key, the header's promises and t
 looked at; nothing is trained, loaded or downloaded.
 """
 
-import contextlib
 import copy
 import importlib.util
-import logging
 import math
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
+from tools.models import quiet_and_offline  # first: what Axolotl imports would ask the hub
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import Header
 from validation.preflight.cards import Card
@@ -75,7 +73,7 @@ def check_recipe(recipe: Recipe, header: Header, *, card: Card | None, gpus: int
     working folder, where the run would be launched. Raises UserError if the file cannot be read.
     """
     subject = _Subject(recipe, header, card, gpus)
-    with _quiet():
+    with quiet_and_offline():  # what libraries warn of and matters is a finding
         return [finding for check in CHECKS for finding in _looked_at(check, subject)]
 
 
@@ -88,21 +86,6 @@ def recipes_in(folder: Path) -> list[Path]:
     """Return every recipe of a folder and below it, by name."""
     found = [*folder.rglob("*.yml"), *folder.rglob("*.yaml")]
     return sorted(path for path in found if path.parent.name not in LAUNCH_FOLDERS)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Let Axolotl and DeepSpeed not speak: what they warn of and matters is a finding."""
-    import tools.models  # noqa: F401 - so that nothing that Axolotl imports asks the hub
-
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
 
 
 def _finding(check: str, value: str, problems: list[str], todo: str) -> Finding:

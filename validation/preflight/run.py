@@ -17,15 +17,13 @@ from tools.recipe_header import read_header
 from validation.preflight.access import check_access
 from validation.preflight.cards import card_of, find_card
 from validation.preflight.data import check_data
-from validation.preflight.finding import Finding, look
+from validation.preflight.finding import COLOURS, Finding, look
 from validation.preflight.model import check_model
 from validation.preflight.plan import check_plan
 from validation.preflight.recipe import check_recipe
 from validation.preflight.strategy import check_strategy
 from validation.preflight.tokenized import Tokenized, tokenize
 from validation.preflight.tokens import check_tokens, load_recipe_tokenizer
-
-COLOURS = {"ok": "green", "note": "yellow", "fail": "red"}
 
 
 def preflight(recipe: Recipe, *, gpu: str | None = None, gpus: int | None = None) -> dict[str, Any]:
@@ -92,7 +90,6 @@ def print_preflight(result: dict[str, Any], console: Console) -> None:
             escape(finding["check"]),
             escape(finding["value"]),
             f"[{colour}]{finding['verdict']}[/]",
-            end_section=False,
         )
     console.print(table)
     failed = [finding for finding in result["findings"] if finding["verdict"] == "fail"]

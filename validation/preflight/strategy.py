@@ -11,14 +11,17 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tools.models  # noqa: F401 - Axolotl, imported in the functions, must find it loaded
 from tools.recipe import Recipe
-from validation.preflight.finding import Finding, Verdict
+from validation.preflight.finding import Finding
 
 OWN_TYPE = "a type of your own is written package.module, with a function `load` in that module"
+
+_found = partial(Finding, "strategy")
 
 
 def check_strategy(recipe: Recipe) -> list[Finding]:
@@ -117,7 +120,3 @@ def _cause(error: Exception) -> str:
     if file == __file__ or "axolotl" in Path(file).parts:
         return what  # raised by the look-up, not by a module that was found
     return f"{what} ({file}, line {line})"
-
-
-def _found(check: str, value: str, verdict: Verdict = "ok", todo: str = "") -> Finding:
-    return Finding("strategy", check, value, verdict, todo)
