@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from tests.real_tokenizers import build_small
 from tools.errors import UserError
 from tools.models import (
-    quiet_and_offline,
     add_adapter,
     load_base,
     load_tokenizer,
     load_trained,
     quantization,
+    quiet_and_offline,
 )
 from tools.recipe import Recipe
 
