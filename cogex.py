@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tools.errors import UserError
 from tools.files import write_json
+from tools.prepare_command import prepare
 from tools.recipe import read_recipe
 
 app = typer.Typer(
@@ -22,48 +23,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(prepare, name="prepare")
 console = Console()
 
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, as recipes/cogex-tiny.yml.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result here.")]
-
-
-@app.command()
-def prepare(
-    dataset: Annotated[Literal["cogex", "alpaca"], typer.Argument(help="Which dataset it is.")],
-    source: Annotated[
-        Path, typer.Option("--input", help="data.json of mkhalifa/CoGEX, or alpaca_data.json.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
-    val_size: Annotated[int, typer.Option(help="Validation rows.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
-    strict: Annotated[bool, typer.Option(help="Reject odd rows too.")] = False,
-    max_rejected: Annotated[float, typer.Option(help="Largest share of rejected rows.")] = 0.05,
-    sequence_len: Annotated[int, typer.Option(help="Flag rows of more tokens than this.")] = 2048,
-    tokenizer: Annotated[
-        str | None, typer.Option(help="Count tokens with this; else they are estimated.")
-    ] = None,
-    json_path: JsonOption = None,
-) -> None:
-    """Turn raw data into prepared rows: checked, and split so that no task straddles it."""
-    from tools.prepare import prepare_cogex
-    from tools.prepare_alpaca import prepare_alpaca
-    from tools.prepare_rows import print_summary
-
-    run = prepare_cogex if dataset == "cogex" else prepare_alpaca
-    summary = run(
-        source,
-        out,
-        val_size=val_size,
-        seed=seed,
-        strict=strict,
-        max_rejected=max_rejected,
-        sequence_len=sequence_len,
-        tokenizer=tokenizer,
-    )
-    print_summary(summary, console)
-    _write_result(json_path, vars(summary) | {"ok": summary.ok})
-    raise typer.Exit(0 if summary.ok else 1)
 
 
 @app.command()

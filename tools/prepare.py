@@ -14,9 +14,7 @@ from typing import Any
 
 from prompt_strategies import layout
 from tools.fields import PreparedRow, RejectedError, as_text, required, without_blank_ends
-from tools.prepare_rows import Format, prepare, print_summary
-
-__all__ = ["COGEX", "prepare_cogex", "print_summary"]
+from tools.prepare_rows import Format, prepare
 
 # the dataset card and its replications spell the fields differently; the first one wins
 _CODE = ("code_prompt", "code")
