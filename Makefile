@@ -27,8 +27,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/cogex demo
 
+# a thread for each of two processes: more threads than cores wait for one another
 test: test-unit
-	$(BIN)/pytest -m engine
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m engine --numprocesses 2 --dist loadgroup
 
 test-unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not engine" --numprocesses 2

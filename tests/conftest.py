@@ -1,4 +1,7 @@
-"""What holds for every test: no network, no telemetry, and engine tests are marked as such."""
+"""What holds for every test: no network, no telemetry.
+
+Engine tests are marked, and those that share a run go to one process.
+"""
 
 import os
 
@@ -8,8 +11,12 @@ os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
 
 import pytest
 
+SHARED = {"demo", "runs"}  # long runs of the engine that several files look at
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "engine" in item.path.parts:
             item.add_marker("engine")
+            shared = SHARED & set(getattr(item, "fixturenames", ()))
+            item.add_marker(pytest.mark.xdist_group(min(shared, default=item.path.stem)))

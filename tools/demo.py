@@ -41,8 +41,9 @@ class Demo:
 
     def train(self, title: str, recipe: Path, log: Path) -> None:
         """Launch Axolotl as the recipe says, its output in `log`, its steps in a progress bar."""
-        command = ["accelerate", "launch", "--cpu", "--num_cpu_threads_per_process",
-                   str(os.cpu_count() or 1), "-m", "axolotl.cli.train", str(recipe)]  # fmt: skip
+        threads = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)
+        command = ["accelerate", "launch", "--cpu", "--num_cpu_threads_per_process", threads,
+                   "-m", "axolotl.cli.train", str(recipe)]  # fmt: skip
         self._announce(title, command)
         self.console.print(f"  the engine's own output goes to {log}", style="dim")
         full = [sys.executable, "-m", "accelerate.commands.accelerate_cli", *command[1:]]
@@ -86,8 +87,8 @@ class Demo:
 def run_demo(console: Console) -> dict[str, Any]:
     """Run everything from raw data to a checked checkpoint; return figures and times.
 
-    Its `passed` is the check's verdict. Must run in the repository's folder, where the recipes
-    and the tiny base are. Raises UserError if a step fails.
+    Its `passed` is the verdict of curves and check. Must run in the repository's folder, where
+    the recipes and the tiny base are. Raises UserError if a step fails.
     """
     if not RECIPE.is_file():
         raise UserError(f"{RECIPE}: is not here; run `cogex demo` in the repository's folder")
@@ -103,24 +104,26 @@ def run_demo(console: Console) -> dict[str, Any]:
         "--tokenizer", "models/tiny-base",
     ])  # fmt: skip
     demo.train("2. fine-tune the tiny base by LoRA", RECIPE, runs[0] / "train.log")
-    demo.step("3. select the best checkpoint", [*COGEX, "select", str(RECIPE)])
+    demo.step("3. judge the curves", [*COGEX, "curves", str(RECIPE)], may_fail=True)
+    demo.step("4. select the best checkpoint", [*COGEX, "select", str(RECIPE)])
     demo.step(
-        "4. check it on held-out rows",
+        "5. check it on held-out rows",
         [*COGEX, "check", str(RECIPE), "--mode", "reasoner", "--min-answer", str(MIN_ANSWER),
          "--min-family", str(MIN_FAMILY)],
         may_fail=True,
     )  # fmt: skip
     demo.step(
-        "5. the base without adapter",
+        "6. the base without adapter",
         [*COGEX, "check", str(RECIPE), "--mode", "reasoner", "--model", "base"],
         may_fail=True,
     )
-    demo.step("6. a random base", [sys.executable, "-m", "tools.tiny", "random"])
-    demo.train("7. the same LoRA on the random base", CONTROL, runs[1] / "train.log")
-    demo.step("8. its best checkpoint", [*COGEX, "select", str(CONTROL)])
-    demo.step("9. check it", [*COGEX, "check", str(CONTROL), "--mode", "reasoner"], may_fail=True)
+    demo.step("7. a random base", [sys.executable, "-m", "tools.tiny", "random"])
+    demo.train("8. the same LoRA on the random base", CONTROL, runs[1] / "train.log")
+    demo.step("9. its best checkpoint", [*COGEX, "select", str(CONTROL)])
+    demo.step("10. check it", [*COGEX, "check", str(CONTROL), "--mode", "reasoner"], may_fail=True)
+    demo.step("11. the run on one page", [*COGEX, "report", str(RECIPE)])
     row = _unseen_row()
-    demo.step("10. ask it something nobody trained on", [
+    demo.step("12. ask it something nobody trained on", [
         *COGEX, "ask", str(RECIPE), row["instruction"], "--input", row["input"]])  # fmt: skip
     return _summary(demo, runs)
 
@@ -160,8 +163,12 @@ def _summary(demo: Demo, runs: list[Path]) -> dict[str, Any]:
     total = round(time.monotonic() - demo.started, 1)
     times = ", ".join(f"{title.split('.')[0]}: {s:.0f} s" for title, s in demo.seconds.items())
     console.print(f"Time: {total:.0f} s in all (step {times})")
-    passed = bool(checks["fine-tuned"]["passed"])
-    console.print("Every threshold was met." if passed else "A threshold was NOT met: see step 4.")
+    healthy = bool(_json(runs[0] / "curves.json")["passed"])
+    passed = healthy and bool(checks["fine-tuned"]["passed"])
+    missed = "5" if healthy else "3"
+    console.print(
+        "Every threshold was met." if passed else f"A threshold was NOT met: see step {missed}."
+    )
     return {"passed": passed, "seconds": demo.seconds, "seconds_total": total,
             "trained_parameters": trained, "selection": selection, "checks": checks}  # fmt: skip
 

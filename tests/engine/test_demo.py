@@ -39,6 +39,19 @@ def test_fine_tuned_model_meets_every_threshold(demo: DemoRun) -> None:
     assert min(item["count"] / item["rows"] for item in families.values()) >= 0.60
 
 
+def test_curves_judge_the_run_healthy(demo: DemoRun) -> None:
+    curves = demo.json("outputs/cogex-tiny/curves.json")
+    assert curves["passed"]
+    assert len(curves["checks"]) >= 13
+    assert "ok" in {check["verdict"] for check in curves["checks"]}
+
+
+def test_report_and_model_card_are_written(demo: DemoRun) -> None:
+    selection = demo.json("outputs/cogex-tiny/selection.json")
+    for path in ("report.html", "best/README.md"):
+        assert selection["best"] in (demo.folder / "outputs/cogex-tiny" / path).read_text()
+
+
 @pytest.mark.parametrize("control", ["base, no adapter", "same LoRA, random base"])
 def test_controls_fail_where_the_fine_tuned_model_succeeds(demo: DemoRun, control: str) -> None:
     check = demo.result["checks"][control]

@@ -1,0 +1,202 @@
+"""Times `cogex select` beside the two other ways to score the checkpoints of a run.
+
+    python -m benchmarks.selecting [--rows 16] [--checkpoints 5] [--hidden 768] [--layers 12]
+
+In a temporary folder it makes a Llama of random weights (110 M parameters unless told otherwise)
+with a real SentencePiece vocabulary of 32,000, COGEX rows of the published length
+(`benchmarks.made_cogex`), and adapters of random weights. Then, one after the other:
+
+- `cogex select`: the base and every checkpoint are scored, the winner a second time in best/
+- `axolotl evaluate`, a process for each checkpoint. It scores the training rows too, so it gets a
+  single one here, which flatters it
+- `Trainer.evaluate` of transformers in one process, the base loaded once
+
+All on the CPU with the same rows. Prints seconds, ratios, and the losses side by side.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.made_cogex import cogex_rows, write_array
+from tests import real_tokenizers
+from tools.models import add_adapter, load_base, load_tokenizer
+from tools.prepare import prepare_cogex
+from tools.recipe import Recipe, read_recipe
+from tools.rows import encode_validation
+from validation.perplexity import Row, batches
+
+ROOT = Path(__file__).parents[1]
+RECIPE = Path("recipe.yml")
+BATCH = 4  # of evaluation, as in the paper's recipes
+ENVIRONMENT = os.environ | {
+    "HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "PYTHONPATH": str(ROOT),
+}  # fmt: skip
+
+
+def main(
+    rows: Annotated[int, typer.Option(help="Validation rows.")] = 16,
+    checkpoints: Annotated[int, typer.Option(help="Adapters to choose from.")] = 5,
+    hidden: Annotated[int, typer.Option(help="Width of the model.")] = 768,
+    layers: Annotated[int, typer.Option(help="Layers of the model.")] = 12,
+) -> None:
+    """Make everything, time the three, print the table."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chdir(name)
+        recipe = make_run(rows, checkpoints, hidden, layers)
+        seconds, losses = {}, {}
+        for contestant, run in (
+            ("cogex select", select),
+            ("axolotl evaluate, each", axolotl_evaluate),
+            ("Trainer.evaluate, one process", trainer_evaluate),
+        ):
+            losses[contestant], seconds[contestant] = timed(run, recipe)
+        inside = forward_seconds(recipe) * (checkpoints + 2)
+        os.chdir(ROOT)
+    show(seconds, losses, inside)
+
+
+def make_run(rows: int, checkpoints: int, hidden: int, layers: int) -> Recipe:
+    """Make base, data, recipe and checkpoints as a training run would leave them."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
+
+    base = Path("base")
+    base.mkdir()
+    tokenizer = real_tokenizers.build_llama2_hub(base)
+    set_seed(42)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=hidden * 8 // 3,
+        num_hidden_layers=layers, num_attention_heads=hidden // 64, max_position_embeddings=2048,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(base)
+    write_array(Path("data.json"), cogex_rows(rows * 4))
+    prepare_cogex(Path("data.json"), Path("data"), val_size=rows)
+    first = Path("data/train.jsonl").read_text().split("\n", 1)[0]
+    Path("data/one.jsonl").write_text(first + "\n")
+    recipe = _write_recipe()
+    for number in range(1, checkpoints + 1):
+        folder = recipe.output_dir / f"checkpoint-{number}"
+        values = recipe.values
+        lora = LoraConfig(
+            r=values["lora_r"], lora_alpha=values["lora_alpha"], init_lora_weights=False,
+            target_modules=values["lora_target_modules"], task_type="CAUSAL_LM",
+        )  # fmt: skip
+        set_seed(number)
+        get_peft_model(load_base("./base"), lora).save_pretrained(folder)
+        state = {"global_step": number, "epoch": float(number), "log_history": []}
+        (folder / "trainer_state.json").write_text(json.dumps(state))
+    return recipe
+
+
+def _write_recipe() -> Recipe:
+    """The paper's recipe on the base made here, on the CPU."""
+    values = yaml.safe_load((ROOT / "recipes" / "cogex-llama2-7b.yml").read_text())
+    for key in ("deepspeed", "special_tokens", "tf32", "auto_resume_from_checkpoints"):
+        values.pop(key)
+    values["datasets"][0]["path"] = "data/one.jsonl"
+    values["test_datasets"][0]["path"] = "data/val.jsonl"
+    values |= {
+        "base_model": "./base", "bf16": False, "gradient_checkpointing": False,
+        "lora_qkv_kernel": False, "lora_o_kernel": False, "lora_mlp_kernel": False,
+        "dataset_prepared_path": "prepared", "output_dir": "run", "eval_batch_size": BATCH,
+        "micro_batch_size": 1, "gradient_accumulation_steps": 1, "plugins": [],
+    }  # fmt: skip
+    RECIPE.write_text(yaml.safe_dump(values))
+    return read_recipe(RECIPE)
+
+
+def timed(run: Callable[[Recipe], list[float]], recipe: Recipe) -> tuple[list[float], float]:
+    """What a contestant found, and its seconds."""
+    start = time.perf_counter()
+    found = run(recipe)
+    return found, time.perf_counter() - start
+
+
+def select(recipe: Recipe) -> list[float]:
+    """Run `cogex select`; return the exact mean NLL of each checkpoint."""
+    _run([sys.executable, "-m", "cogex", "select", str(recipe.path)], "select.log")
+    found = json.loads((recipe.output_dir / "selection.json").read_text())["checkpoints"]
+    return [item["nll_sum"] / item["tokens"] for item in found]
+
+
+def axolotl_evaluate(recipe: Recipe) -> list[float]:
+    """Run Axolotl's own evaluation once for each checkpoint; return its losses."""
+    losses = []
+    for folder in _folders(recipe):
+        log = Path("evaluate.log")
+        _run(
+            [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu",
+             "--num_cpu_threads_per_process", str(os.cpu_count()), "-m", "axolotl.cli.evaluate",
+             str(recipe.path), f"--lora_model_dir={folder}", f"--output_dir={folder}-evaluated"],
+            str(log),
+        )  # fmt: skip
+        summary = Path(f"{folder}-evaluated/eval_summary.csv").read_text().splitlines()
+        [line] = [line for line in summary if line.startswith("loss,")]
+        losses.append(float(line.split(",")[2]))
+    return losses
+
+
+def trainer_evaluate(recipe: Recipe) -> list[float]:
+    """Do the same in a process of its own with transformers' Trainer; return its losses."""
+    _run([sys.executable, "-m", "benchmarks.selecting_by_trainer", str(recipe.path)], "trainer.log")
+    return json.loads(Path("trainer.json").read_text())
+
+
+def forward_seconds(recipe: Recipe) -> float:
+    """Seconds of the forward passes alone over all rows, by the batches that select makes."""
+    import torch
+
+    model = add_adapter(load_base("./base"), _folders(recipe)[0])
+    pairs = encode_validation(recipe, load_tokenizer("./base"))
+    total = 0.0
+    for batch in batches([Row.of(*pair) for pair in pairs], 8192):
+        ids = torch.nn.utils.rnn.pad_sequence([row.input_ids for row in batch], True).long()
+        start = time.perf_counter()
+        with torch.inference_mode():
+            model.get_base_model().model(input_ids=ids, use_cache=False)  # without the head
+        total += time.perf_counter() - start
+    return total
+
+
+def _folders(recipe: Recipe) -> list[Path]:
+    return sorted(path for path in recipe.output_dir.glob("checkpoint-*[0-9]") if path.is_dir())
+
+
+def _run(command: list[str], log: str) -> None:
+    with Path(log).open("w") as out:
+        done = subprocess.run(command, env=ENVIRONMENT, stdout=out, stderr=subprocess.STDOUT)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{Path(log).read_text()[-3000:]}")
+
+
+def show(seconds: dict[str, float], losses: dict[str, list[float]], inside: float) -> None:
+    """Print seconds and ratios, then what each found."""
+    console = Console()
+    ours = seconds["cogex select"]
+    table = Table("", "seconds", "times select", "loss of the first checkpoint")
+    for name, value in seconds.items():
+        table.add_row(name, f"{value:.1f}", f"{value / ours:.2f}", f"{losses[name][0]:.6f}")
+    console.print(table)
+    console.print(
+        f"select: {inside / ours:.0%} of its time are matrix products of the rows, head left out"
+    )
+    orders: dict[str, Any] = {
+        name: sorted(range(len(found)), key=found.__getitem__) for name, found in losses.items()
+    }
+    console.print(f"the order of the checkpoints by each: {orders}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
