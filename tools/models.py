@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,8 @@ _UNUSABLE = (
     KeyError,
     AttributeError,
     SafetensorError,
+    ImportError,
+    re.error,
 )
 
 
@@ -155,7 +158,10 @@ def add_adapter(base: Any, folder: Path) -> Any:
             raise UserError(f"{folder}: holds no {name}; is it a checkpoint?")
     with _explained(f"{folder}: the adapter does not fit the base"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*non-meta parameter")  # tried on `load_shape`
-        model = get_peft_model(base, PeftConfig.from_pretrained(str(folder)))
+        config = PeftConfig.from_pretrained(str(folder))
+        if getattr(config, "megatron_config", None):  # PEFT would import what `megatron_core` names
+            raise ValueError("its config asks for Megatron, which is not supported here")
+        model = get_peft_model(base, config)
         try:
             keys = model.load_adapter(str(folder), model.active_adapter)
             if odd := [*keys.missing_keys, *keys.unexpected_keys]:  # PEFT would only warn

@@ -42,7 +42,20 @@ def _row(path: Path, number: int, line: str, fields: Sequence[str]) -> dict[str,
             f"{path}, line {number}: is not a prepared row (strings {', '.join(fields)}); "
             "run `cogex prepare` again"
         )
+    if not _is_unicode("".join(row[key] for key in fields)):
+        raise UserError(
+            f"{path}, line {number}: holds half a character (a lone surrogate), which no tokenizer "
+            "reads; run `cogex prepare` again"
+        )
     return row
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def load_strategy(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Any:

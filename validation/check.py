@@ -28,6 +28,7 @@ from tools.sandbox import CONSENT, unavailable
 from validation.collapse import COLLAPSE, find_loop, measure_collapse
 from validation.emulation import STATUSES, Emulation, summarize, verify_emulation
 from validation.judging import EMULATOR_MEASURES, MEASURES, Judged, family, judge
+from validation.runs import model_hashes
 
 # the least share of rows for exit 0; a measure that is not here is reported only
 THRESHOLDS = {
@@ -75,7 +76,8 @@ def check(
     given: dict[str, list[str | None]] = {"reasoner": [None] * len(rows)}
     if mode == "both":
         given["emulator"] = [_program(recipe, row) for row in rows]
-    model, tokenizer = _load(recipe, model_name)
+    model, tokenizer = load_named(recipe, model_name)
+    hashes = {} if model_name == "base" else model_hashes(recipe.output_dir / model_name)
     suffix = "" if model_name == "best" else f"-{model_name}"
     thresholds = THRESHOLDS | ({} if min_answer is None else {"answer_exact": min_answer})
     sections = {}
@@ -97,11 +99,14 @@ def check(
     result = {
         "recipe": str(recipe.path),
         "model": model_name,
+        "model_sha256": hashes,
         "validation_sha256": sha256(Path(recipe.validation["path"])),
         **sections["reasoner"],
         "emulator": sections.get("emulator"),
         "passed": all(map(_passed, sections.values())),
     }
+    if "emulator" not in sections:  # an earlier check's
+        (recipe.output_dir / f"generations{suffix}-emulator.jsonl").unlink(missing_ok=True)
     write_json(recipe.output_dir / f"check{suffix}.json", result)
     return result
 
@@ -119,7 +124,8 @@ def _check_possible(recipe: Recipe, allow_code_execution: bool) -> None:
         )
 
 
-def _load(recipe: Recipe, model_name: str) -> tuple[Any, Any]:
+def load_named(recipe: Recipe, model_name: str) -> tuple[Any, Any]:
+    """Load (model, tokenizer) of a recipe's `best`, `base` or `checkpoint-N`."""
     if model_name == "best":
         return load_trained(recipe.path)
     if model_name == "base":
@@ -271,6 +277,16 @@ def _percent(count: int, total: int) -> str:
 
 def _print_emulation(emulation: dict[str, Any], console: Console) -> None:
     """Show what became of the programs, and how many outputs are what they return."""
+    if not emulation["complete"]:
+        found = ", ".join(
+            f"{count} {STATUSES[name]}" for name, count in emulation["statuses"].items()
+        )
+        console.print(
+            f"Verified emulation: 0 of {emulation['programs']} programs complete: nothing to "
+            f"verify ({found})",
+            soft_wrap=True,
+        )
+        return
     table = Table("verified emulation", "count", "share")
     for status, count in emulation["statuses"].items():
         shown = str(count), _percent(count, emulation["programs"])

@@ -209,6 +209,8 @@ def _overfitting(state: TrainerState) -> Check:
 
 def _base(state: TrainerState) -> Check:
     name, threshold = "base before training", "evaluated at step 0"
+    if state.base is None and not state.global_step:  # it is on its way
+        return Check(name, "not evaluated yet", threshold, "note")
     if state.base is None or not usable(state.base.loss):
         todo = "set evals_per_epoch or eval_steps: the engine then evaluates before step 1 too"
         return Check(name, "not evaluated", threshold, "note", todo)

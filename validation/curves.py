@@ -7,6 +7,8 @@ the exact perplexity (`cogex select`), for the trainer's losses are means of bat
 
 import math
 import time
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -56,10 +58,11 @@ def _show(live: Live, recipe: Recipe, plan: TrainingPlan) -> bool:
     """Show the run as it is now, and say whether it has ended."""
     try:
         result = _result(recipe, plan)
-    except UserError as error:
+        age = time.time() - Path(result["state"]).stat().st_mtime
+    except (UserError, FileNotFoundError) as error:
         live.update(Text(f"Waiting, Ctrl-C stops: {error}"))
         return False
-    live.update(_view(result))
+    live.update(_live_view(result, age))
     return bool(result["ended"])
 
 
@@ -102,16 +105,29 @@ def _figures(evaluation: Evaluation | None) -> dict[str, Any] | None:
 
 
 def _view(result: dict[str, Any]) -> Group:
+    return Group(_table(result), *_todo(result), Text(_summary(result)))
+
+
+def _live_view(result: dict[str, Any], age: float) -> Group:
+    """The same with the table last, whose end a low terminal cuts off; `age` is in seconds."""
+    logged = f"The last log came {timedelta(seconds=round(age))} ago; Ctrl-C stops looking on."
+    return Group(Text(f"{_summary(result)}\n{logged}"), *_todo(result), _table(result))
+
+
+def _table(result: dict[str, Any]) -> Table:
     table = Table("check", "value", "threshold", "verdict")
     for check in result["checks"]:
         verdict = Text(check["verdict"], style=COLOURS[check["verdict"]])
         table.add_row(check["check"], Text(check["value"]), Text(check["threshold"]), verdict)
-    todo = [
+    return table
+
+
+def _todo(result: dict[str, Any]) -> list[Text]:
+    return [
         Text(f"{check['check']}: {check['todo']}", style=COLOURS[check["verdict"]])
         for check in result["checks"]
         if check["todo"]
     ]
-    return Group(table, *todo, Text(_summary(result)))
 
 
 def _summary(result: dict[str, Any]) -> str:

@@ -1,34 +1,16 @@
-"""Reads programs and values that a model wrote: nothing is run, and no text makes it raise."""
+"""What programs and values of a model hold: nothing is run, and no text makes it raise."""
 
 import ast
 import builtins
 import math
 import symtable
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from tools.python_text import literal as literal
+from tools.python_text import parse, quietly
+
 BUILTINS = frozenset(dir(builtins))
-
-
-def quietly(function: Callable[[str], Any], text: str) -> Any:
-    """Return what a parser makes of a text; None for all that hostile text makes it raise."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # SyntaxWarning: invalid escape sequence
-            return function(text)
-    except (SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
-        return None
-
-
-def parse(program: str) -> ast.Module:
-    """Return the tree of a program; an empty one if it is no Python."""
-    return quietly(ast.parse, program) or ast.Module(body=[], type_ignores=[])
-
-
-def literal(text: str) -> Any:
-    """Return the value of a Python literal; None if it is none."""
-    return quietly(ast.literal_eval, text)
 
 
 def same(one: Any, other: Any, float_tolerance: float = 0.0) -> bool:
@@ -39,9 +21,11 @@ def same(one: Any, other: Any, float_tolerance: float = 0.0) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(
+        return _same_members(one, other) and all(
             same(one[key], other[key], float_tolerance) for key in one
         )
+    if isinstance(one, set):
+        return _same_members(one, other)
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(
             same(*pair, float_tolerance) for pair in zip(one, other, strict=True)
@@ -49,6 +33,12 @@ def same(one: Any, other: Any, float_tolerance: float = 0.0) -> bool:
     if isinstance(one, float):
         return math.isclose(one, other, rel_tol=float_tolerance)
     return bool(one == other)
+
+
+def _same_members(one: Any, other: Any) -> bool:
+    """Compare sets, or the keys of dicts, in type too: to Python {True} is {1}."""
+    found = {item: item for item in other}
+    return len(one) == len(other) and all(item in found and same(item, found[item]) for item in one)
 
 
 def call_of(call: str) -> str:
@@ -85,7 +75,10 @@ def undefined_names(source: str) -> frozenset[str]:
     return (names_from_outside(source) or frozenset()) - BUILTINS
 
 
-def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-    yield table
-    for child in table.get_children():
-        yield from _tables(child)
+def _tables(module: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
+    """Yield the tables of all scopes; no recursion, for a thousand lambdas can be nested."""
+    waiting = [module]
+    while waiting:
+        table = waiting.pop()
+        yield table
+        waiting += table.get_children()

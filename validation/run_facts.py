@@ -8,15 +8,20 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tools.errors import UserError
 from tools.files import sha256
 from tools.recipe import Recipe
 from tools.recipe_header import Header, read_header
+from validation.runs import model_hashes
 from validation.trainer_state import NAME, TrainerState, read_run
+
+Count = Annotated[int, Field(ge=0)]
+Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Written(BaseModel):
@@ -25,29 +30,43 @@ class _Written(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+def _within(figures: Model, count: int, of: int) -> Model:
+    if count > of:
+        raise ValueError(f"{count} of {of}: more than all")
+    return figures
+
+
 class Share(_Written):
     """In how many of `rows` a measure holds; at most one of the two thresholds is there."""
 
-    count: int
-    rows: int
-    threshold: float | None = None  # the least share that passes
-    at_most: float | None = None  # the largest
+    count: Count
+    rows: Count
+    threshold: Finite | None = None  # the least share that passes
+    at_most: Finite | None = None  # the largest
     passed: bool = True
+
+    @model_validator(mode="after")
+    def _no_more_than_rows(self) -> Self:
+        return _within(self, self.count, self.rows)
 
 
 class Agreement(_Written):
     """How many of `of` were emulated faithfully."""
 
-    count: int
-    of: int
+    count: Count
+    of: Count
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Self:
+        return _within(self, self.count, self.of)
 
 
 class EmulationFigures(_Written):
     """Verified emulation: `run` of the `complete` programs were run."""
 
-    programs: int
-    complete: int
-    run: int
+    programs: Count
+    complete: Count
+    run: Count
     statuses: dict[str, int]
     keys: Agreement
     faithful: Agreement
@@ -57,7 +76,7 @@ class EmulationFigures(_Written):
 class Mode(_Written):
     """What `cogex check` measured in one mode."""
 
-    rows: int
+    rows: Count
     measures: dict[str, Share]
     collapse: dict[str, Share] = {}
     emulation: EmulationFigures | None = None
@@ -67,6 +86,7 @@ class CheckFile(Mode):
     """`check.json`: the reasoner's figures, and the emulator's where they were measured."""
 
     validation_sha256: str
+    model_sha256: dict[str, str] = {}  # by file name
     passed: bool
     emulator: Mode | None = None
 
@@ -76,9 +96,9 @@ class ScoredCheckpoint(_Written):
 
     name: str
     step: int
-    epoch: float | None
-    perplexity: float | None
-    logged_eval_loss: float | None
+    epoch: Finite | None
+    perplexity: Finite | None
+    logged_eval_loss: Finite | None
     status: str
     reason: str = ""
 
@@ -87,14 +107,14 @@ class ScoredRows(_Written):
     """The validation rows that the checkpoints were scored on."""
 
     sha256: str
-    rows: int
-    tokens: int | None = None
+    rows: Count
+    tokens: Count | None = None
 
 
 class BaseScore(_Written):
     """The base model's score on the same rows, before training."""
 
-    perplexity: float | None = None
+    perplexity: Finite | None = None
 
 
 class Selection(_Written):
@@ -149,7 +169,7 @@ class Best:
 
     folder: Path
     checkpoint: str
-    sha256: dict[str, str]  # of each file of weights, by its name
+    sha256: dict[str, str]  # of its config and each file of weights, by name
 
 
 @dataclass(frozen=True)
@@ -164,6 +184,7 @@ class RunFacts:
     check: CheckFile | None
     generations: list[GeneratedRow]
     best: Best | None
+    check_is_of_another: bool = False  # check.json is of a model that best/ held; left out here
 
     @property
     def chosen(self) -> ScoredCheckpoint | None:
@@ -183,15 +204,20 @@ def read_facts(recipe: Recipe) -> RunFacts:
     if not run.is_dir():
         raise UserError(f"{run}: there is no such run folder; train {recipe.path} first")
     train = Path(recipe.training["path"])
+    best = _best(run / "best", f"cogex select {recipe.path}")
+    check = _read(CheckFile, run / "check.json", f"cogex check {recipe.path}")
+    of_another = bool(best and check and check.model_sha256 != best.sha256)
+    generations = _generations(run / "generations.jsonl", f"cogex check {recipe.path}")
     return RunFacts(
         recipe=recipe,
         header=read_header(recipe.path),
         state=_state(run),
         manifest=_read(Manifest, train.parent / "manifest.json", "cogex prepare"),
         selection=_read(Selection, run / "selection.json", f"cogex select {recipe.path}"),
-        check=_read(CheckFile, run / "check.json", f"cogex check {recipe.path}"),
-        generations=_generations(run / "generations.jsonl", f"cogex check {recipe.path}"),
-        best=_best(run / "best", f"cogex select {recipe.path}"),
+        check=None if of_another else check,
+        generations=[] if of_another else generations,
+        best=best,
+        check_is_of_another=of_another,
     )
 
 
@@ -208,6 +234,11 @@ def stale(facts: RunFacts) -> Iterator[str]:
     if facts.check and facts.check.validation_sha256 != now:
         yield (
             f"The check was made on other rows than {val} holds now: `cogex check {recipe.path}`"
+        )
+    if facts.check_is_of_another:
+        yield (
+            "check.json is of another model than best/ holds now, so its figures are left out: "
+            f"`cogex check {recipe.path}`"
         )
     if facts.best and facts.selection and facts.selection.best != facts.best.checkpoint:
         yield (
@@ -239,14 +270,10 @@ def _best(folder: Path, command: str) -> Best | None:
     copied = _read(_Copied, folder / "checkpoint.json", command)
     if copied is None:
         return None
-    weights = sorted(folder.glob("*.safetensors"))
-    return Best(folder, copied.checkpoint, {path.name: sha256(path) for path in weights})
+    return Best(folder, copied.checkpoint, model_hashes(folder))
 
 
-T = TypeVar("T", bound=BaseModel)
-
-
-def _read(model: type[T], path: Path, command: str) -> T | None:
+def _read(model: type[Model], path: Path, command: str) -> Model | None:
     text = _text(path, command)
     return None if text is None else _validated(model, text, str(path), command)
 
@@ -261,9 +288,10 @@ def _text(path: Path, command: str) -> str | None:
         raise UserError(f"{path}: cannot be read: {error}; run `{command}` again") from None
 
 
-def _validated(model: type[T], text: str, where: str, command: str) -> T:
+def _validated(model: type[Model], text: str, where: str, command: str) -> Model:
     try:
         content: Any = json.loads(text)
+        json.dumps(content, ensure_ascii=False).encode("utf-8")  # half a character fits no page
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

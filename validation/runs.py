@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from tools.errors import UserError
+from tools.files import sha256
 from tools.recipe import Recipe
 
 STATE = "trainer_state.json"
@@ -49,6 +50,21 @@ class Checkpoint:
     def name(self) -> str:
         """The folder's name."""
         return self.path.name
+
+
+def file_hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of files, by name."""
+    return {name: sha256(folder / name) for name in names}
+
+
+def model_hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of config and weights of an adapter's or a model's folder, by file name.
+
+    They tell one model from another, as `Checkpoint.files` do for the kept scores.
+    """
+    config = ADAPTER_CONFIG if (folder / ADAPTER_CONFIG).is_file() else MODEL_CONFIG
+    names = [config, *sorted(path.name for path in folder.glob("*.safetensors"))]
+    return file_hashes(folder, filter(lambda name: (folder / name).is_file(), names))
 
 
 def checkpoints(recipe: Recipe) -> list[Checkpoint]:

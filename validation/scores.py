@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, Field, TypeAdapter
 from transformers.utils import cached_file
 
 from tools.files import sha256, write_json
@@ -23,6 +24,14 @@ from validation.runs import MODEL_CONFIG
 
 NAME = "scores.json"
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
+
+
+class _Kept(BaseModel):
+    nll_sum: float = Field(ge=0, allow_inf_nan=False)
+    tokens: int = Field(gt=0)
+
+
+_SCORES = TypeAdapter(dict[str, _Kept])
 
 
 class KeptScores:
@@ -49,6 +58,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         scores = content["scores"]
+        _SCORES.validate_python(scores, strict=True)
         return scores if digest(scores) == content["sha256"] else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}

@@ -28,7 +28,7 @@ from tools.models import (
 from tools.recipe import Recipe
 from tools.rows import encode_validation, read_rows
 from validation.perplexity import Row, Score, score
-from validation.runs import Checkpoint, checkpoints
+from validation.runs import Checkpoint, checkpoints, file_hashes
 from validation.scores import KeptScores, circumstances, digest
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
@@ -75,7 +75,7 @@ class _Scorer:
 
     def score_checkpoint(self, checkpoint: Checkpoint) -> Score | None:
         """Score a checkpoint, or recall its score. Raises _Misfit if it cannot be loaded."""
-        hashes = {name: sha256(checkpoint.path / name) for name in checkpoint.files}
+        hashes = file_hashes(checkpoint.path, checkpoint.files)
         return self._kept_or(hashes, lambda: self.score(checkpoint.path))
 
     def _kept_or(self, files: dict[str, str], make: Callable[[], Score | None]) -> Score | None:

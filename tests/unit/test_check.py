@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tests.needs_sandbox import needs_sandbox
 from tools.errors import UserError
+from tools.files import sha256
 from tools.generate import Generation
 from tools.recipe import Recipe
 from tools.sandbox import unavailable
@@ -174,6 +175,24 @@ def test_reasoner_alone_gives_the_same_figures_without_the_emulators(brief: Reci
     assert both | {"emulator": None} == alone
 
 
+def test_emulators_generations_of_an_earlier_check_are_removed(brief: Recipe) -> None:
+    for mode in ("both", "reasoner"):
+        check(brief, model_name="base", mode=mode, limit=1)
+    names = sorted(path.name for path in brief.output_dir.iterdir())
+    assert names == ["check-base.json", "generations-base.jsonl"]
+
+
+def test_check_says_which_model_it_is_of(
+    brief: Recipe, write_checkpoint, tiny_tokenizer: Any
+) -> None:
+    folder = write_checkpoint(brief.output_dir, 5)
+    tiny_tokenizer.save_pretrained(folder)
+    result = check(brief, model_name="checkpoint-5", mode="reasoner", limit=1)
+    names = ("adapter_config.json", "adapter_model.safetensors")
+    assert result["model_sha256"] == {name: sha256(folder / name) for name in names}
+    assert check(brief, model_name="base", mode="reasoner", limit=1)["model_sha256"] == {}
+
+
 def test_answers_are_held_to_a_share_if_asked(brief: Recipe) -> None:
     result = check(brief, model_name="base", limit=1, min_answer=0.9)
     for part in (result, result["emulator"]):
@@ -261,6 +280,14 @@ def test_result_is_shown() -> None:
     ):
         assert part in text
     assert "emulator" not in text and "--allow-code-execution" not in text
+
+
+def test_programs_that_leave_nothing_to_verify_are_told_without_shares() -> None:
+    """All 50 leave a helper undefined; that is no 100% of anything that was verified."""
+    text = shown({"model": "best", **section({}), "emulator": None})
+    end = text[text.index("Verified emulation") :]
+    told = "0 of 50 programs complete: nothing to verify (50 leave names undefined)"
+    assert end.strip() == f"Verified emulation: {told}"
 
 
 def test_emulator_is_shown_beside() -> None:

@@ -5,17 +5,20 @@ import math
 import os
 import signal
 import threading
+import time
 from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
+from rich.live import Live
 from transformers import get_cosine_schedule_with_warmup
 
 from tests.unit.recorded_run import RecordedRun
 from tools.errors import UserError
-from validation.curves import curves, follow, print_curves
+from validation.curves import _show, curves, follow, print_curves
+from validation.training_plan import read_plan
 
 
 @pytest.fixture
@@ -340,6 +343,29 @@ def test_following_ends_with_the_run(run: RecordedRun, monkeypatch: pytest.Monke
     result = follow(recipe, Console(file=StringIO()))
     trainer.join()
     assert result["ended"] and result["passed"] and result["step"] == 52
+
+
+def test_nothing_is_to_do_while_the_base_is_evaluated(run: RecordedRun) -> None:
+    """The state is written at the start, minutes before a large model's first evaluation."""
+    run.state |= {"log_history": [], "global_step": 0}
+    base = run.judge()["base before training"]
+    assert (base["value"], base["verdict"], base["todo"]) == ("not evaluated yet", "note", "")
+
+
+def test_low_terminal_shows_what_to_do_and_the_age_of_the_last_log(run: RecordedRun) -> None:
+    """Where the table does not fit its end is cut off, so that step and faults come before it."""
+    run.stop(26)
+    run.at(20)["grad_norm"] = math.inf
+    recipe = run.write()
+    then = time.time() - 90
+    os.utime("run/trainer_state.json", (then, then))
+    console = Console(file=StringIO(), width=80, height=24, force_terminal=True)
+    with Live(console=console, auto_refresh=False) as live:
+        assert not _show(live, recipe, read_plan(recipe))
+        shown = console.render_lines(live.get_renderable(), console.options.update(height=None))
+    low = "\n".join("".join(part.text for part in line) for line in shown[:12])
+    assert "step 26 of 52" in low and "The last log came 0:01:3" in low
+    assert "gradient norm: " in low
 
 
 def test_ctrl_c_ends_following_with_the_verdicts_so_far(run: RecordedRun) -> None:

@@ -143,6 +143,20 @@ def test_verified_emulation_is_told_as_counts(facts: RunFacts) -> None:
     assert "truly return was not measured" in card(facts)
 
 
+def test_check_of_another_model_gives_no_figures(facts: RunFacts) -> None:
+    text = card(facts, check=None, check_is_of_another=True)
+    assert "check.json is of another model than best/ holds now" in text
+    assert "programs, calls and outputs: not measured" in text
+
+
+@pytest.mark.parametrize(
+    "figures", [{"count": 51}, {"count": -1}, {"rows": -1}, {"threshold": float("nan")}]
+)
+def test_share_that_is_none_is_refused(figures: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        CheckFile.model_validate(CHECK | {"measures": {"answer_exact": SHARE | figures}})
+
+
 def test_what_was_not_measured_is_said(facts: RunFacts) -> None:
     text = card(facts, selection=None, check=None)
     assert len(re.findall("not measured", text)) == 3

@@ -82,6 +82,12 @@ def edited() -> None:
     TRAIN.write_text(TRAIN.read_text().replace("def ", "def  ", 1))
 
 
+def half_a_character() -> None:
+    """A lone surrogate, which JSON can write and a tokenizer cannot read."""
+    TRAIN.write_text(TRAIN.read_text().replace('"instruction": "', r'"instruction": "\ud83d', 1))
+    trust(TRAIN)
+
+
 def broken_strategy() -> None:
     folder = Path("broken_strategies")
     folder.mkdir()
@@ -149,6 +155,7 @@ FAULTS: dict[str, tuple[Callable[[], None], str, str]] = {
     ),
     "splits trained on differently": (output_in_training_alone, "strategy", "roles_to_train"),
     "training file missing": (TRAIN.unlink, "data", "train.jsonl"),
+    "half a character": (half_a_character, "tokens", "train.jsonl, line 1: holds half a character"),
     "file edited after prepare": (edited, "data", "manifest"),
     "task in both splits": (leak, "data", "leaked"),
     "fewer validation rows than declared": (

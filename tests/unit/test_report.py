@@ -252,6 +252,30 @@ def test_figures_of_other_rows_are_called_so(recipe: Recipe) -> None:
     assert "data/val.jsonl is not the file that `cogex prepare` wrote" in text
 
 
+def test_check_of_another_model_is_left_out(recipe: Recipe, html: str) -> None:
+    """A config that differs alone makes another model: its alpha may."""
+    assert "another model" not in html and "answers are exactly right" in html
+    config = RUN / "best" / "adapter_config.json"
+    config.write_text(config.read_text() + "\n")
+    text = page(recipe).text
+    assert "check.json is of another model than best/ holds now" in text
+    assert "`cogex check recipe.yml`" in text
+    assert "answers are exactly right" not in text and "Nothing generated yet" in text
+    card = (RUN / "best" / "README.md").read_text()
+    assert "check.json is of another model" in card and "answer equals the reference" not in card
+
+
+def test_check_that_names_no_model_is_left_out(recipe: Recipe) -> None:
+    content = json.loads((RUN / "check.json").read_text())
+    del content["model_sha256"]
+    (RUN / "check.json").write_text(json.dumps(content))
+    assert "check.json is of another model than best/ holds now" in page(recipe).text
+
+
+def test_nothing_to_verify_is_said(recipe: Recipe) -> None:
+    assert "As reasoner, 0 of 12 programs are complete: nothing to verify." in page(recipe).text
+
+
 def test_figures_of_these_rows_are_not(html: str) -> None:
     assert "holds now" not in html and "is not the file" not in html
 
@@ -267,6 +291,7 @@ def test_no_run_folder_is_an_error(recipe: Recipe) -> None:
     [
         ("check.json", "{", "check.json: is not JSON; run `cogex check recipe.yml` again"),
         ("check.json", "[" * 9999, "check.json: is not JSON"),
+        ("check.json", '{"model": "\\ud800"}', "check.json: is not JSON"),
         ("check.json", "[]", "check.json: it: Input should be a valid dictionary"),
         ("check.json", '{"rows": "many"}', "check.json: rows: Input should be a valid integer"),
         ("selection.json", "{}", "selection.json: criterion: Field required; run `cogex select"),

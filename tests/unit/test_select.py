@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tools.rows import encode_validation
 from validation import perplexity
 from validation import select as module
 from validation.perplexity import Score
+from validation.scores import digest
 from validation.select import print_selection, select, validation_rows
 
 WEIGHTS = "adapter_model.safetensors"
@@ -95,6 +97,27 @@ def aim_elsewhere(folder: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
+def exclude_by_a_broken_pattern(folder: Path) -> None:
+    """Name the modules to leave out by what is no regular expression."""
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["exclude_modules"] = "("
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def name_a_module_to_import(folder: Path) -> None:
+    """With a `megatron_config` PEFT imports whatever module `megatron_core` names."""
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config |= {"megatron_config": {"a": 1}, "megatron_core": "antigravity"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def test_adapter_names_no_module_to_import(recipe: Recipe, run: Path) -> None:
+    name_a_module_to_import(run / "checkpoint-10")
+    bad = select(recipe)["checkpoints"][1]
+    assert bad["status"] == "corrupt" and "asks for Megatron" in bad["reason"]
+    assert "antigravity" not in sys.modules
+
+
 def perplexities(result: dict[str, Any]) -> dict[str, float | None]:
     return {item["name"]: item["perplexity"] for item in result["checkpoints"]}
 
@@ -130,7 +153,9 @@ def test_adapter_that_does_not_fit_is_found_without_the_weights_of_the_base(
     assert result["best"] == "checkpoint-10"
 
 
-@pytest.mark.parametrize("fault", [break_shapes, drop_layer, add_layer, aim_elsewhere])
+@pytest.mark.parametrize(
+    "fault", [break_shapes, drop_layer, add_layer, aim_elsewhere, exclude_by_a_broken_pattern]
+)
 def test_adapter_that_does_not_fit_is_found_and_spoils_no_other(
     recipe: Recipe, run: Path, fault
 ) -> None:
@@ -345,12 +370,22 @@ def spoil_figure(text: str) -> str:
     return json.dumps(kept)
 
 
+def sealed(score: Any, text: str) -> str:
+    """Scores that are none, under a checksum that holds."""
+    scores = dict.fromkeys(json.loads(text)["scores"], score)
+    return json.dumps({"sha256": digest(scores), "scores": scores})
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
         lambda text: text[:-20],
         lambda text: "[]",
         spoil_figure,
+        partial(sealed, {"nll_sum": "x", "tokens": 1}),
+        partial(sealed, {"nll_sum": -1.0, "tokens": 1}),
+        partial(sealed, {"nll_sum": 1.0, "tokens": 0}),
+        partial(sealed, [[]]),
     ],
 )
 def test_damaged_scores_are_ignored(recipe: Recipe, run: Path, scored: list[Score], spoil) -> None:

@@ -14,6 +14,7 @@ from tools.errors import UserError
 from tools.files import sha256
 from tools.prepare import COGEX
 from tools.prepare_alpaca import ALPACA
+from tools.prepare_arxivdl import ARXIVDL
 from tools.prepare_rows import Format
 from tools.recipe import Recipe
 from tools.recipe_header import Header
@@ -27,6 +28,7 @@ FORMATS = {  # what `cogex prepare` must have made for a dataset's `type`
     "prompt_strategies.cogex": COGEX,
     "prompt_strategies.plan": COGEX,
     "prompt_strategies.alpaca": ALPACA,
+    "prompt_strategies.arxivdl": ARXIVDL,
 }
 PERCENTILES = (50, 90, 99)
 MOST_OVER_LONG = 0.01  # share of a file's rows; above it the data or `sequence_len` is wrong

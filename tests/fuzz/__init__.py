@@ -1,0 +1,1 @@
+"""Mutates what this project reads: no traceback, no wrong "ok". One module a target."""

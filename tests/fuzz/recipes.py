@@ -1,0 +1,43 @@
+"""Recipes through preflight's checks of recipe and plan."""
+
+import random
+from functools import partial
+from pathlib import Path
+
+import yaml
+
+from tests.fuzz.findings import Findings
+from tests.fuzz.mutation import mutate
+from tools.recipe import read_recipe
+from tools.recipe_header import read_header
+from validation.preflight.cards import card_of
+from validation.preflight.finding import look
+from validation.preflight.plan import check_plan
+from validation.preflight.recipe import check_recipe
+
+
+def fuzz_recipes(rng: random.Random, count: int, findings: Findings) -> None:
+    """A recipe whose learning matters changed is not called sound."""
+    recipes = sorted(Path("recipes").glob("*.yml"))
+    values = {path: yaml.safe_load(path.read_text()) for path in recipes}
+    heads = {path: path.read_text().split("\n\n", 1)[0] for path in recipes}
+    for number in range(count):
+        path = rng.choice(recipes)
+        changed = mutate(rng, values[path])
+        target = Path("recipes/fuzzed") / path.name
+        target.parent.mkdir(exist_ok=True)
+        body = yaml.safe_dump(changed)
+        cut = number % len(body) if number % 10 == 0 else len(body)
+        target.write_text(f"{heads[path]}\n\n{body[:cut]}")
+        with findings.attempt("recipe", changed):
+            recipe = read_recipe(target)
+            header = read_header(target)
+            card = card_of(header.card_gb)
+            found = check_recipe(recipe, header, card=card, gpus=header.ranks)
+            plan = partial(check_plan, card=card, gpus=header.ranks)
+            found += look("plan", "plan", partial(plan, recipe, header, None))
+            failed = {item.check for item in found if item.verdict == "fail"}
+            if failed <= {"launch line", "output folder"}:  # of the copy
+                assert isinstance(recipe.values["seed"], int)
+                if recipe.values.get("saves_per_epoch"):  # else it hangs on data, not made here
+                    assert recipe.values["save_total_limit"] >= 5
