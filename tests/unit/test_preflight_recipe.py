@@ -136,6 +136,16 @@ def test_the_schemas_first_complaint_is_readable(
     assert "\n" not in said.value
 
 
+@pytest.mark.parametrize("key", ["num_epochs", "lora_r", "learning_rate", "logging_steps"])
+@pytest.mark.parametrize("value", [0, -16, False, True, float("nan"), float("inf"), "many", None])
+def test_what_must_be_above_zero_is(
+    values: dict[str, Any], header: Header, key: str, value: Any
+) -> None:
+    assert look(values, header)["sizes"].verdict == "ok"
+    said = look(values | {key: value}, header)["sizes"]
+    assert said.verdict == "fail" and f"`{key}` is {value!r}" in said.value
+
+
 def test_the_schema_sees_the_card_planned(values: dict[str, Any], header: Header) -> None:
     values["fp8"] = True
     assert "fp8 is not supported on this GPU" in look(values, header, "a6000")["schema"].value

@@ -40,6 +40,11 @@ ATTENTION_PACKAGES = {
     "xformers": "xformers",
     "sage": "sageattention",
 }
+ABOVE_ZERO = (
+    "lora_r", "lora_alpha", "sequence_len", "micro_batch_size", "gradient_accumulation_steps",
+    "eval_batch_size", "num_epochs", "max_steps", "learning_rate",
+    "logging_steps",
+)  # fmt: skip
 HOPPER = 90  # compute capability from which Axolotl trusts packing with sdpa in bf16
 
 _CONFIG_FILE = re.compile(r"--config_file[ =](\S+)")
@@ -156,6 +161,24 @@ def _schema(subject: _Subject) -> Finding:
     except Exception as error:  # its validators raise whatever comes
         problems.append(readable(error))
     return _finding("schema", f"accepted by Axolotl {axolotl.__version__}", problems, "correct it")
+
+
+def _sizes(subject: _Subject) -> Finding:
+    """Counts and rates that the schema takes at zero, below it, or as true and false."""
+    held = [key for key in ABOVE_ZERO if key in subject.values]
+    problems = [
+        f"`{key}` is {subject.values[key]!r}"
+        for key in held
+        if not _above_zero(subject.values[key])
+    ]
+    return _finding("sizes", f"{len(held)} values above zero", problems, "write a number above 0")
+
+
+def _above_zero(value: Any) -> bool:
+    try:  # YAML reads 3e-4 as a string
+        return not isinstance(value, bool) and 0 < float(value) < math.inf
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _capabilities(subject: _Subject) -> dict[str, Any]:
@@ -426,6 +449,7 @@ CHECKS: tuple[Callable[[_Subject], Finding], ...] = (
     _keys,
     _written,
     _schema,
+    _sizes,
     _launch,
     _accelerate,
     _batch,
