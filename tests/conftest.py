@@ -11,7 +11,7 @@ os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
 
 import pytest
 
-SHARED = {"demo", "runs"}  # long runs of the engine that several files look at
+SHARED = {"demo", "runs", "spread"}  # long runs of the engine that several files look at
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -75,6 +75,27 @@ def begin_or_resume(launch: Launch) -> Path | None:
     return whole
 
 
+def stop_unless_ranks_agree(launch: Launch, checkpoint: Path | None) -> None:
+    """Compare where each rank goes on; machines that see different run folders would differ.
+
+    They would train to the end, each from its own step. Raises SystemExit with a message.
+    """
+    if launch.ranks == 1:
+        return
+    from axolotl.utils.distributed import init_distributed_state
+    from torch.distributed import all_gather_object
+
+    init_distributed_state()  # Axolotl's next step would
+    places: list[str] = [""] * launch.ranks
+    all_gather_object(places, checkpoint.name if checkpoint else "the start")
+    for rank, place in enumerate(places):
+        if place != places[0]:
+            raise SystemExit(
+                f"{launch.run}: rank 0 would go on from {places[0]}, rank {rank} from {place}: "
+                "all machines must see one `output_dir`; put it on storage that they share"
+            )
+
+
 def finish(launch: Launch) -> None:
     """Record that the run is finished: its model is saved."""
     record = run_record.read(launch.run)
@@ -154,7 +175,7 @@ class _NotWhole(Exception):
 
 
 def what_is_missing(checkpoint: Path, launch: Launch) -> str | None:
-    """Say why training cannot go on from an adapter's checkpoint; None if it is whole."""
+    """Say why training cannot go on from a checkpoint; None if it is whole."""
     try:
         _check_step(checkpoint)
         for name in _needed(checkpoint, launch):
@@ -180,7 +201,11 @@ def _check_step(checkpoint: Path) -> None:
 
 def _needed(checkpoint: Path, launch: Launch) -> Iterator[str]:
     """The files without which a launch cannot go on from a checkpoint."""
-    yield from ("adapter_config.json", "adapter_model.safetensors", "scheduler.pt")
+    if launch.values.get("adapter"):
+        yield from ("adapter_config.json", "adapter_model.safetensors")
+    else:  # the whole model is trained
+        yield from ("config.json", "model.safetensors")
+    yield "scheduler.pt"
     if launch.ranks == 1:
         yield "rng_state.pth"
     else:
@@ -194,12 +219,19 @@ def _needed(checkpoint: Path, launch: Launch) -> Iterator[str]:
 
 
 def _needed_by_deepspeed(checkpoint: Path, ranks: int) -> Iterator[str]:
-    """`latest`, which DeepSpeed writes last, names the folder with a ZeRO-2 shard of each rank."""
+    """`latest`, which DeepSpeed writes last, names the folder with a shard of each rank.
+
+    ZeRO-3 shards the weights too, and writes no file with all of them.
+    """
     latest = checkpoint / "latest"
     if not latest.is_file():
         raise _NotWhole("latest is missing")
     folder = latest.read_text(encoding="utf-8").strip()
-    yield f"{folder}/mp_rank_00_model_states.pt"
+    sharded = len(list((checkpoint / folder).glob("*zero_pp_rank_*_model_states.pt")))
+    if sharded == 0:
+        yield f"{folder}/mp_rank_00_model_states.pt"
+    elif sharded != ranks:
+        raise _NotWhole(f"{folder} holds {sharded} model shards of {ranks}")
     shards = len(list((checkpoint / folder).glob("*zero_pp_rank_*_optim_states.pt")))
     if shards != ranks:
         raise _NotWhole(f"{folder} holds {shards} optimizer shards of {ranks}")

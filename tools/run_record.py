@@ -31,6 +31,7 @@ HARMLESS = {
     "dataloader_num_workers",
     "dataloader_pin_memory",
     "dataloader_prefetch_factor",
+    "ddp_timeout",
     "eval_batch_size",  # what an evaluation draws at random does not hang on it
     "logging_steps",
     "save_total_limit",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.demo_run import DemoRun
+from tests.engine.rank_runs import make_folder, train_all
 from tests.engine.recipe_runs import RecipeRun, run_recipes
 
 ROOT = Path(__file__).parents[2]
@@ -32,3 +33,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RecipeRun]:
     """A short run of every recipe, made at once, shared by test_every_recipe and test_packing."""
     return run_recipes(tmp_path_factory.mktemp("recipes"))
+
+
+@pytest.fixture(scope="session")
+def spread(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one run spread in every way, shared by test_two_ranks and test_two_nodes."""
+    folder = make_folder(tmp_path_factory.mktemp("spread"))
+    train_all(folder)
+    return folder

@@ -382,6 +382,19 @@ def test_a_checkpoint_of_zero2_has_a_shard_of_each_rank(name: str, launch: Launc
     )
 
 
+def test_a_checkpoint_of_zero3_has_the_weights_of_each_rank(launch: Launch) -> None:
+    zero3 = replace(changed(launch, deepspeed="zero3.json"), ranks=2)
+    folder = write_checkpoint(launch.run, 4)
+    write_zero2(folder, ranks=2)
+    whole = folder / "global_step4/mp_rank_00_model_states.pt"
+    shards = [whole.with_name(f"zero_pp_rank_{rank}_{whole.name}") for rank in range(2)]
+    shutil.copy(whole, shards[0])
+    whole.rename(shards[1])
+    assert what_is_missing(folder, zero3) is None
+    shards[1].unlink()
+    assert what_is_missing(folder, zero3) == "global_step4 holds 1 model shards of 2"
+
+
 def test_a_checkpoint_of_fsdp_has_its_model_and_optimizer(launch: Launch) -> None:
     folder = write_checkpoint(launch.run, 4)
     (folder / "optimizer.pt").rename(folder / "optimizer.bin")

@@ -1,0 +1,195 @@
+"""Two ranks are one rank: DDP, ZeRO-2, ZeRO-3 and FSDP2 on two CPU processes, through gloo."""
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from tests.engine.cpu_ranks import GlooRanksOnCpuForTests
+from tests.engine.killed_run import ROOT
+from tests.engine.launched import Ended, Loss, Machine, free_port, launch, launch_and_lose
+from tests.engine.rank_runs import (
+    EPOCHS,
+    MICRO,
+    RESUMED,
+    STEPS,
+    STEPS_OF_AN_EPOCH,
+    TWO_RANKS,
+    adapter,
+    logged,
+    make_folder,
+)
+from tools.resume import Launch, what_is_missing
+
+# DDP, ZeRO-2 and FSDP2 were equal to the bit (one sum of two numbers has one order); ZeRO-3 makes
+# its norm and its step from flat shards: 1e-8 in a loss, 7e-6 in a norm, 1.1e-6 in a weight of 0.1
+LOSS, NORM, WEIGHT = 1e-6, 5e-5, 1e-5
+FIRST_NORM = 1e-6
+SECONDS_TO_END = 90  # the launcher waits 30 s for a rank that does not end when it is told to
+
+
+@pytest.fixture(params=TWO_RANKS)
+def name(request: pytest.FixtureRequest, spread: Path) -> str:
+    """Each spread over two ranks, its run made without an error."""
+    for rank in range(2):
+        if not (spread / f"{request.param}-{rank}.json").is_file():
+            pytest.fail((spread / f"{request.param}-{rank}.log").read_text()[-3000:])
+    return request.param
+
+
+def test_the_cpu_plugin_stops_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(SystemExit, match="is for tests on CPUs"):
+        GlooRanksOnCpuForTests().register({})
+
+
+def test_no_shipped_file_names_the_cpu_plugin() -> None:
+    folders = ("recipes", "tools", "validation", "prompt_strategies")
+    files = chain(*((ROOT / folder).rglob("*") for folder in folders))
+    shipped = [path for path in files if path.suffix in {".py", ".yml", ".json"}]
+    assert len(shipped) > 50
+    assert [path for path in shipped if "cpu_ranks" in path.read_text(encoding="utf-8")] == []
+
+
+def rows(spread: Path, name: str, rank: int) -> list[list[Any]]:
+    """The examples of each optimizer step of a rank."""
+    return json.loads((spread / f"{name}-{rank}.json").read_text())
+
+
+def test_the_ranks_share_each_step_of_one_rank_in_its_order(spread: Path, name: str) -> None:
+    whole = rows(spread, "one", 0)
+    assert [len(step) for step in whole] == STEPS * [32]
+    assert [step[:MICRO] for step in whole] == rows(spread, name, 0)
+    assert [step[MICRO:] for step in whole] == rows(spread, name, 1)
+
+
+def test_each_epoch_of_the_recipes_has_every_row_once(spread: Path) -> None:
+    """With dropout, which draws otherwise on each rank, and rows grouped by length."""
+    ranks = [rows(spread, "shipped", rank) for rank in range(2)]
+    for epoch in range(EPOCHS):
+        steps = slice(epoch * STEPS_OF_AN_EPOCH, (epoch + 1) * STEPS_OF_AN_EPOCH)
+        seen = [str(row) for rank in ranks for step in rank[steps] for row in step]
+        assert len(seen) == len(set(seen)) == 32 * STEPS_OF_AN_EPOCH
+
+
+def test_the_first_gradient_is_that_of_one_rank(spread: Path, name: str) -> None:
+    expected = logged(spread, "one", "grad_norm")[0]
+    assert logged(spread, name, "grad_norm")[0] == pytest.approx(expected, rel=FIRST_NORM)
+
+
+@pytest.mark.parametrize(
+    ("key", "count", "tolerance"),
+    [("loss", STEPS, LOSS), ("grad_norm", STEPS, NORM), ("eval_loss", 4, LOSS)],
+)
+def test_every_log_is_that_of_one_rank(
+    spread: Path, name: str, key: str, count: int, tolerance: float
+) -> None:
+    expected = logged(spread, "one", key)
+    assert len(expected) == count
+    assert logged(spread, name, key) == pytest.approx(expected, rel=tolerance, abs=tolerance)
+
+
+def test_the_loss_falls(spread: Path) -> None:
+    """Equal curves would say little of runs that learn nothing."""
+    losses = logged(spread, "one", "loss")
+    assert losses[-1] < losses[0] / 2
+
+
+def test_the_adapter_is_that_of_one_rank(spread: Path, name: str) -> None:
+    expected, weights = load_file(adapter(spread, "one")), load_file(adapter(spread, name))
+    assert weights.keys() == expected.keys()
+    for key in expected:
+        torch.testing.assert_close(weights[key], expected[key], rtol=0, atol=WEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "weights"),
+    [("zero2", 2, "single_partition_of_fp32_groups"), ("zero3", 3, "fp32_flat_groups")],
+    indirect=["name"],
+)
+def test_each_rank_holds_half_of_the_optimizer(
+    spread: Path, name: str, stage: int, weights: str
+) -> None:
+    """What a log says is no proof: accelerate can leave DeepSpeed out without a word."""
+    folder = adapter(spread, name).with_name(f"global_step{STEPS}")
+    parts = []
+    for rank in range(2):
+        file = folder / f"zero_pp_rank_{rank}_mp_rank_00_optim_states.pt"
+        state = torch.load(file, weights_only=False)["optimizer_state_dict"]
+        assert int(state["zero_stage"]) == stage
+        parts.append(state[weights][0])
+    whole = torch.cat([weight.flatten() for weight in load_file(adapter(spread, name)).values()])
+    assert [len(part) for part in parts] == 2 * [len(whole) // 2]
+    assert torch.equal(torch.cat(parts).sort().values, whole.sort().values)
+
+
+def test_a_checkpoint_of_each_kind_is_whole(spread: Path, name: str) -> None:
+    values = yaml.safe_load((spread / f"{name}.yml").read_text())
+    assert what_is_missing(adapter(spread, name).parent, Launch(values, ranks=2)) is None
+
+
+@pytest.mark.parametrize("name", RESUMED, indirect=True)
+def test_a_run_cut_off_at_its_end_comes_to_the_same(spread: Path, name: str) -> None:
+    resumed = f"{name}-resumed"
+    assert f"outputs/{resumed}: goes on from checkpoint-{STEPS - STEPS_OF_AN_EPOCH}" in (
+        spread / f"{resumed}-0.log"
+    ).read_text(errors="replace")
+    assert logged(spread, resumed, "loss") == logged(spread, name, "loss")
+    assert adapter(spread, resumed).read_bytes() == adapter(spread, name).read_bytes()
+
+
+def test_the_last_adapter_is_named_as_in_the_checkpoints(spread: Path, name: str) -> None:
+    last = load_file(spread / f"outputs/{name}/adapter_model.safetensors")
+    assert last.keys() == load_file(adapter(spread, name)).keys()
+
+
+@dataclass(frozen=True)
+class Story:
+    """A ZeRO-2 run that lost its second rank, and was launched again."""
+
+    folder: Path
+    loss: Loss
+    second: Ended
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    folder = make_folder(tmp_path_factory.mktemp("lost-rank"))
+    options = ["--config_file", "recipes/accelerate/2gpu.yml", "--main_process_port"]
+    loss = launch_and_lose(
+        "zero2.yml",
+        folder / "outputs/zero2",
+        [Machine(folder, [*options, str(free_port())])],
+        "rank",
+    )
+    return Story(folder, loss, launch("zero2.yml", [Machine(folder, [*options, str(free_port())])]))
+
+
+def test_a_lost_rank_ends_the_other_and_the_launch(story: Story) -> None:
+    assert story.loss.ended.codes == [1]
+    assert story.loss.ended.left == []
+    assert story.loss.seconds < SECONDS_TO_END
+
+
+def test_the_launcher_says_which_rank_was_lost_and_how(story: Story) -> None:
+    report = story.loss.ended.printed[0].partition("Root Cause")[2]
+    assert re.search(r"rank +: 1 \(local_rank: 1\)", report), report
+    assert "Signal 9 (SIGKILL) received by PID" in report
+
+
+def test_the_same_launch_goes_on_after_a_lost_rank(story: Story) -> None:
+    assert story.loss.kept == ["checkpoint-4"]
+    assert story.second.codes == [0], story.second.printed[0][-3000:]
+    assert "outputs/zero2: goes on from checkpoint-4" in story.second.printed[0]
+
+
+def test_its_result_is_that_of_the_undisturbed_run(spread: Path, story: Story) -> None:
+    assert logged(story.folder, "zero2", "loss") == logged(spread, "zero2", "loss")
+    assert adapter(story.folder, "zero2").read_bytes() == adapter(spread, "zero2").read_bytes()
