@@ -121,8 +121,8 @@ def prepare(
         groups=len(groups),
         val_requested=val_size,
         max_rejected=max_rejected,
-        reasons=_commonest_first(rows.reasons),
-        flags=_commonest_first(Counter(flag for row in rows.flagged for flag in row["flags"])),
+        reasons=commonest_first(rows.reasons),
+        flags=commonest_first(Counter(flag for row in rows.flagged for flag in row["flags"])),
         ok=len(rows.rejected) / rows.read <= max_rejected,
     )
     settings = {
@@ -314,7 +314,7 @@ def _check_kept(dataset: Format, source: Path, rows: _Rows, val_size: int) -> No
     if not rows.read:
         raise UserError(f"{source} holds an array of no rows. Download it again.")
     reasons = ", ".join(
-        f"{count} {reason}" for reason, count in list(_commonest_first(rows.reasons).items())[:5]
+        f"{count} {reason}" for reason, count in list(commonest_first(rows.reasons).items())[:5]
     )
     if not rows.kept:
         raise UserError(
@@ -365,5 +365,6 @@ def _write(
     write_json(out / "manifest.json", manifest)
 
 
-def _commonest_first(counts: Counter[str]) -> dict[str, int]:
+def commonest_first(counts: Counter[str]) -> dict[str, int]:
+    """Return the counts as a dict, the largest first, equal ones by name."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

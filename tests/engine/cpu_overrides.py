@@ -14,6 +14,8 @@ def overrides(recipe: Recipe) -> dict[str, Any]:
         "max_steps": STEPS,  # a whole run takes hours
         "logging_steps": 1,  # the recipes log every tenth step
     }
+    if "warmup_steps" in recipe.values:
+        short["warmup_steps"] = 0  # of hundreds the first two hardly change a weight
     return short | (_without_gpu(recipe) if read_header(recipe.path).card_gb else {})
 
 

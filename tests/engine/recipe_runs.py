@@ -2,17 +2,20 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tests.engine.cpu_overrides import overrides
-from tests.engine.tiny_bases import write_base
-from tools.files import write_json
+from tests.engine.tiny_bases import write_base, write_code_base
+from tools.code_tasks.synthetic import synthetic_tasks
+from tools.files import write_json, write_jsonl
 from tools.prepare import prepare_cogex
 from tools.prepare_alpaca import prepare_alpaca
 from tools.recipe import Recipe, read_recipe
@@ -27,11 +30,15 @@ from tools.tiny.corpus import (
 
 ROOT = Path(__file__).parents[2]
 NO_RECIPES = {"accelerate", "deepspeed"}
-RUN_BY_THE_DEMO = {"cogex-tiny.yml", "cogex-tiny-random.yml"}  # whole, in test_demo
+NOT_RUN = re.compile(
+    r"cogex-tiny(-random)?"  # test_demo runs these whole
+    r"|code-(base|lora)-(tiny|52m|88m|105m)"  # as 29m's, but in size: test_code_recipes
+    r"|arxivdl-.*"  # test_arxivdl runs one of them, test_arxivdl_recipes compares the others
+)
 RECIPES = {
     path.stem: read_recipe(path)
     for path in sorted((ROOT / "recipes").rglob("*.yml"))
-    if path.parent.name not in NO_RECIPES and path.name not in RUN_BY_THE_DEMO
+    if path.parent.name not in NO_RECIPES and not NOT_RUN.fullmatch(path.stem)
 }
 # overrides without which the engine stops: a recipe that shows it, and what it then says
 NEEDED = {
@@ -123,6 +130,11 @@ def _write_data(folder: Path) -> None:
     for name, documents in CORPORA.items():
         write_documents(folder / name / "train.jsonl", documents(len(rows), seed=1))
         write_documents(folder / name / "val.jsonl", documents(VALIDATION_ROWS, seed=2))
+    tasks = [task.row for task in islice(synthetic_tasks(), len(rows))]
+    for name, part in (("val", tasks[:VALIDATION_ROWS]), ("train", tasks[VALIDATION_ROWS:])):
+        write_jsonl(folder / "code" / f"{name}.jsonl", part)
+        texts = (task["prompt"] + task["solution"] for task in part)
+        write_documents(folder / "python-corpus" / f"{name}.jsonl", texts)
 
 
 def _working_folder(shared: Path, name: str, recipe: Recipe) -> Path:
@@ -140,10 +152,14 @@ def _working_folder(shared: Path, name: str, recipe: Recipe) -> Path:
 
 def _base(shared: Path, name: str) -> Path:
     """Return the folder of a base: the tiny one stands for what an earlier stage would leave."""
-    if name.startswith("outputs/"):
-        return ROOT / "models/tiny-base"
     folder = shared / "bases" / name
-    if not folder.is_dir():
+    if folder.is_dir():
+        return folder
+    if "code-base" in name:
+        write_code_base(folder, shared / "data/python-corpus/train.jsonl")
+    elif name.startswith("outputs/"):
+        return ROOT / "models/tiny-base"
+    else:
         folder.mkdir(parents=True)
         write_base(name, folder)
     return folder

@@ -1,6 +1,7 @@
 """Every recipe trains: a few steps by the real engine, on a tiny base of the recipe's family.
 
-The two recipes of the demo are not here: test_demo runs them whole.
+The two recipes of the demo are not here: test_demo runs them whole. Of the code track the smallest
+for a GPU stands for the others, which differ in size alone (tests/unit/test_code_recipes.py).
 """
 
 import json
@@ -20,10 +21,10 @@ from tests.engine.recipe_runs import NEEDED, RECIPES, VALIDATION_ROWS, RecipeRun
 from tools.models import add_adapter, load_base, load_tokenizer
 from tools.rows import encode_rows
 
-RANK = 16
 PADDED = [name for name, recipe in RECIPES.items() if "sample_packing" not in recipe.values]
 ADAPTERS = [name for name, recipe in RECIPES.items() if recipe.adapter]
-STAGES = [name for name in RECIPES if name not in ADAPTERS]  # of the tiny base itself
+STAGES = [name for name in RECIPES if name not in ADAPTERS]  # bases, and their stages
+SMOOTHED = [name for name in STAGES if "label_smoothing_factor" in RECIPES[name].values]
 TRAINED_BASE = [name for name in STAGES if RECIPES[name].base_model.startswith("outputs/")]
 RANDOM_BASE = [name for name in RECIPES if name not in TRAINED_BASE]
 
@@ -75,7 +76,8 @@ def test_every_loss_is_finite(run: RecipeRun) -> None:
 @pytest.mark.parametrize("run", RANDOM_BASE, indirect=True)
 def test_a_random_base_starts_by_guessing(run: RecipeRun) -> None:
     guess = math.log(base_config(run)["vocab_size"])
-    assert logged(run, "loss")[1] == pytest.approx(guess, abs=0.05)
+    # where embeddings are tied, a random model favours the token that it has just read
+    assert logged(run, "loss")[1] == pytest.approx(guess, abs=0.1)
 
 
 @pytest.mark.parametrize("run", TRAINED_BASE, indirect=True)
@@ -106,6 +108,13 @@ def test_documents_of_a_corpus_are_trained_whole(run: RecipeRun) -> None:
         assert tokenizer.decode(ids[1:-1]) in texts
 
 
+@pytest.mark.parametrize("run", SMOOTHED, indirect=True)
+def test_labels_are_smoothed_where_the_recipe_says_so(run: RecipeRun) -> None:
+    found = run.report["smoothing"]
+    assert found["loss"] == pytest.approx(found["smoothed"], rel=1e-5)
+    assert abs(found["plain"] - found["smoothed"]) > 0.1
+
+
 def test_evaluation_sees_every_validation_row_once(run: RecipeRun) -> None:
     assert STEPS in logged(run, "eval_loss")
     assert {len(rows) for rows in run.report["evaluations"]} == {VALIDATION_ROWS}
@@ -121,7 +130,7 @@ def test_what_is_trainable_changes_and_nothing_else(run: RecipeRun) -> None:
 
 @pytest.mark.parametrize("run", ADAPTERS, indirect=True)
 def test_the_adapter_is_lora_on_four_projections_of_every_layer(run: RecipeRun) -> None:
-    config = base_config(run)
+    config, rank = base_config(run), run.recipe.values["lora_r"]
     width, head = config["hidden_size"], config["head_dim"]
     queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
     shapes = {"q": (width, queries), "k": (width, keys), "v": (width, keys), "o": (queries, width)}
@@ -129,8 +138,8 @@ def test_the_adapter_is_lora_on_four_projections_of_every_layer(run: RecipeRun) 
     for layer in range(config["num_hidden_layers"]):
         for letter, (before, after) in shapes.items():
             module = f"base_model.model.model.layers.{layer}.self_attn.{letter}_proj"
-            expected[f"{module}.lora_A.weight"] = (RANK, before)
-            expected[f"{module}.lora_B.weight"] = (after, RANK)
+            expected[f"{module}.lora_A.weight"] = (rank, before)
+            expected[f"{module}.lora_B.weight"] = (after, rank)
     weights = load_file(run.checkpoint / "adapter_model.safetensors")
     assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == expected
     assert all(tensor.any() for tensor in weights.values())  # B starts as zeros

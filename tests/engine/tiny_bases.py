@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from tests.real_tokenizers import build_llama2, build_tiktoken
+from tools.code_base import Size, architecture, train_tokenizer
 
 PIECES = 2_000  # of 32,000: the loss over all of them would take most of the time
 ALPHABET = {"▁", *string.printable}  # single characters stand at the end of Llama-2's vocabulary
@@ -120,6 +121,15 @@ def write_base(name: str, folder: Path) -> None:
     )
     torch.manual_seed(SEED)
     LlamaForCausalLM(config).to(config.dtype).save_pretrained(folder)
+
+
+def write_code_base(folder: Path, corpus: Path) -> None:
+    """Write a tiny base of the code track, random, its tokenizer trained on `corpus`."""
+    size = Size(vocabulary=600, layers=2, hidden=64, mlp=160, head=HEAD_WIDTH)
+    tokenizer = train_tokenizer(corpus, size.vocabulary)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(SEED)
+    LlamaForCausalLM(architecture(size, tokenizer)).save_pretrained(folder)
 
 
 def _as_on_the_hub(

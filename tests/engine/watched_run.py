@@ -16,6 +16,7 @@ from axolotl.cli.train import do_train
 from axolotl.integrations.base import BasePlugin, PluginManager
 from axolotl.train import train  # noqa: F401 (do_train imports it late)
 from bitsandbytes.nn import Linear4bit
+from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 
 from prompt_strategies.masking import IGNORE_INDEX
@@ -47,18 +48,20 @@ class Watch(BasePlugin):
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         self.trainer = trainer
         trainer.add_callback(_Ends(self))
-        self.hook = trainer.model.register_forward_pre_hook(self.note, with_kwargs=True)
+        self.compute_loss = trainer.compute_loss
+        trainer.compute_loss = self.note  # not at the model: where labels are smoothed it gets none
 
-    def note(self, model: Any, _: Any, batch: dict[str, torch.Tensor]) -> None:
+    def note(self, model: Any, batch: dict[str, torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         rows = list(split(batch))
         if model.training:
             self.steps[-1] += rows
             self.sequences[-1] += len(batch["input_ids"])
         else:
             self.evaluations[-1] += rows
+        return self.compute_loss(model, batch, *args, **kwargs)
 
     def report(self) -> dict[str, Any]:
-        self.hook.remove()
+        self.trainer.compute_loss = self.compute_loss
         model = self.trainer.model
         after = {name: _bytes(weight) for name, weight in model.named_parameters()}
         return {
@@ -94,7 +97,11 @@ def run(recipe: str, overrides: dict[str, Any]) -> dict[str, Any]:
     PluginManager.get_instance().plugins["watch"] = watch  # beside those that the recipe names
     cfg = load_cfg(recipe, **overrides)
     do_train(cfg, TrainerCliArgs())
-    return watch.report() | ({"packing": compare(watch.trainer)} if cfg.sample_packing else {})
+    return (
+        watch.report()
+        | ({"packing": compare(watch.trainer)} if cfg.sample_packing else {})
+        | ({"smoothing": smoothing(watch.trainer)} if cfg.label_smoothing_factor else {})
+    )
 
 
 def compare(trainer: Any) -> dict[str, Any]:
@@ -115,6 +122,21 @@ def compare(trainer: Any) -> dict[str, Any]:
         "packed": (packed[: len(alone)] - alone).abs().max().item(),  # padding stands last
         "mixed": (mixed[: len(alone)] - alone).abs().max().item(),
     }
+
+
+def smoothing(trainer: Any) -> dict[str, float]:
+    """Return the loss of one batch: the trainer's own, and with labels smoothed by 0.1 and 0."""
+    model = trainer.model.eval()
+    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    with torch.inference_mode():
+        model.get_input_embeddings().weight.mul_(50)  # tied: logits far apart, so that it shows
+        logits = model(**batch).logits[:, :-1].flatten(0, 1)
+        labels = batch["labels"][:, 1:].flatten()
+        return {
+            "loss": trainer.compute_loss(model, dict(batch)).item(),
+            "smoothed": cross_entropy(logits, labels, label_smoothing=0.1).item(),
+            "plain": cross_entropy(logits, labels).item(),
+        }
 
 
 def split(batch: dict[str, torch.Tensor]) -> Iterator[Row]:

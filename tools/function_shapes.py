@@ -1,0 +1,95 @@
+"""Recognises a benchmark's function in other code, whatever its names and comments.
+
+A shape is the function's syntax tree as text: its own names numbered in the order of their first
+use, docstring, decorators, annotations and the function's name left out. Two functions of one
+shape do the same. What it does not see: a solution rewritten with other statements.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+# A body such as `return a + b` is common property: below this many nodes the name must agree too.
+# the median of HumanEval and MBPP is 24, `return sorted(x)` has 4, a loop that sums up a list 12.
+LEAST_NODES = 12
+
+_LEFT_OUT = {"annotation", "returns", "type_comment", "decorator_list", "ctx", "kind"}
+
+
+@dataclass
+class Problems:
+    """The functions of benchmarks, by shape."""
+
+    names: dict[str, set[str]] = field(default_factory=dict)  # of the functions with that shape
+    outlines: set[tuple[str, ...]] = field(default_factory=set)
+
+    def add(self, source: str) -> int:
+        """Take in every function of a source text; return how many. Raises SyntaxError."""
+        found = list(functions(ast.parse(source)))
+        for function in found:
+            self.names.setdefault(shape(function), set()).add(function.name)
+            self.outlines.add(_outline(function))
+        return len(found)
+
+    def holds(self, function: Function) -> bool:
+        """Say whether a function is one of theirs; of a short one the name must agree too."""
+        if _outline(function) not in self.outlines:
+            return False  # nearly all: a shape takes a hundred times longer
+        text = shape(function)
+        if text not in self.names:
+            return False
+        return function.name in self.names[text] or _size(function) >= LEAST_NODES
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    """Yield every function of a syntax tree, methods and inner functions among them."""
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def shape(function: Function) -> str:
+    """Return the shape of a function. Raises RecursionError where it is nested too deep."""
+    own = {
+        node.arg if isinstance(node, ast.arg) else node.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.arg) or (isinstance(node, ast.Name) and _is_bound(node))
+    }
+    own |= {inner.name for inner in functions(function)}  # its own name too: it may call itself
+    numbers: dict[str, int] = {}
+
+    def number(name: str) -> str:
+        return f"_{numbers.setdefault(name, len(numbers))}" if name in own else name
+
+    def write(value: object) -> str:
+        match value:
+            case ast.Name(id=name) | ast.arg(arg=name):
+                return f"({number(name)})"
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                return f"(def{number(value.name)}{write(value.args)}{write(body(value))})"
+            case ast.AST():
+                parts = (write(v) for k, v in ast.iter_fields(value) if k not in _LEFT_OUT)
+                return f"({type(value).__name__} {' '.join(parts)})"
+            case list():
+                return f"[{','.join(write(item) for item in value)}]"
+        return repr(value)
+
+    return f"{write(function.args)}{write(body(function))}"
+
+
+def body(function: Function) -> list[ast.stmt]:
+    """Return the statements of a function behind its docstring."""
+    return function.body[1:] if ast.get_docstring(function, clean=False) else function.body
+
+
+def _is_bound(node: ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Store)
+
+
+def _outline(function: Function) -> tuple[str, ...]:
+    return tuple(type(statement).__name__ for statement in body(function))
+
+
+def _size(function: Function) -> int:
+    nodes = (node for statement in body(function) for node in ast.walk(statement))
+    return sum(not isinstance(node, ast.expr_context) for node in nodes)
