@@ -1,9 +1,11 @@
 """Runs a Python program that nobody has read, under bubblewrap, and brings back what it printed.
 
 Taking builtins away from a program is no boundary: there is always a way back to them. Here the
-kernel draws it. What the sandbox covers, each with an attack in `tests/unit/test_sandbox.py`:
+kernel draws it. What the sandbox covers, each with an attack in `tests/unit/test_sandbox.py` or
+`test_codebench_hostile.py`:
 
-- network, processes, shared memory and host name of the machine: own namespaces (`--unshare-all`)
+- network, processes, shared memory and host name of the machine: own namespaces (`--unshare-all`);
+  of the two processes in them, the program may not trace or read the other, which is bubblewrap's
 - files: the root holds the system's libraries and Python's `lib` folder, all read-only, and an
   empty `/tmp` of limited size; no home, no repository, no `/etc`, `/proc` or `/dev`
 - secrets: no environment, no inherited file, no kernel keyring, no terminal (`--new-session`)
@@ -12,6 +14,9 @@ kernel draws it. What the sandbox covers, each with an attack in `tests/unit/tes
   kernel does not hold root to it, and counts all processes of any other user
 - memory, CPU time, file size, open files, core dumps: rlimits
 - time and output: from outside; at either limit the whole tree is killed, and it dies with us
+
+What a program prints, and its exit status, are its own word. Where somebody must know whether it is
+right, the tests run in a second sandbox (`run_pairs`), as `tools.code_tasks.trial` says.
 
 Not covered: faults of the kernel, of bubblewrap or of the CPU, and timing side channels; memory
 that the kernel needs for a program without counting it (the inodes of many empty files); what the
@@ -24,18 +29,19 @@ import platform
 import selectors
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, TypeVar
 
 from rich.progress import track
 
@@ -46,16 +52,21 @@ _REFUSED_CALLS = {
     "clone": 56, "fork": 57, "vfork": 58, "clone3": 435,  # processes and threads
     "shmget": 29, "semget": 64, "msgget": 68, "memfd_create": 319,  # memory that no rlimit counts
     "unshare": 272, "setns": 308,  # a namespace with all rights in it
+    # another process: bubblewrap's own, which could be told not to die with its parent
+    "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "pidfd_getfd": 438,
     "add_key": 248, "request_key": 249, "keyctl": 250,  # the caller's keys
     # where most holes of the kernel were
     "io_uring_setup": 425, "bpf": 321, "userfaultfd": 323, "perf_event_open": 298,
 }  # fmt: skip
 _X32_CALLS = 0x40000000  # the same calls again, under other numbers
 CONSENT = "--allow-code-execution"  # the option by which a person agrees
+GRACE = 0.5  # seconds that the other of a pair has to end, after the one that leads
 _CPU_LIMIT_STATUS = 128 + signal.SIGXCPU
 _KILLED_STATUS = 128 + signal.SIGKILL
 
 Ended = Literal["itself", "time", "output"]
+Source = TypeVar("Source")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,24 @@ def run_programs(
     `hash_seed` orders the sets of the programs (PYTHONHASHSEED). Raises UserError without
     consent, or where the sandbox cannot run; then nothing was run.
     """
+    run = partial(_run, limits=limits, hash_seed=hash_seed)
+    return _run_all(run, sources, allow_code_execution)
+
+
+def run_pairs(
+    pairs: Sequence[tuple[str, str]], *, allow_code_execution: bool, limits: Limits = DEFAULT_LIMITS
+) -> list[tuple[Outcome, Outcome]]:
+    """Run the two sources of each pair in two sandboxes that a socket joins, and nothing else.
+
+    `sys.argv[1]` of each is the number of its end's descriptor. The second leads: `limits.seconds`
+    are its own, and when it ends the first is ended soon after. Raises as `run_programs`.
+    """
+    return _run_all(partial(_run_pair, limits=limits), pairs, allow_code_execution)
+
+
+def _run_all(
+    run: Callable[[Source], Result], sources: Sequence[Source], allow_code_execution: bool
+) -> list[Result]:
     if not allow_code_execution:
         raise UserError(
             f"{len(sources)} programs that nobody has read would be run here, in a sandbox without "
@@ -106,10 +135,9 @@ def run_programs(
     if reason := unavailable():
         raise UserError(f"no program was run: {reason}")
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        outcomes = pool.map(lambda source: _run(source, limits, hash_seed), sources)
         return list(
             track(
-                outcomes,
+                pool.map(run, sources),
                 "Running programs",
                 total=len(sources),
                 transient=True,
@@ -133,52 +161,84 @@ def unavailable() -> str | None:
     return None if outcome.stdout == "42\n" else f"Python fails in the sandbox: {outcome.stderr}"
 
 
-def _run(source: str, limits: Limits, hash_seed: int) -> Outcome:
-    started = time.monotonic()
-    with (
-        # a lone surrogate passes here, for it is Python that must refuse the program
-        _descriptor(source.encode("utf-8", "surrogatepass")) as program,
-        _descriptor(_seccomp_filter()) as rules,
-        tempfile.TemporaryFile() as report,
-    ):
-        descriptors = (program, rules, report.fileno())
-        process = subprocess.Popen(
-            _command(*descriptors, limits, hash_seed),
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd="/",
-        )
-        with process:
-            try:
-                out, err, ended = _follow(process, started + limits.seconds, limits.output)
-            finally:
-                process.kill()  # all in the sandbox dies with it; nothing happens if it ended
-        report.seek(0)
-        if ended == "itself" and b"exit-code" not in report.read():
-            raise UserError(
-                f"bubblewrap cannot run here: {_text(err).strip()} (does a container, or Ubuntu's "
-                "AppArmor, forbid user namespaces?)"
+def _run(source: str, limits: Limits, hash_seed: int = 0) -> Outcome:
+    with ExitStack() as stack:
+        run = _start(stack, source, limits, hash_seed)
+        _follow([run], limits)
+    return _outcome(run, limits)
+
+
+def _run_pair(pair: tuple[str, str], limits: Limits) -> tuple[Outcome, Outcome]:
+    with ExitStack() as stack:
+        ends = socket.socketpair()
+        with ends[0], ends[1]:  # closed here as soon as both have theirs, so that they see an end
+            led, leader = (
+                _start(stack, source, limits, channel=end.fileno())
+                for source, end in zip(pair, ends, strict=True)
             )
-    status = process.returncode if ended == "itself" else _KILLED_STATUS
+        _follow([leader, led], limits)
+    return _outcome(led, limits), _outcome(leader, limits)
+
+
+@dataclass
+class _Running:
+    """A sandbox at work: what it has written so far, and how it ended."""
+
+    process: subprocess.Popen[bytes]
+    report: IO[bytes]  # bubblewrap's own, on the exit
+    started: float
+    out: bytearray = field(default_factory=bytearray)
+    err: bytearray = field(default_factory=bytearray)
+    ended: Ended = "itself"
+    seconds: float = 0.0
+
+
+def _start(
+    stack: ExitStack, source: str, limits: Limits, hash_seed: int = 0, channel: int | None = None
+) -> _Running:
+    """Start a sandbox, which is killed when the stack closes; `channel` is for the program."""
+    started = time.monotonic()
+    # a lone surrogate passes here, for it is Python that must refuse the program
+    program = stack.enter_context(_nameless(source.encode("utf-8", "surrogatepass")))
+    rules = stack.enter_context(_nameless(_seccomp_filter()))
+    report = stack.enter_context(_nameless())
+    descriptors = (program.fileno(), rules.fileno(), report.fileno())
+    command = _command(*descriptors, limits, hash_seed)
+    process = subprocess.Popen(
+        command if channel is None else [*command, str(channel)],
+        pass_fds=descriptors if channel is None else (*descriptors, channel),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd="/",
+    )
+    stack.enter_context(process)
+    stack.callback(process.kill)  # all in the sandbox dies with it; nothing happens if it ended
+    return _Running(process, report, started)
+
+
+def _outcome(run: _Running, limits: Limits) -> Outcome:
+    status = run.process.returncode if run.ended == "itself" else _KILLED_STATUS
+    # one that ignores SIGXCPU is killed a second later
+    out_of_cpu = status == _KILLED_STATUS and run.seconds > limits.cpu_seconds
     return Outcome(
-        stdout=_text(out),
-        stderr=_text(err),
+        stdout=_text(run.out),
+        stderr=_text(run.err),
         status=status,
-        timed_out=ended == "time" or status == _CPU_LIMIT_STATUS,
-        output_cut=ended == "output",
-        seconds=time.monotonic() - started,
+        timed_out=run.ended == "time"
+        or (run.ended == "itself" and (out_of_cpu or status == _CPU_LIMIT_STATUS)),
+        output_cut=run.ended == "output",
+        seconds=run.seconds,
     )
 
 
 @contextmanager
-def _descriptor(content: bytes) -> Iterator[int]:
-    """A nameless open file at its start: bubblewrap takes such by their numbers."""
+def _nameless(content: bytes = b"") -> Iterator[IO[bytes]]:
+    """An open file at its start: bubblewrap takes such by the number of its descriptor."""
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.seek(0)
-        yield file.fileno()
+        yield file
 
 
 def _command(program: int, rules: int, report: int, limits: Limits, hash_seed: int) -> list[str]:
@@ -226,34 +286,64 @@ def _seccomp_filter() -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
 
 
-def _follow(
-    process: subprocess.Popen[bytes], deadline: float, limit: int
-) -> tuple[bytes, bytes, Ended]:
-    """Read stdout and stderr, `limit` bytes at most, until the process ends or must be ended."""
-    assert process.stdout and process.stderr
-    out, err = bytearray(), bytearray()
-    ended: Ended = "itself"
+def _follow(runs: Sequence[_Running], limits: Limits) -> None:
+    """Read stdout and stderr of all until the first has ended or must be ended; then end all."""
+    leader = runs[0]
+    deadline = leader.started + limits.seconds
     with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ, out)
-        selector.register(process.stderr, selectors.EVENT_READ, err)
-        while ended == "itself" and selector.get_map():
+        for run in runs:
+            assert run.process.stdout and run.process.stderr
+            selector.register(run.process.stdout, selectors.EVENT_READ, (run, run.out))
+            selector.register(run.process.stderr, selectors.EVENT_READ, (run, run.err))
+        while leader.ended == "itself" and _is_open(selector, leader):
             ready = selector.select(max(0.0, deadline - time.monotonic()))
             for key, _ in ready:
-                chunk = os.read(key.fd, min(65_536, limit - len(out) - len(err)))
-                key.data.extend(chunk)
-                if not chunk:
-                    selector.unregister(key.fileobj)
+                _read(selector, key, limits.output)
             if not ready:
-                ended = "time"
-            elif len(out) + len(err) >= limit:
-                ended = "output"
-    if ended == "itself":
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:  # it closed its pipes and went on
-            ended = "time"
-    return bytes(out), bytes(err), ended
+                leader.ended = "time"
+    for run in runs:
+        if run.ended == "itself":
+            grace = GRACE if leader.ended == "itself" else 0.0
+            _wait(run, deadline if run is leader else time.monotonic() + grace)
+        run.process.kill()
+        run.seconds = time.monotonic() - run.started
+        _check_that_it_ran(run)
 
 
-def _text(read: bytes) -> str:
+def _is_open(selector: selectors.BaseSelector, run: _Running) -> bool:
+    return any(key.data[0] is run for key in selector.get_map().values())
+
+
+def _read(selector: selectors.BaseSelector, key: selectors.SelectorKey, limit: int) -> None:
+    """Take what there is of one stream; at the limit the process is ended."""
+    run, buffer = key.data
+    chunk = os.read(key.fd, min(65_536, limit - len(run.out) - len(run.err)))
+    buffer.extend(chunk)
+    if not chunk:
+        selector.unregister(key.fileobj)
+    elif len(run.out) + len(run.err) >= limit:
+        run.ended = "output"
+        run.process.kill()
+
+
+def _wait(run: _Running, deadline: float) -> None:
+    try:
+        run.process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:  # it closed its pipes and went on
+        run.ended = "time"
+
+
+def _check_that_it_ran(run: _Running) -> None:
+    """Bubblewrap reports an exit only if the program was started."""
+    if run.ended != "itself":
+        return
+    run.report.seek(0)
+    if b"exit-code" not in run.report.read():
+        raise UserError(
+            f"bubblewrap cannot run here: {_text(run.err).strip()} (does a container, or Ubuntu's "
+            "AppArmor, forbid user namespaces?)"
+        )
+
+
+def _text(read: bytearray) -> str:
     return read.decode("utf-8", "replace")

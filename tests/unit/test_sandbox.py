@@ -17,7 +17,7 @@ import pytest
 from tests.needs_sandbox import needs_sandbox
 from tools import sandbox
 from tools.errors import UserError
-from tools.sandbox import Limits, Outcome, run_programs, unavailable
+from tools.sandbox import Limits, Outcome, run_pairs, run_programs, unavailable
 
 LIBC = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 # machine code: getpid by the 32-bit call, whose number means something else in 64 bits
@@ -47,6 +47,7 @@ ATTACKS = {
     "keyring": f"{LIBC}assert libc.syscall(250, 0, -3, 1) > 0",
     "shared memory": f"{LIBC}assert libc.shmctl(libc.shmget(0, 4096, 0o1600), 0, None) == 0",
     "anonymous file": "import os\nos.memfd_create('x')",
+    "trace": f"{LIBC}assert libc.ptrace(0, 0, None, None) == 0",
     "32-bit call": CALL_32_BIT,
 }
 
@@ -330,6 +331,65 @@ def test_ending_is_told(source: str, status: int, stdout: str, error: str) -> No
     assert (outcome.status, outcome.stdout) == (status, stdout)
     assert error in outcome.stderr
     assert not outcome.timed_out and not outcome.output_cut
+
+
+PING = """import socket, sys
+wire = socket.socket(fileno=int(sys.argv[1]))
+wire.sendall(b'{sent}')
+print(wire.recv(9))
+"""
+
+
+def paired(first: str, second: str, limits: Limits | None = None) -> tuple[Outcome, Outcome]:
+    [outcomes] = run_pairs([(first, second)], allow_code_execution=True, limits=limits or Limits())
+    return outcomes
+
+
+@needs_sandbox
+def test_pair_is_joined_by_a_socket() -> None:
+    first, second = paired(PING.format(sent="one"), PING.format(sent="two"))
+    assert (first.stdout, second.stdout) == ("b'two'\n", "b'one'\n")
+
+
+@needs_sandbox
+def test_pair_shares_nothing_else() -> None:
+    """Neither sees the other's process, and each has a /tmp of its own."""
+    look = "import os\nopen('mine', 'w')\nassert os.listdir('/tmp') == ['mine']\n"
+    others = "found = 0\nfor pid in range(1, 400):\n    try: os.kill(pid, 0); found += 1\n"
+    source = f"{look}{others}    except OSError: pass\n{PING.format(sent='x')}print(found)"
+    for outcome in paired(source, source):
+        assert outcome.stdout == "b'x'\n2\n"  # bubblewrap's own and itself
+
+
+@needs_sandbox
+@pytest.mark.parametrize("source", ["while True: pass", "import time; time.sleep(60)"])
+def test_pair_ends_soon_after_the_one_that_leads(source: str) -> None:
+    first, second = paired(source, "print('done')")
+    assert (second.stdout, second.status, first.timed_out) == ("done\n", 0, True)
+    assert first.seconds < 9
+
+
+@needs_sandbox
+def test_pair_ends_at_the_time_of_the_one_that_leads() -> None:
+    first, second = paired("print('done')", "import time; time.sleep(60)", Limits(seconds=0.7))
+    assert (second.timed_out, second.status) == (True, 137) and second.seconds < 9
+    assert (first.stdout, first.status) == ("done\n", 0)
+
+
+@needs_sandbox
+def test_flood_of_the_one_that_is_led_ends_it_alone() -> None:
+    flood = "while True: print('x' * 1000)"
+    wait = "import socket, sys\nprint(socket.socket(fileno=int(sys.argv[1])).recv(9))"
+    first, second = paired(flood, wait, Limits(output=5000))
+    assert (first.output_cut, len(first.stdout)) == (True, 5000)
+    assert (second.output_cut, second.stdout) == (False, "b''\n")  # it saw the other's end
+
+
+@needs_sandbox
+def test_one_that_ignores_the_end_of_its_cpu_time_is_timed_out() -> None:
+    source = "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass"
+    outcome = inside(source, Limits(cpu_seconds=1, seconds=60))
+    assert (outcome.timed_out, outcome.status) == (True, 137)
 
 
 @needs_sandbox

@@ -1,0 +1,90 @@
+"""How difficult a program is, by its syntax tree.
+
+A program (helpers, function and all, without docstrings) is *simple* if
+
+- it has at most `MOST_DECISIONS` decisions: each `if`, `elif`, conditional expression, loop,
+  `for` and `if` of a comprehension, and further operand of `and` or `or` is one (McCabe's
+  cyclomatic complexity without the 1 of each function);
+- its blocks (`if`, `for`, `while`) stand at most `DEEPEST` deep in each other; an `elif` is no
+  deeper than its `if`;
+- it defines one function, and no class;
+- it has none of `try`, `raise`, `with`, `match`, `global`, `nonlocal`, `yield`, `del`, `async`
+  and `await`, no decorator, and no star in its parameters.
+
+Its lines are those of the program written anew by `ast.unparse`, without blank ones.
+"""
+
+import ast
+from collections.abc import Iterator
+
+MOST_DECISIONS = 8
+DEEPEST = 3
+
+_BLOCKS = (ast.If, ast.For, ast.While)
+_DECISIONS = (*_BLOCKS, ast.IfExp, ast.comprehension)
+_NEVER = (
+    ast.ClassDef, ast.Try, ast.TryStar, ast.Raise, ast.With, ast.Match, ast.Global, ast.Nonlocal,
+    ast.Yield, ast.YieldFrom, ast.Delete, ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith,
+    ast.Await,
+)  # fmt: skip
+
+
+def count_lines(source: str) -> int:
+    """Return the lines of a program without docstrings, comments and blank lines."""
+    text = ast.unparse(_without_docstrings(ast.parse(source)))
+    return sum(bool(line.strip()) for line in text.splitlines())
+
+
+def not_simple(source: str) -> str | None:
+    """Say what keeps a program from being simple, None if it is."""
+    tree = _without_docstrings(ast.parse(source))
+    nodes = list(ast.walk(tree))
+    if found := [node for node in nodes if isinstance(node, _NEVER)]:
+        return f"has {type(found[0]).__name__}"
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    if len(functions) > 1:
+        return "has several functions"
+    if any(item.decorator_list or item.args.vararg or item.args.kwarg for item in functions):
+        return "has decorators or star parameters"
+    if sum(map(_decisions, nodes)) > MOST_DECISIONS:
+        return f"has over {MOST_DECISIONS} decisions"
+    if _depth(tree.body) > DEEPEST:
+        return f"has blocks over {DEEPEST} deep"
+    return None
+
+
+def _decisions(node: ast.AST) -> int:
+    if isinstance(node, ast.comprehension):
+        return 1 + len(node.ifs)
+    if isinstance(node, ast.BoolOp):
+        return len(node.values) - 1
+    return int(isinstance(node, _DECISIONS))
+
+
+def _depth(body: list[ast.stmt]) -> int:
+    return max((_depth_of(statement) for statement in body), default=0)
+
+
+def _depth_of(statement: ast.stmt) -> int:
+    if isinstance(statement, ast.FunctionDef):
+        return _depth(statement.body)
+    if not isinstance(statement, _BLOCKS):
+        return 0
+    inner = 1 + _depth(statement.body)
+    match statement.orelse:
+        case [ast.If() as other] if isinstance(statement, ast.If):  # elif
+            return max(inner, _depth_of(other))
+        case others:
+            return max(inner, 1 + _depth(others))
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in _documented(tree):
+        node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _documented(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            yield node
