@@ -187,6 +187,211 @@ def ask(
 
 
 @app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="svamp, word_sorting, humaneval or mbpp.")],
+) -> None:
+    """Bring a task's original file: one pinned revision, checked by its SHA-256."""
+    from tools.fetch import fetch as run
+
+    console.print(f"{run(name)}: is there, as published", markup=False)
+
+
+RecipeOption = Annotated[Path | None, typer.Option(help="The model: this recipe's best/.")]
+ModelOption = Annotated[Path | None, typer.Option(help="The model: an adapter or model folder.")]
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The model: a server, as http://localhost:8000/v1. With --recipe or --model it gets "
+        "the token ids of that tokenizer, else text. Its key, if any: OPENAI_API_KEY."
+    ),
+]
+ServedOption = Annotated[
+    str | None, typer.Option(help="The model's name on the server, if it has several.")
+]
+ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Requests under way at once.")]
+
+
+@app.command()
+def search(
+    task: Annotated[Path, typer.Argument(help="The task card, as tasks/coin.yml.")],
+    recipe: RecipeOption = None,
+    model: ModelOption = None,
+    endpoint: EndpointOption = None,
+    served_model: ServedOption = None,
+    served_base: Annotated[
+        str | None, typer.Option(help="The base's name on the server, for the baselines.")
+    ] = None,
+    concurrency: ConcurrencyOption = 16,
+    strategy: Annotated[
+        Literal["race", "exhaustive"],
+        typer.Option(help="exhaustive is the paper's: every candidate on every row."),
+    ] = "race",
+    top: Annotated[int, typer.Option("-k", min=1, help="Programs to keep, for the vote.")] = 3,
+    alpha: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Sample again below this training accuracy.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(help="Seed of sampling and ties.")] = 42,
+    out: Annotated[Path | None, typer.Option(help="Else search/TASK in the run folder.")] = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Fit a task without training: search for a program that solves it (CoTACS)."""
+    from tools.search.run import Target, print_search, run_search
+    from tools.search.scoring import Settings
+
+    target = Target(recipe, model, endpoint, served_model, served_base, concurrency)
+    settings = Settings(strategy=strategy, top=top, alpha=alpha, seed=seed)
+    result = run_search(task, target, settings, out)
+    print_search(result, console)
+    _write_result(json_path, result)
+
+
+@app.command()
+def apply(
+    programs: Annotated[Path, typer.Argument(help="The programs.json of a search.")],
+    input: Annotated[list[str], typer.Option(help="What to answer; give it once for each.")],
+    recipe: RecipeOption = None,
+    model: ModelOption = None,
+    endpoint: EndpointOption = None,
+    served_model: ServedOption = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Answer new inputs by the programs that a search has found."""
+    from tools.search.apply import apply as run
+    from tools.search.run import Target
+
+    named = recipe or model or endpoint
+    target = Target(recipe, model, endpoint, served_model) if named else None
+    answers = run(programs, input, target)
+    for item in answers:
+        console.print(f"{item['input']}\n  {item['answer']}", markup=False, soft_wrap=True)
+    if json_path is not None:
+        write_json(json_path, answers)
+
+
+@app.command()
+def doctor(json_path: JsonOption = None) -> None:
+    """Show what is installed here beside what was tested; exit 1 if a run cannot work."""
+    from validation.doctor import doctor as run
+    from validation.doctor import print_doctor
+
+    with console.status("Importing the engine"):
+        result = run()
+    print_doctor(result, console)
+    _write_result(json_path, result)
+    raise typer.Exit(0 if result["passed"] else 1)
+
+
+@app.command()
+def codebench(
+    target: Annotated[
+        Path | None, typer.Argument(help="A recipe, or a model folder; none with --samples.")
+    ] = None,
+    suite: Annotated[
+        Literal["mini", "humaneval", "mbpp"], typer.Option(help="mini: twenty small functions.")
+    ] = "mini",
+    model: Annotated[
+        str, typer.Option(help="Of a recipe: best, base, checkpoint-N, or all for the trend.")
+    ] = "best",
+    samples: Annotated[
+        Path | None, typer.Option(help="Completions made elsewhere: task_id and completion.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The suite's original file; else the fetched one.")
+    ] = None,
+    number: Annotated[int, typer.Option("-n", min=1, help="Samples of each task.")] = 1,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a completion.")] = 512,
+    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 42,
+    out: Annotated[Path | None, typer.Option(help="Folder; else the recipe's run folder.")] = None,
+    allow_code_execution: Annotated[
+        bool,
+        typer.Option("--allow-code-execution", help="Run what was generated, in a sandbox."),
+    ] = False,
+    json_path: JsonOption = None,
+) -> None:
+    """Run generated code against the tests of HumanEval, MBPP or twenty small functions."""
+    from validation.codebench import codebench as run
+    from validation.codebench import print_codebench
+    from validation.codebench_samples import Sampling
+
+    result = run(
+        target,
+        suite,
+        model_name=model,
+        samples=samples,
+        data=data,
+        sampling=Sampling(number, temperature, max_new_tokens, seed),
+        out=out,
+        allow_code_execution=allow_code_execution,
+    )
+    print_codebench(result, console)
+    _write_result(json_path, result)
+
+
+@app.command()
+def codescore(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A recipe of ArXivDLInstruct; or give --pairs.")
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Lines of candidate, reference and instruction.")
+    ] = None,
+    metrics: Annotated[
+        str, typer.Option(help="codebertscore, codejudge, or both with a comma.")
+    ] = "codebertscore",
+    model: Annotated[str, typer.Option(help="base, checkpoint-N or all.")] = "all",
+    subset_size: Annotated[
+        int | None, typer.Option(min=1, help="The first N rows; 200 of a recipe's test rows.")
+    ] = None,
+    augmented_prompt: Annotated[
+        bool, typer.Option("--augmented-prompt", help="With the rest of the function's file.")
+    ] = False,
+    encoder: Annotated[
+        str, typer.Option(help="Folder or hub name, for CodeBERTScore.")
+    ] = "neulab/codebert-python",
+    encoder_layer: Annotated[int, typer.Option(min=1, help="Its layer that is read.")] = 11,
+    base_url: Annotated[
+        str, typer.Option(help="The judge's server; its key is read from OPENAI_API_KEY.")
+    ] = "https://api.openai.com/v1",
+    judge_model: Annotated[str, typer.Option(help="For CodeJudge.")] = "gpt-4o",
+    budget: Annotated[
+        int, typer.Option(min=0, help="Most tokens, in and out, for the judge.")
+    ] = 1_000_000,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 16,
+    json_path: JsonOption = None,
+) -> None:
+    """Score generated code against the reference: CodeBERTScore and an LLM as judge."""
+    if (recipe is None) == (pairs is None):
+        raise UserError("codescore: name a recipe, or pairs made elsewhere with --pairs")
+    chosen = read_recipe(recipe) if recipe else None  # before anything heavy is imported
+    from validation import codescore as module
+
+    chosen_metrics = module.make_metrics(
+        metrics,
+        encoder=encoder,
+        layer=encoder_layer,
+        base_url=base_url,
+        judge_model=judge_model,
+        budget=budget,
+        concurrency=concurrency,
+        console=console,
+    )
+    if chosen is not None:
+        result = module.codescore(
+            chosen,
+            chosen_metrics,
+            model=model,
+            subset_size=subset_size or 200,
+            augmented=augmented_prompt,
+        )
+    else:
+        assert pairs is not None
+        result = module.codescore_pairs(pairs, chosen_metrics, subset_size)
+    module.print_codescore(result, console)
+    _write_result(json_path, result)
+
+
+@app.command()
 def demo(json_path: JsonOption = None) -> None:
     """Run the main job on the CPU with the embedded tiny model: raw data to checked checkpoint."""
     from tools.demo import run_demo

@@ -124,6 +124,7 @@ def test_hashes_are_those_of_the_files(html: str, made: Path) -> None:
         assert sha256(made / name) in html
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_commit_of_the_checkout_is_named(recipe: Recipe) -> None:
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)

@@ -1,0 +1,411 @@
+"""`cogex doctor`: what is installed on this machine, beside what this project was tested with.
+
+It refuses nothing and judges each line. `collect` gathers facts; `judge` turns facts into lines and
+looks at nothing else. Packages are compared with constraints.txt. What it does not cover: whether
+the GPUs are fast or healthy, the network between them, and a given recipe (`cogex preflight`).
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import pynvml  # type: ignore[import-untyped]
+from huggingface_hub import constants, get_session, get_token
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tools import sandbox
+from validation.preflight.finding import COLOURS, Verdict
+
+REPOSITORY = Path(__file__).parents[1]
+ENGINE = (
+    "torch", "triton", "axolotl", "transformers", "peft", "accelerate", "datasets", "trl",
+    "deepspeed", "bitsandbytes", "liger-kernel",
+)  # fmt: skip
+PYTHON = (3, 11)
+GB = 1e9
+SECONDS_TO_IMPORT = 300.0  # a cold disk
+SECONDS_TO_ANSWER = 3.0
+LEAST_DISK, RUN_DISK, BASE_DISK = 0.1 * GB, 5 * GB, 30 * GB
+DEMO_MEMORY = 3 * GB
+LEAST_SHARED_MEMORY = 1 * GB  # Docker gives 64 MB unless told; NCCL and data loaders use it
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder that a run writes to."""
+
+    path: str
+    free: int  # bytes
+    writable: bool
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found on a machine; nothing in it is judged."""
+
+    python: tuple[int, int, int]
+    system: str  # as Linux x86_64
+    installed: dict[str, str]  # canonical name: version
+    pins: dict[str, str]  # the same, from constraints.txt; empty where there is no such file
+    required: dict[str, str]  # canonical name: the versions that Axolotl and this project accept
+    probe: dict[str, dict[str, Any]]  # what engine_probe said, each with `error` if it failed
+    driver: str | None  # of the NVIDIA GPUs
+    compiler: str | None  # as Triton looks for it
+    python_header: bool  # Python.h, which Triton's launchers include
+    outputs: Place
+    cache: Place
+    memory: int  # bytes that can be had
+    shared_memory: int | None  # bytes of /dev/shm
+    sandbox: str | None  # why programs cannot be run; None where they can
+    token: bool  # whether a hub token is there; it is shown nowhere
+    hub: str | None  # `reached`, `not reached`; None where HF_HUB_OFFLINE forbids to ask
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table."""
+
+    what: str
+    found: str
+    tested: str  # what this project was tested with
+    verdict: Verdict = "ok"
+    todo: str = ""
+
+
+def doctor() -> dict[str, Any]:
+    """Look at this machine: `passed`, and `lines`, each a dict of Line's fields."""
+    lines = judge(collect())
+    passed = all(line.verdict != "fail" for line in lines)
+    return {"passed": passed, "lines": [vars(line) for line in lines]}
+
+
+def collect() -> Facts:
+    """Gather the facts; most of the time goes to importing the engine, in another process."""
+    with _start_probe() as process:
+        facts: dict[str, Any] = {
+            "python": sys.version_info[:3],
+            "system": f"{platform.system()} {platform.machine()}",
+            "installed": {canonicalize_name(d.name): d.version for d in metadata.distributions()},
+            "pins": read_pins(REPOSITORY / "constraints.txt"),
+            "required": _required(),
+            "driver": _driver(),
+            "compiler": os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang"),
+            "python_header": _has_python_header(),
+            "outputs": _place(Path("outputs")),
+            "cache": _place(Path(constants.HF_HUB_CACHE)),
+            "memory": _memory(),
+            "shared_memory": _shared_memory(),
+            "sandbox": sandbox.unavailable(),
+            "token": get_token() is not None,
+            "hub": _ask_hub(),
+        }
+        return Facts(probe=_read_probe(process), **facts)
+
+
+def read_pins(path: Path) -> dict[str, str]:
+    """Read a constraints file of `name==version` lines; empty if there is none."""
+    if not path.is_file():
+        return {}
+    pins = (line.partition("==") for line in path.read_text(encoding="utf-8").splitlines())
+    return {canonicalize_name(name): version for name, _, version in pins}
+
+
+def _required() -> dict[str, str]:
+    """The ranges that Axolotl and this project ask for; an exact pin is no range."""
+    ranges: dict[str, SpecifierSet] = {}
+    for package in ("axolotl", "cogex-recipes"):
+        try:
+            texts = metadata.requires(package) or []
+        except metadata.PackageNotFoundError:
+            continue
+        for requirement in map(Requirement, texts):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                kept = [str(one) for one in requirement.specifier if one.operator != "=="]
+                name = canonicalize_name(requirement.name)
+                ranges[name] = ranges.get(name, SpecifierSet()) & SpecifierSet(",".join(kept))
+    return {name: str(specifier) for name, specifier in ranges.items() if specifier}
+
+
+def _start_probe() -> subprocess.Popen[str]:
+    offline = {"HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "validation.engine_probe"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | offline,
+    )
+
+
+def _read_probe(process: subprocess.Popen[str]) -> dict[str, dict[str, Any]]:
+    """Return what the probe said; libraries print among it."""
+    try:
+        printed, _ = process.communicate(timeout=SECONDS_TO_IMPORT)
+        end = f"the process that imports it ended with status {process.returncode}"
+    except subprocess.TimeoutExpired:
+        process.kill()
+        printed, _ = process.communicate()
+        end = f"importing it took over {SECONDS_TO_IMPORT:.0f} s"
+    said: dict[str, dict[str, Any]] = {}
+    for line in printed.splitlines():
+        if line.startswith("{"):
+            said |= json.loads(line)
+    silent = {name: {"error": end} for name in ("torch", "attention", "engine", "kernels")}
+    return silent | said
+
+
+def _driver() -> str | None:
+    try:
+        pynvml.nvmlInit()
+        driver = pynvml.nvmlSystemGetDriverVersion()
+        pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None
+    return driver if isinstance(driver, str) else driver.decode()
+
+
+def _has_python_header() -> bool:
+    scheme = sysconfig.get_default_scheme()
+    scheme = "posix_prefix" if scheme == "posix_local" else scheme  # as in triton/runtime/build.py
+    return Path(sysconfig.get_paths(scheme=scheme)["include"], "Python.h").is_file()
+
+
+def _place(path: Path) -> Place:
+    there = path.resolve()
+    while not there.exists():
+        there = there.parent
+    return Place(str(path), shutil.disk_usage(there).free, os.access(there, os.W_OK))
+
+
+def _memory() -> int:
+    """Bytes that can be had: the machine's, or what the container's limit leaves of them."""
+    available = psutil.virtual_memory().available
+    try:
+        limit, used = (
+            int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current")
+        )
+    except (OSError, ValueError):  # no cgroup v2, or "max"
+        return available
+    return min(available, max(0, limit - used))
+
+
+def _shared_memory() -> int | None:
+    try:
+        return shutil.disk_usage("/dev/shm").total
+    except OSError:
+        return None
+
+
+def _ask_hub() -> str | None:
+    if constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
+    except (OSError, httpx.HTTPError):
+        return "not reached"
+    return "reached"
+
+
+def judge(facts: Facts) -> list[Line]:
+    """Turn facts into lines; `fail` is for that with which a run cannot work."""
+    return [
+        _judge_python(facts),
+        *(_judge_package(facts, name) for name in ENGINE),
+        _judge_other_packages(facts),
+        _judge_engine(facts),
+        *_judge_gpu(facts),
+        *_judge_kernels(facts),
+        *_judge_places(facts),
+        _judge_memory(facts),
+        _judge_shared_memory(facts),
+        _judge_sandbox(facts),
+        _judge_hub(facts),
+    ]
+
+
+def _judge_python(facts: Facts) -> Line:
+    found = f"{'.'.join(map(str, facts.python))}, {facts.system}"
+    tested = "3.11, Linux x86_64"
+    if facts.python[:2] != PYTHON or not facts.system.startswith("Linux"):
+        return Line("Python", found, tested, "fail", "use Python 3.11 on Linux")
+    verdict: Verdict = "ok" if facts.system == "Linux x86_64" else "note"
+    return Line("Python", found, tested, verdict)
+
+
+def _judge_package(facts: Facts, name: str) -> Line:
+    found, pin = facts.installed.get(name), facts.pins.get(name, "not known")
+    install = f"pip install --constraint constraints.txt {name}"
+    if found is None:
+        return Line(name, "not installed", pin, "fail", install)
+    accepted = facts.required.get(name, "")
+    if not SpecifierSet(accepted).contains(Version(found), prereleases=True):
+        return Line(name, f"{found}, but {accepted} is required", pin, "fail", install)
+    same = pin in (found, Version(found).public)
+    return Line(name, found, pin, "ok" if same else "note", "" if same else install)
+
+
+def _judge_other_packages(facts: Facts) -> Line:
+    """Compare the rest with the pins; what is pinned and not installed may be for CUDA or tests."""
+    if not facts.pins:
+        return Line("other packages", "no constraints.txt here", "constraints.txt", "note")
+    both = sorted((facts.installed.keys() & facts.pins.keys()) - set(ENGINE))
+    other = [
+        f"{name} {facts.installed[name]} (tested: {facts.pins[name]})"
+        for name in both
+        if facts.pins[name] not in (facts.installed[name], Version(facts.installed[name]).public)
+    ]
+    found = f"{len(both) - len(other)} of {len(both)} as pinned"
+    if not other:
+        return Line("other packages", found, "constraints.txt")
+    shown = ", ".join(other[:5]) + (", ..." if len(other) > 5 else "")
+    return Line("other packages", f"{found}; {shown}", "constraints.txt", "note")
+
+
+def _judge_engine(facts: Facts) -> Line:
+    error = facts.probe["engine"].get("error")
+    if error:
+        todo = "install again: pip install --constraint constraints.txt --editable ."
+        return Line("engine", error, "can be imported", "fail", todo)
+    return Line("engine", "it and the prompt strategies can be imported", "the same")
+
+
+def _judge_gpu(facts: Facts) -> Iterator[Line]:
+    torch, tested = facts.probe["torch"], "no GPU"
+    if "error" in torch:
+        todo = "pip install --constraint constraints.txt torch"
+        yield Line("GPU", f"torch cannot say: {torch['error']}", tested, "fail", todo)
+        return
+    gpus = [f"{name}, {memory / GB:.0f} GB" for name, memory, _ in torch["gpus"]]
+    old = [name for name, _, capability in torch["gpus"] if capability < [8, 0]]
+    if old:
+        todo = "the recipes' bf16 needs compute capability 8.0 (Ampere) or later"
+        yield Line("GPU", f"{', '.join(gpus)}: {old[0]} has no bf16", tested, "fail", todo)
+    elif gpus:
+        yield Line("GPU", "; ".join(gpus), tested)
+    elif facts.driver:
+        todo = (
+            "install the CUDA build of torch" if torch["cuda"] is None
+            else "the driver may be too old for this CUDA; or CUDA_VISIBLE_DEVICES hides the GPU"
+        )  # fmt: skip
+        yield Line("GPU", "there, but torch cannot use it", tested, "fail", todo)
+    else:
+        yield Line("GPU", "none: recipes need one; the demo runs", tested, "note")
+    with_gpu: Verdict = "ok" if gpus else "note"
+    yield Line("NVIDIA driver", facts.driver or "none", tested, with_gpu)
+    toolkit, nccl = (facts.pins.get(name, "-") for name in ("cuda-toolkit", "nvidia-nccl-cu13"))
+    cuda = torch["cuda"] or "none: torch's CPU build"
+    yield Line("CUDA of torch", cuda, f"pinned, not run: {toolkit}", with_gpu)
+    yield Line("NCCL", torch["nccl"] or "none", f"pinned, not run: {nccl}", with_gpu)
+
+
+def _judge_kernels(facts: Facts) -> Iterator[Line]:
+    attention, kernels = facts.probe["attention"], facts.probe["kernels"]
+    there = [name for name, usable in attention.items() if usable is True]
+    missing = attention.get("error") or "no sdpa, which the recipes use"
+    sdpa = attention.get("sdpa") is True
+    yield Line("attention", ", ".join(there) if sdpa else missing, "sdpa", "ok" if sdpa else "fail")
+    if "error" in kernels:
+        yield Line("kernels", kernels["error"], "bitsandbytes, deepspeed", "fail")
+    else:
+        native = kernels["bitsandbytes"]
+        yield Line(
+            "bitsandbytes' code",
+            "its native code is loaded" if native else "without its native code",
+            "native, on a CPU",
+            "ok" if native else "note",
+            "" if native else "the QLoRA recipes need it: pip install --force-reinstall it",
+        )
+        adams = ", ".join(
+            f"{name} {'can' if can else 'cannot'} be compiled"
+            for name, can in kernels["deepspeed"].items()
+        )
+        yield Line("deepspeed ops", f"{adams}; no recipe needs them", "none compiled")
+    yield _judge_compiler(facts)
+
+
+def _judge_compiler(facts: Facts) -> Line:
+    tested = "gcc and Python.h"
+    if facts.compiler and facts.python_header:
+        return Line("C compiler for Triton", facts.compiler, tested)
+    lacks = "Python.h" if facts.compiler else "no gcc or clang"
+    verdict: Verdict = "fail" if facts.probe["torch"].get("gpus") else "note"
+    todo = "on a GPU Triton needs them: apt-get install gcc libc6-dev python3.11-dev"
+    return Line("C compiler for Triton", f"lacking: {lacks}", tested, verdict, todo)
+
+
+def _judge_places(facts: Facts) -> Iterator[Line]:
+    places = ((facts.outputs, RUN_DISK, "a 13B LoRA run"), (facts.cache, BASE_DISK, "a 13B base"))
+    for place, wanted, purpose in places:
+        found = f"{place.free / GB:,.1f} GB free in {place.path}"
+        tested = f"{wanted / GB:.0f} GB for {purpose}"
+        if place is facts.outputs and (not place.writable or place.free < LEAST_DISK):
+            why = "no room" if place.writable else "cannot be written"
+            todo = "a run writes its checkpoints there: make room, or change folder or owner"
+            yield Line("disk for runs", f"{found}: {why}", tested, "fail", todo)
+            continue
+        what = "disk for runs" if place is facts.outputs else "disk for the hub's cache"
+        enough = place.free >= wanted and place.writable
+        short = "" if place.writable else ", cannot be written"
+        yield Line(what, found + short, tested, "ok" if enough else "note")
+
+
+def _judge_memory(facts: Facts) -> Line:
+    found = f"{facts.memory / GB:.1f} GB can be had"
+    tested = "3 GB for the demo; a recipe's header says its own"
+    return Line("memory", found, tested, "ok" if facts.memory >= DEMO_MEMORY else "note")
+
+
+def _judge_shared_memory(facts: Facts) -> Line:
+    size = facts.shared_memory
+    found = "no /dev/shm" if size is None else f"{size / GB:.2f} GB"
+    enough = size is not None and size >= LEAST_SHARED_MEMORY
+    todo = "" if enough else "several GPUs need more; Docker: --shm-size 16g (compose.yml sets it)"
+    return Line("/dev/shm", found, "16 GB in compose.yml", "ok" if enough else "note", todo)
+
+
+def _judge_sandbox(facts: Facts) -> Line:
+    verdict: Verdict = "note" if facts.sandbox else "ok"
+    return Line("bubblewrap", facts.sandbox or "runs a program", "runs a program", verdict)
+
+
+def _judge_hub(facts: Facts) -> Line:
+    token = "a token is there" if facts.token else "no token: gated models (Llama) need one"
+    asked = facts.hub or "not asked (HF_HUB_OFFLINE)"
+    good = facts.hub == "reached" and facts.token
+    return Line("hub", f"{asked}; {token}", "not needed offline", "ok" if good else "note")
+
+
+def print_doctor(result: dict[str, Any], console: Console) -> None:
+    """Print the table, then what can be done about each line that is not ok."""
+    table = Table("what", "found", "tested with", "")
+    table.columns[1].overflow = "fold"
+    for line in result["lines"]:
+        colour = COLOURS[line["verdict"]]
+        cells = (escape(line[name]) for name in ("what", "found", "tested"))
+        table.add_row(*cells, f"[{colour}]{line['verdict']}[/]")
+    console.print(table)
+    for line in result["lines"]:
+        if line["todo"]:
+            colour = COLOURS[line["verdict"]]
+            console.print(f"{line['what']}: {line['todo']}", style=colour, markup=False)
+    failed = sum(line["verdict"] == "fail" for line in result["lines"])
+    lines = "1 line says" if failed == 1 else f"{failed} lines say"
+    verdict = f"{lines} that a run cannot work here." if failed else "A run can work here."
+    console.print(verdict, markup=False)
