@@ -1,5 +1,6 @@
 """Generates completions in batches: the prompts and the ids are those of training."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,17 +43,58 @@ def generate(
     if longest >= max_length:
         raise UserError(f"a prompt has {longest} tokens, the model takes {max_length}; shorten it")
     torch.manual_seed(seed)
-    order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
     results: dict[int, Generation] = {}
-    batch_size = max(1, TOKENS_PER_BATCH // max_length)
-    starts = range(0, len(order), batch_size)
-    for start in track(starts, "Generating", transient=True, disable=len(starts) == 1):
-        indices = order[start : start + batch_size]
+    batches = plan_batches([len(ids) for ids in encoded], max_length)
+    for indices in track(batches, "Generating", transient=True, disable=len(batches) == 1):
         batch = [encoded[index] for index in indices]
-        completions = _generate_batch(model, tokenizer, batch, max_length, temperature)
-        for index, prompt_ids, ids in zip(indices, batch, completions, strict=True):
-            results[index] = _generation(tokenizer, prompt_ids, ids[: max_length - len(prompt_ids)])
+        made = generate_batch(model, tokenizer, batch, max_length, temperature)
+        results.update(zip(indices, made, strict=True))
     return [results[index] for index in range(len(encoded))]
+
+
+def plan_batches(
+    lengths: Sequence[int], max_length: int, max_new_tokens: int | None = None
+) -> list[list[int]]:
+    """Return the indexes of prompts by batch, the shortest prompts first.
+
+    A batch holds `TOKENS_PER_BATCH` tokens at most, each row counted as its longest prompt with
+    all that may follow it. What comes after a batch never changes it: without the prompts of the
+    first batches, the others stay as they are.
+    """
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
+        width = max_length
+        if max_new_tokens is not None:
+            width = min(max_length, lengths[index] + max_new_tokens)
+        if not batches or (len(batches[-1]) + 1) * width > TOKENS_PER_BATCH:
+            batches.append([])
+        batches[-1].append(index)
+    return batches
+
+
+def generate_batch(
+    model: Any,
+    tokenizer: Any,
+    batch: Sequence[list[int]],
+    max_length: int,
+    temperature: float,
+    *,
+    max_new_tokens: int | None = None,
+    seeds: Sequence[int] | None = None,
+) -> list[Generation]:
+    """Continue the ids of each prompt, all in one batch; see `generate`.
+
+    With `seeds`, one for each prompt, a row is sampled with its own: what stands beside it in the
+    batch then changes nothing but the rounding of its logits.
+    """
+    limits = [max_length - len(ids) for ids in batch]
+    if max_new_tokens is not None:
+        limits = [min(limit, max_new_tokens) for limit in limits]
+    made = _continue(model, tokenizer, batch, max(limits), temperature, seeds)
+    return [
+        _generation(tokenizer, prompt_ids, ids[:limit])
+        for prompt_ids, ids, limit in zip(batch, made, limits, strict=True)
+    ]
 
 
 def _generation(tokenizer: Any, prompt_ids: list[int], ids: list[int]) -> Generation:
@@ -63,22 +105,57 @@ def _generation(tokenizer: Any, prompt_ids: list[int], ids: list[int]) -> Genera
 
 
 @torch.inference_mode()
-def _generate_batch(
-    model: Any, tokenizer: Any, batch: list[list[int]], max_length: int, temperature: float
+def _continue(
+    model: Any,
+    tokenizer: Any,
+    batch: Sequence[list[int]],
+    new_tokens: int,
+    temperature: float,
+    seeds: Sequence[int] | None,
 ) -> list[list[int]]:
-    """Token ids after each prompt: EOS, padding and tokens beyond `max_length` included."""
+    """`new_tokens` ids after each prompt at most: EOS and padding included."""
     width = max(map(len, batch))
     eos = tokenizer.eos_token_id
     pad = eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id  # Llama-2 has none
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in batch])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch])
-    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0}  # 0: from all tokens
+    sampling: dict[str, Any] = {"do_sample": False}
+    if temperature and seeds is not None:
+        sampling["logits_processor"] = [_SampleByRow(seeds, temperature, new_tokens, width)]
+    elif temperature:
+        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0}  # 0: all tokens
     out = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
-        max_new_tokens=max_length - min(map(len, batch)),
+        max_new_tokens=new_tokens,
         pad_token_id=pad,
         eos_token_id=eos,
-        **(sampling if temperature else {"do_sample": False}),
+        **sampling,
     )
     return out[:, width:].tolist()
+
+
+class _SampleByRow:
+    """A logits processor that draws each row's next token from the row's own uniform numbers.
+
+    By inverse transform; greedy search then takes the one token that is left. The numbers come from
+    Python's generator, so they are the same on every device.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], temperature: float, steps: int, prompt_width: int
+    ) -> None:
+        self.temperature, self.prompt_width = temperature, prompt_width
+        self.uniforms: list[list[float]] = []
+        for seed in seeds:
+            rng = random.Random(seed)
+            self.uniforms.append([rng.random() for _ in range(steps)])
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        step = input_ids.shape[1] - self.prompt_width
+        uniforms = torch.tensor([[row[step]] for row in self.uniforms], dtype=torch.float64)
+        below = torch.softmax(scores.double() / self.temperature, dim=-1).cumsum(dim=-1)
+        # scaled by the sum, which rounding keeps from being 1
+        target = uniforms.to(scores.device) * below[:, -1:]
+        drawn = torch.searchsorted(below, target, right=True).clamp(max=scores.shape[1] - 1)
+        return torch.full_like(scores, float("-inf")).scatter(1, drawn, 0.0)

@@ -373,6 +373,10 @@ def test_ctrl_c_ends_following_with_the_verdicts_so_far(run: RecordedRun) -> Non
     run.at(20)["grad_norm"] = math.inf
     recipe = run.write()
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a job behind `&`
     timer.start()
-    result = follow(recipe, Console(file=StringIO()))
+    try:
+        result = follow(recipe, Console(file=StringIO()))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (result["step"], result["passed"]) == (26, False)

@@ -1,6 +1,7 @@
 """Batched generation is that of one prompt at a time, cut at EOS, in the order of the prompts."""
 
 import copy
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from prompt_strategies.layout import render_prompt
 from prompt_strategies.masking import decode, encode_prompt
 from tools import generate as module
 from tools.errors import UserError
-from tools.generate import Generation, generate
+from tools.generate import Generation, generate, generate_batch, plan_batches
 
 PROMPTS = [render_prompt("Add.", "1 " * count) for count in (9, 0, 30, 3, 0, 17, 5, 12)]
 MAX_LENGTH = 100
@@ -105,3 +106,62 @@ def test_prompt_that_is_too_long(model: Any, tiny_tokenizer: Any) -> None:
 
 def test_no_prompts(model: Any, tiny_tokenizer: Any) -> None:
     assert generate(model, tiny_tokenizer, [], max_length=MAX_LENGTH) == []
+
+
+def sampled(
+    model: Any, tokenizer: Any, prompts: list[str], seeds: list[int], **options: Any
+) -> list[Generation]:
+    ids = encode_prompt(tokenizer, prompts)
+    return generate_batch(model, tokenizer, ids, MAX_LENGTH, 1.0, seeds=seeds, **options)
+
+
+def test_row_with_its_own_seed_is_sampled_alike_in_any_batch(
+    model: Any, tiny_tokenizer: Any
+) -> None:
+    seeds = list(range(len(PROMPTS)))
+    together = sampled(model, tiny_tokenizer, PROMPTS, seeds)
+    alone = [
+        sampled(model, tiny_tokenizer, [prompt], [seed])[0]
+        for prompt, seed in zip(PROMPTS, seeds, strict=True)
+    ]
+    assert together == alone
+    assert sampled(model, tiny_tokenizer, PROMPTS, seeds[::-1]) != together
+
+
+def test_rows_with_own_seeds_follow_the_models_distribution(
+    tiny_model: Any, tiny_tokenizer: Any
+) -> None:
+    [ids] = encode_prompt(tiny_tokenizer, PROMPTS[:1])
+    with torch.inference_mode():
+        logits = tiny_model(input_ids=torch.tensor([ids])).logits[0, -1]
+    chance = torch.softmax(logits.double() / 3.0, dim=-1)
+    drawn = generate_batch(
+        tiny_model, tiny_tokenizer, [ids] * 4000, 512, 3.0, max_new_tokens=1, seeds=range(4000)
+    )
+    texts = Counter(item.text for item in drawn)
+    by_text: Counter[str] = Counter()
+    for token, mass in enumerate(chance.tolist()):
+        kept = [] if token == tiny_tokenizer.eos_token_id else [token]
+        by_text[decode(tiny_tokenizer, kept, ids)] += mass  # type: ignore[assignment]
+    assert len(by_text) > 100
+    for text, mass in by_text.most_common(5):
+        assert abs(texts[text] / 4000 - mass) < 4 * (mass * (1 - mass) / 4000) ** 0.5
+
+
+def test_new_tokens_are_limited_for_each_row(model: Any, tiny_tokenizer: Any) -> None:
+    made = sampled(model, tiny_tokenizer, PROMPTS, [1] * len(PROMPTS), max_new_tokens=5)
+    assert max(item.tokens for item in made) == 5
+    assert all(item.ended or item.tokens == 5 for item in made)
+
+
+def test_batches_are_planned_alike_without_the_first() -> None:
+    lengths = [5, 300, 20, 7, 90, 300, 40, 11, 250]
+    batches = plan_batches(lengths, 500, 8000)
+    assert sorted(index for batch in batches for index in batch) == list(range(9))
+    lengths *= 100
+    many = plan_batches(lengths, 500, 100)
+    assert len(many) > 4
+    done = {index for batch in many[:2] for index in batch}
+    rest = [index for index in range(len(lengths)) if index not in done]
+    again = plan_batches([lengths[index] for index in rest], 500, 100)
+    assert [[rest[place] for place in batch] for batch in again] == many[2:]

@@ -1,0 +1,199 @@
+"""A search on the demo's model: in this process and through a server; killed, it ends the same."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prompt_strategies.masking import encode_prompt
+from tests.engine.demo_run import DemoRun
+from tools.search.apply import apply
+from tools.search.backend import Request, Served
+from tools.search.candidates import PROGRAM
+from tools.search.run import Target, run_search
+from tools.search.scoring import Settings
+from tools.search.store import NAME
+from tools.task_data import load_task
+from tools.tiny.families import SORTING
+
+ROOT = Path(__file__).parents[2]
+RECIPE = Path("recipes/cogex-tiny.yml")
+CARD = """
+version: 1
+instruction: Sort the words alphabetically.
+data:
+  train: {generator: tiny, seed: 1, rows: 60, options: {family: sorting}}
+input: "{{ input }}"
+answer: "{{ target }}"
+split: {train: 4, dev: 8, test: 8}
+"""
+SETTINGS = Settings(seed=1)
+
+
+@pytest.fixture(scope="module")
+def folder(demo: DemoRun) -> Iterator[Path]:
+    """The demo's folder, as the working folder."""
+    (demo.folder / "sorting.yml").write_text(CARD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(demo.folder)
+        yield demo.folder
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Path:
+    """A search that nobody disturbed."""
+    run_search(Path("sorting.yml"), Target(recipe=RECIPE), SETTINGS, Path("whole"))
+    return folder / "whole"
+
+
+def read(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "programs.json").read_text())
+
+
+def test_search_finds_programs_that_sort(whole: Path) -> None:
+    result = read(whole)
+    known = {program.source for program in SORTING.programs}
+    assert {item["program"] for item in result["programs"]} <= known
+    assert result["programs"][0]["dev"]["right"] >= 6  # of 8
+    assert result["test"]["cotacs_k1"]["right"] >= 6
+    assert set(result["test"]) >= {"end_to_end", "zero_shot", "two_shot_bm25"}
+    assert result["test"]["zero_shot"]["right"] == 0  # the base cannot do it
+    kept = (whole / NAME).read_text().splitlines()
+    assert len(kept) == result["calls"]
+
+
+def test_killed_search_ends_with_the_same_bytes(whole: Path, folder: Path) -> None:
+    command = [sys.executable, "-m", "cogex", "search", "sorting.yml", "--recipe", str(RECIPE),
+               "--seed", "1", "--out", "killed"]  # fmt: skip
+    killed = folder / "killed"
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    while process.poll() is None and not (killed / NAME).is_file():
+        time.sleep(0.005)
+    while process.poll() is None and (killed / NAME).stat().st_size == 0:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    before = (killed / NAME).read_bytes()
+    assert 0 < len(before) < (whole / NAME).stat().st_size
+    assert not (killed / "programs.json").exists()
+    with (killed / NAME).open("ab") as file:
+        file.write(before[:100])  # and a torn line
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (killed / "programs.json").read_bytes() == (whole / "programs.json").read_bytes()
+    assert (killed / NAME).read_bytes() == (whole / NAME).read_bytes()
+    assert "the base, 2-shot BM25" in done.stdout
+
+
+def test_found_programs_answer_inputs_as_in_the_search(whole: Path) -> None:
+    rows = load_task(Path("sorting.yml")).test
+    answers = apply(whole / "programs.json", [row.input for row in rows])
+    right = sum(
+        " ".join(item["answer"]) == row.answer for item, row in zip(answers, rows, strict=True)
+    )
+    voters = len(read(whole)["programs"])
+    assert right == read(whole)["test"][f"cotacs_k{voters}"]["right"]
+    assert all(item["programs"][0]["call"].startswith(">>> ") for item in answers)
+
+
+class Server:
+    """The server of `completions_server`, started and killed at will, always at one port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "received.jsonl"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.engine.completions_server", str(RECIPE),
+             str(self.port), str(self.log)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    def received(self) -> list[list[int]]:
+        lines = self.log.read_text().splitlines() if self.log.is_file() else []
+        return [json.loads(line) for line in lines]
+
+    def wait(self) -> None:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{self.url}/models", timeout=5)
+                return
+            except OSError:
+                assert self.process.poll() is None, "the server has ended"
+                time.sleep(0.1)
+
+    def kill_once_busy(self) -> None:
+        while len(self.received()) < 12:
+            time.sleep(0.01)
+        self.process.kill()
+        self.process.wait()
+        self.start()
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    server = Server(folder)
+    yield server
+    server.process.kill()
+    server.process.wait()
+
+
+def test_server_killed_in_mid_search_gives_what_this_process_gives(
+    server: Server, whole: Path, folder: Path
+) -> None:
+    """With 429s and late answers, too; token ids with one BOS are what the server receives."""
+    server.wait()
+    killer = threading.Thread(target=server.kill_once_busy)
+    killer.start()
+    target = Target(recipe=RECIPE, endpoint=server.url, concurrency=4)
+    run_search(Path("sorting.yml"), target, SETTINGS, folder / "served")
+    killer.join()
+    served, expected = read(folder / "served"), read(whole)
+    assert served["programs"] == expected["programs"]
+    for name in ("cotacs_k1", "end_to_end"):
+        assert served["test"][name] == expected["test"][name]
+    tokenizer = target.open()[0].tokenizer  # type: ignore[attr-defined]
+    for ids in server.received():
+        assert ids[0] == tokenizer.bos_token_id
+        assert ids.count(tokenizer.bos_token_id) == 1
+
+
+def test_text_gets_its_one_bos_from_the_server(server: Server) -> None:
+    """Without a tokenizer text is sent, and the server makes the very ids of training of it."""
+    server.wait()
+    with_ids = Target(recipe=RECIPE, endpoint=server.url).open()[0]
+    as_text = Target(endpoint=server.url).open()[0]
+    assert isinstance(as_text, Served)
+    assert isinstance(with_ids, Served)
+    assert as_text.tokenizer is None
+    prompts = [
+        PROGRAM.emulator_prompt("Sort the words alphabetically.", "sun moon", program.source)
+        for program in SORTING.programs
+    ]
+    before = len(server.received())
+    made = [answer for batch in as_text.run([Request(p, 0.05, 1, 4) for p in prompts])
+            for answer in batch]  # fmt: skip
+    assert len(made) == 3
+    expected = encode_prompt(with_ids.tokenizer, prompts)
+    assert sorted(server.received()[before:]) == sorted(expected)
+
+
+def test_nothing_is_left_over(folder: Path, whole: Path) -> None:
+    for name in ("whole", "killed", "served"):
+        assert sorted(path.name for path in (folder / name).iterdir()) == [NAME, "programs.json"]
+        shutil.rmtree(folder / name)

@@ -1,0 +1,93 @@
+"""A candidate is what is left of a generation when all but its definitions is cut away."""
+
+import pytest
+
+from prompt_strategies.layout import parse_completion
+from tools.search.candidates import PLAN, PROGRAM, cut_plan, cut_program
+
+PROGRAM_TEXT = '''import math
+
+LIMIT = 3
+
+def helper(x):
+    return x  # as it is
+
+def solve(words):
+    """Sort words."""
+    # Step 1: sort
+    order = sort_letters(words)
+    return {'order': order, 'answer': helper(order)}'''
+CALL = "\n\n>>> solve(['b', 'a'])\n### Output\n{'order': ['a', 'b'], 'answer': ['a', 'b']}"
+
+
+def test_definitions_stay_as_they_were_written() -> None:
+    assert cut_program(PROGRAM_TEXT + CALL) == PROGRAM_TEXT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PROGRAM_TEXT + "\n\nprint(solve(['b']))" + CALL,
+        PROGRAM_TEXT.replace("LIMIT = 3\n", "LIMIT = 3\nsetup(\n    LIMIT,\n)\n") + CALL,
+        PROGRAM_TEXT.replace("\n", "  \n") + CALL,
+        PROGRAM_TEXT.replace("\n\n", "\n\n\n\n") + "\n\n\n" + CALL,
+        PROGRAM_TEXT.replace("\n", "\r\n") + CALL,
+        PROGRAM_TEXT,  # cut short before the call
+    ],
+    ids=["a call", "a call over lines", "white space", "blank lines", "CRLF", "no call"],
+)
+def test_what_does_not_define_is_cut_away(text: str) -> None:
+    assert cut_program(text) == PROGRAM_TEXT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "def solve(words):\n    return {'answer': " + CALL,
+        "answer = 3" + CALL,
+        "print('def')" + CALL,
+        "def f(x): " + "(" * 5000,
+        "def f(x):\n    '''never closed" + CALL,
+    ],
+    ids=["empty", "no Python", "no function", "print", "nested too deep", "open string"],
+)
+def test_without_a_function_that_parses_there_is_no_candidate(text: str) -> None:
+    assert cut_program(text) is None
+
+
+def test_another_comment_is_another_candidate() -> None:
+    """The model reads the comments: only exact duplicates are the same."""
+    assert cut_program(PROGRAM_TEXT.replace("sort\n", "order\n") + CALL) != PROGRAM_TEXT
+
+
+def test_emulator_prompt_ends_after_the_program() -> None:
+    prompt = PROGRAM.emulator_prompt("Sort.", "b a", PROGRAM_TEXT)
+    assert prompt.endswith(PROGRAM_TEXT + "\n\n")
+    assert prompt.startswith(PROGRAM.reasoner_prompt("Sort.", "b a"))
+
+
+def test_answer_of_either_mode() -> None:
+    assert PROGRAM.answer(PROGRAM_TEXT + CALL) == PROGRAM.answer(CALL.lstrip()) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["", "{'answer': ", "['a']", "{'result': 1}", "{'answer': f(1)}", "{'answer': " + "[" * 9999],
+)
+def test_no_answer(output: str) -> None:
+    assert PROGRAM.answer(f">>> f(1)\n### Output\n{output}") is None
+
+
+def test_plan_is_cut_and_numbered() -> None:
+    text = "# Step 1: Look\n# Step 3: Sort\n### Output\n{'answer': 7}"
+    assert cut_plan(text) == "# Step 1: Look\n# Step 2: Sort"
+    assert cut_plan("Look, then sort.\n### Output\n{'answer': 7}") is None
+    assert PLAN.answer(text) == 7
+
+
+def test_plan_is_emulated_from_its_output_header_on() -> None:
+    prompt = PLAN.emulator_prompt("Sort.", "b a", "# Step 1: Look")
+    assert prompt == PLAN.reasoner_prompt("Sort.", "b a") + "# Step 1: Look\n### Output\n"
+    assert PLAN.answer("{'answer': 7}") == 7
+    assert parse_completion(prompt + "{'answer': 7}").output == "{'answer': 7}"

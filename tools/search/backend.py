@@ -1,0 +1,197 @@
+"""Who generates: a model in this process, or a server with OpenAI's interface."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prompt_strategies.masking import encode_prompt
+from tools.errors import UserError
+from tools.files import sha256
+from tools.generate import Generation, generate_batch, plan_batches
+from tools.recipe import read_recipe
+
+if TYPE_CHECKING:  # openai takes a second to import, and only an endpoint needs it
+    from tools.endpoint import Endpoint
+
+MOST_TOKENS = 2048  # of prompt and completion, where the model has room for more
+
+# for a prompt that fills the context
+NOTHING = Generation(text="", tokens=0, ended=False)
+
+Batch = list[tuple[int, Generation]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to be made; these fields and the model decide what it is."""
+
+    prompt: str
+    temperature: float
+    seed: int
+    max_new_tokens: int
+    stop: str | None = None
+
+
+class Backend(Protocol):
+    """What a search needs of a model; `identity` tells one model from another."""
+
+    identity: dict[str, Any]
+
+    def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
+        """Yield (index, generation) of every request, batch by batch, as they are made."""
+        ...
+
+
+@dataclass
+class InProcess:
+    """A loaded model: prompts of like length share a batch, each row has its own seed.
+
+    `adapted` False leaves the adapter out, so that the base answers.
+    """
+
+    model: Any
+    tokenizer: Any
+    identity: dict[str, Any]
+    adapted: bool = True
+
+    def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
+        """Yield the requests' generations; those of one temperature and length share batches."""
+        kinds: dict[tuple[float, int], list[int]] = {}
+        for index, request in enumerate(requests):
+            kinds.setdefault((request.temperature, request.max_new_tokens), []).append(index)
+        for (temperature, max_new_tokens), indices in kinds.items():
+            yield from self._run_alike(requests, indices, temperature, max_new_tokens)
+
+    def _run_alike(
+        self,
+        requests: Sequence[Request],
+        indices: list[int],
+        temperature: float,
+        max_new_tokens: int,
+    ) -> Iterator[Batch]:
+        limit = min(MOST_TOKENS, self.model.config.max_position_embeddings)
+        encoded = encode_prompt(self.tokenizer, [requests[index].prompt for index in indices])
+        prompts = dict(zip(indices, encoded, strict=True))
+        if too_long := [index for index in indices if len(prompts[index]) >= limit]:
+            yield [(index, NOTHING) for index in too_long]
+        fitting = [index for index in indices if len(prompts[index]) < limit]
+        lengths = [len(prompts[index]) for index in fitting]
+        for places in plan_batches(lengths, limit, max_new_tokens):
+            batch = [fitting[place] for place in places]
+            with nullcontext() if self.adapted else self.model.disable_adapter():
+                made = generate_batch(
+                    self.model,
+                    self.tokenizer,
+                    [prompts[index] for index in batch],
+                    limit,
+                    temperature,
+                    max_new_tokens=max_new_tokens,
+                    seeds=[requests[index].seed for index in batch],
+                )
+            yield [
+                (index, _stopped(generation, requests[index].stop))
+                for index, generation in zip(batch, made, strict=True)
+            ]
+
+
+def _stopped(generation: Generation, stop: str | None) -> Generation:
+    """Cut a generation where a server would have stopped."""
+    if stop is None or stop not in generation.text:
+        return generation
+    return Generation(generation.text.split(stop)[0], generation.tokens, True)
+
+
+@dataclass
+class Served:
+    """A model behind an endpoint.
+
+    With a tokenizer the prompts are sent as token ids, the very ids of training, BOS included;
+    without one as text, and the server puts BOS before it as its tokenizer does by default.
+    `context` is the most tokens that the server takes; None where it does not say.
+    """
+
+    endpoint: "Endpoint"
+    identity: dict[str, Any]
+    tokenizer: Any = None
+    context: int | None = None
+    _limit: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._limit = min(MOST_TOKENS, self.context or MOST_TOKENS)
+
+    def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
+        """Yield each request's generation in a batch of its own, as it arrives."""
+        texts = [request.prompt for request in requests]
+        prompts: list[Any] = (
+            texts if self.tokenizer is None else encode_prompt(self.tokenizer, texts)
+        )
+        fitting = []
+        for index, prompt in enumerate(prompts):
+            if self.tokenizer is not None and len(prompt) >= self._limit:
+                yield [(index, NOTHING)]
+            else:
+                fitting.append(index)
+        arguments = [self._arguments(requests[index], prompts[index]) for index in fitting]
+        for place, answer in self.endpoint.completions(arguments):
+            yield [(fitting[place], _generation(answer))]
+
+    def _arguments(self, request: Request, prompt: Any) -> dict[str, Any]:
+        room = self._limit if self.tokenizer is None else self._limit - len(prompt)
+        return {
+            "prompt": prompt,
+            "temperature": request.temperature,
+            "seed": request.seed,
+            "max_tokens": min(request.max_new_tokens, room),
+            **({} if request.stop is None else {"stop": [request.stop]}),
+        }
+
+
+def _generation(answer: Any) -> Generation:
+    [choice] = answer.choices
+    tokens = answer.usage.completion_tokens if answer.usage else 0
+    return Generation(choice.text, tokens, choice.finish_reason == "stop")
+
+
+def load_in_process(target: Path) -> InProcess:
+    """Load a recipe's `best/`, an adapter or a model folder. Raises UserError if it cannot be."""
+    from tools.models import compute_dtype, load_trained
+
+    model, tokenizer = load_trained(target)
+    folder = target
+    if target.suffix in {".yml", ".yaml"} or target.is_file():
+        folder = read_recipe(target).output_dir / "best"
+    identity: dict[str, Any] = {"weights": weights_hash(folder), "dtype": str(compute_dtype())}
+    config = folder / "adapter_config.json"
+    if config.is_file():
+        base = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        commit = getattr(model.config, "_commit_hash", None)
+        identity |= {
+            "base": base,
+            "base_weights": weights_hash(Path(base)) if Path(base).is_dir() else commit,
+        }
+    return InProcess(model, tokenizer, identity)
+
+
+def base_of(backend: InProcess) -> InProcess | None:
+    """Return the base under an adapter, as a backend of its own; None for a whole model."""
+    if "base" not in backend.identity:
+        return None
+    kept = {name: backend.identity[name] for name in ("base", "base_weights", "dtype")}
+    return InProcess(backend.model, backend.tokenizer, kept, adapted=False)
+
+
+def weights_hash(folder: Path) -> str:
+    """The SHA-256 over a model folder's weights, and the configuration that they are used with."""
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix == ".safetensors" or path.name in ("config.json", "adapter_config.json")
+    )
+    if not files:
+        raise UserError(f"{folder}: holds no weights; is it a model folder?")
+    together = [[path.name, sha256(path)] for path in files]
+    return hashlib.sha256(json.dumps(together).encode()).hexdigest()

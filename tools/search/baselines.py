@@ -1,0 +1,63 @@
+"""What a search is compared with, on the same test rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tools.search.backend import Backend, Request
+from tools.search.scoring import Scorer
+from tools.search.vote import derived_seed
+from tools.task_data import TaskRow
+
+SHOTS = 2
+ANSWER_TOKENS = 128
+
+
+def end_to_end(scorer: Scorer) -> dict[str, Any]:
+    """The trained model without a search: it writes a program for each row, and emulates it."""
+    rows = scorer.task.test
+    return scorer.accuracy(scorer.solve(rows, "end to end"), rows)
+
+
+def prompted(scorer: Scorer, base: Backend, shots: int) -> dict[str, Any]:
+    """The base model, asked for the answer, after the `shots` most similar rows of train and dev.
+
+    Similar is what BM25 over the inputs says; the most similar row stands last.
+    """
+    task, rows = scorer.task, scorer.task.test
+    examples = _most_similar([*task.train, *task.dev], rows, shots)
+    requests = [
+        Request(
+            _prompt(task.card.instruction, shown, row.input),
+            scorer.settings.emulator_temperature,
+            derived_seed(f"{shots}-shot", scorer.settings.seed, row.input),
+            ANSWER_TOKENS,
+            stop="\n",
+        )
+        for row, shown in zip(rows, examples, strict=True)
+    ]
+    generations = scorer.store.complete(base, requests, f"base, {shots}-shot")
+    return scorer.accuracy([made.text.strip() or None for made in generations], rows)
+
+
+def _prompt(instruction: str, examples: Sequence[TaskRow], input: str) -> str:
+    # the answer has a line of its own, for a prompt must end where a token does
+    shown = "".join(f"Input: {row.input}\nAnswer:\n{row.answer}\n\n" for row in examples)
+    return f"{instruction}\n\n{shown}Input: {input}\nAnswer:\n"
+
+
+def _most_similar(
+    known: Sequence[TaskRow], asked: Sequence[TaskRow], shots: int
+) -> list[list[TaskRow]]:
+    if shots == 0:
+        return [[] for _ in asked]
+    import bm25s  # type: ignore[import-untyped]
+
+    def tokens(rows: Sequence[TaskRow]) -> Any:
+        texts = [row.input for row in rows]
+        pattern = r"(?u)\b\w+\b"  # by default bm25s drops words of one letter, and digits
+        return bm25s.tokenize(texts, stopwords=None, token_pattern=pattern, show_progress=False)
+
+    retriever = bm25s.BM25()
+    retriever.index(tokens(known), show_progress=False)
+    found, _ = retriever.retrieve(tokens(asked), k=shots, show_progress=False)
+    return [[known[index] for index in reversed(indices)] for indices in found.tolist()]

@@ -1,0 +1,121 @@
+"""Algorithm 1 of the paper (arXiv 2405.16337): candidates, their scores, and the best k."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tools.errors import UserError
+from tools.search.racing import Ranking, race, rank_all, reaches
+from tools.search.scoring import Scorer
+from tools.task_data import TaskRow
+
+
+@dataclass
+class Proposed:
+    """The candidates of a search, and what became of everything that was generated.
+
+    `train` holds of each candidate the rows of the training split that it got right, and those on
+    which it was scored.
+    """
+
+    candidates: list[str] = field(default_factory=list)
+    train: dict[str, tuple[int, int]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    evaluations: int = 0
+
+
+def search(scorer: Scorer) -> dict[str, Any]:
+    """Search a program for the scorer's task; return ranked programs, all scores and counts.
+
+    Raises UserError if no candidate can be cut out of all that was generated.
+    """
+    proposed = propose(scorer)
+    ranking = rank(scorer, proposed.candidates)
+    best = ranking.order[: scorer.settings.top]
+    rows = len(scorer.task.dev)
+    return {
+        "programs": [_scored(proposed, ranking, index) for index in best],
+        "counts": dict(sorted(proposed.counts.items())) | {"candidates": len(proposed.candidates)},
+        "evaluations": {
+            "train": proposed.evaluations,
+            "dev": ranking.evaluations,
+            "dev_exhaustive": len(proposed.candidates) * rows,
+        },
+        "candidates": [
+            _scored(proposed, ranking, index) for index in range(len(proposed.candidates))
+        ],
+    }
+
+
+def _scored(proposed: Proposed, ranking: Ranking, index: int) -> dict[str, Any]:
+    candidate = proposed.candidates[index]
+    right, rows = proposed.train[candidate]
+    return {
+        "program": candidate,
+        "train": {"right": right, "rows": rows},
+        "dev": {"right": ranking.hits[index], "rows": ranking.rows[index]},
+    }
+
+
+def propose(scorer: Scorer) -> Proposed:
+    """Sample a candidate for each training row; sample again below alpha; keep the best seen."""
+    proposed = Proposed()
+    open_: Sequence[TaskRow] = scorer.task.train
+    best: dict[TaskRow, str] = {}
+    for attempt in range(scorer.settings.tries):
+        written = [scorer.form.cut(text) for text in scorer.propose(open_, attempt)]
+        proposed.counts["generated"] += len(written)
+        proposed.counts["unparseable"] += written.count(None)
+        passed = _score_on_train(scorer, [text for text in written if text], proposed)
+        for row, candidate in zip(open_, written, strict=True):
+            if candidate and (row not in best or _share(proposed, candidate, best[row])):
+                best[row] = candidate
+        open_ = [
+            row
+            for row, candidate in zip(open_, written, strict=True)
+            if candidate is None or candidate not in passed
+        ]
+        if not open_:
+            break
+    proposed.counts["rows_below_alpha"] = len(open_)
+    proposed.candidates = list(dict.fromkeys(best[row] for row in scorer.task.train if row in best))
+    proposed.counts["duplicates"] = len(best) - len(proposed.candidates)
+    if not proposed.candidates:
+        raise UserError(
+            f"{scorer.task.name}: none of {proposed.counts['generated']} generations holds a "
+            f"{scorer.form.name} that can be used; was this model trained as the recipes do?"
+        )
+    return proposed
+
+
+def _share(proposed: Proposed, one: str, other: str) -> bool:
+    """Whether the first candidate's share of training rows is above the second's."""
+    (right, rows), (other_right, other_rows) = proposed.train[one], proposed.train[other]
+    return right * max(other_rows, 1) > other_right * max(rows, 1)
+
+
+def _score_on_train(scorer: Scorer, written: Sequence[str], proposed: Proposed) -> set[str]:
+    """Score what is new on the training rows; return those of `written` that reach alpha."""
+    settings, rows = scorer.settings, scorer.task.train
+    candidates = list(dict.fromkeys(written))
+    evaluate = scorer.evaluate_on(candidates, rows, "scoring candidates on training rows")
+    if settings.strategy == "race":
+        passed, ranking = reaches(evaluate, len(candidates), len(rows), settings.alpha)
+    else:
+        ranking = rank_all(evaluate, len(candidates), len(rows))
+        passed = [hits >= settings.alpha * len(rows) for hits in ranking.hits]
+    new = [index for index, text in enumerate(candidates) if text not in proposed.train]
+    proposed.evaluations += sum(ranking.rows[index] for index in new)
+    for index in new:
+        proposed.train[candidates[index]] = (ranking.hits[index], ranking.rows[index])
+    return {text for text, reached in zip(candidates, passed, strict=True) if reached}
+
+
+def rank(scorer: Scorer, candidates: Sequence[str]) -> Ranking:
+    """Rank the candidates on the dev split, by the strategy of the settings."""
+    rows = scorer.task.dev
+    evaluate = scorer.evaluate_on(candidates, rows, "ranking candidates on dev rows")
+    if scorer.settings.strategy == "race":
+        return race(evaluate, len(candidates), len(rows), scorer.settings.top)
+    return rank_all(evaluate, len(candidates), len(rows))

@@ -1,0 +1,200 @@
+"""`cogex search`: from a task card and a model to programs.json, with baselines beside it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+
+from tools.errors import UserError
+from tools.files import write_json
+from tools.recipe import read_recipe
+from tools.search import baselines
+from tools.search.backend import Backend, Served, base_of, load_in_process
+from tools.search.candidates import PLAN, PROGRAM
+from tools.search.cotacs import search
+from tools.search.scoring import Scorer, Settings
+from tools.search.store import Store
+from tools.task_data import Task, load_task
+
+LABELS = {
+    "end_to_end": "end to end: a program for each row",
+    "zero_shot": "the base, 0-shot",
+    "two_shot_bm25": "the base, 2-shot BM25",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """The model to search with: in this process, or served.
+
+    `recipe` (its best/) or `model` (a folder) is loaded here, unless there is an `endpoint`: then
+    they only give the tokenizer, and prompts are sent as token ids. `served_model` and
+    `served_base` are the names under which the server has the model and its base.
+    """
+
+    recipe: Path | None = None
+    model: Path | None = None
+    endpoint: str | None = None
+    served_model: str | None = None
+    served_base: str | None = None
+    concurrency: int = 16
+
+    def __post_init__(self) -> None:
+        if self.recipe and self.model:
+            raise UserError("--recipe and --model: name one of them")
+        if not (self.recipe or self.model or self.endpoint):
+            raise UserError("name the model: --recipe RECIPE, --model PATH or --endpoint URL")
+
+    @property
+    def folder(self) -> Path:
+        """Where searches with this model lie."""
+        run = read_recipe(self.recipe).output_dir if self.recipe else Path("outputs")
+        return run / "search"
+
+    def open(self) -> tuple[Backend, Backend | None]:
+        """Return the model and its base as backends; None for a base that is not known."""
+        if self.endpoint is not None:
+            return self._open_endpoint(self.endpoint)
+        backend = load_in_process(self.recipe or self.model or Path())
+        return backend, base_of(backend)
+
+    def _open_endpoint(self, url: str) -> tuple[Backend, Backend | None]:
+        from tools.endpoint import connect
+        from tools.models import load_tokenizer
+
+        tokenizer = None
+        if self.recipe is not None:
+            tokenizer = load_tokenizer(read_recipe(self.recipe).base_model)
+        elif self.model is not None:
+            tokenizer = load_tokenizer(self.model)
+
+        def served(name: str | None) -> Served:
+            endpoint, info = connect(url, name, concurrency=self.concurrency)
+            # vLLM says under `root` which files it serves, and how long a prompt may be
+            identity = {
+                "served": endpoint.model,
+                "root": info.get("root"),
+                "prompts": "text" if tokenizer is None else "ids",
+            }
+            return Served(endpoint, identity, tokenizer, info.get("max_model_len"))
+
+        return served(self.served_model), served(self.served_base) if self.served_base else None
+
+
+def run_search(
+    card: Path, target: Target, settings: Settings, out: Path | None = None
+) -> dict[str, Any]:
+    """Search a program for a task, test it beside the baselines, and write programs.json.
+
+    A search that was cut off goes on; the same settings give the same bytes. Raises UserError if
+    card, data or model cannot be used, or if nothing usable is generated.
+    """
+    task = load_task(card)
+    folder = out or target.folder / task.name
+    backend, base = target.open()
+    store = Store(folder)
+    scorer = Scorer(task, PROGRAM, backend, store, settings)
+    found = search(scorer)
+    test = _test(scorer, found, "cotacs")
+    test["end_to_end"] = baselines.end_to_end(scorer)
+    if base is not None:
+        test["zero_shot"] = baselines.prompted(scorer, base, 0)
+        test["two_shot_bm25"] = baselines.prompted(scorer, base, baselines.SHOTS)
+    if plan := _plan_recipe(target):
+        test |= _search_plans(scorer, plan)
+    result = {
+        "task": _describe(task, card),
+        "model": {**_named(target), **backend.identity},
+        "settings": asdict(settings),
+        **found,
+        "calls": store.calls,
+        "test": test,
+    }
+    write_json(folder / "programs.json", result)
+    return result | {"folder": str(folder)}
+
+
+def _test(scorer: Scorer, found: dict[str, Any], name: str) -> dict[str, Any]:
+    """Vote on the test rows with the best program, and with all that are kept."""
+    rows = scorer.task.test
+    programs = [item["program"] for item in found["programs"]]
+    answers = scorer.emulate(programs, rows, "testing programs")
+    return {
+        f"{name}_k{k}": scorer.accuracy(scorer.majority(answers[:k], rows), rows)
+        for k in dict.fromkeys((1, len(programs)))
+    }
+
+
+def _plan_recipe(target: Target) -> Path | None:
+    """The sibling recipe that trains NL plans in place of programs, if it was trained."""
+    if target.recipe is None or target.endpoint is not None:
+        return None
+    sibling = target.recipe.with_name(f"{target.recipe.stem}-plan{target.recipe.suffix}")
+    if not sibling.is_file() or not (read_recipe(sibling).output_dir / "best").is_dir():
+        return None
+    return sibling
+
+
+def _search_plans(scorer: Scorer, recipe: Path) -> dict[str, Any]:
+    backend = load_in_process(recipe)
+    plans = Scorer(scorer.task, PLAN, backend, scorer.store, scorer.settings)
+    return _test(plans, search(plans), "plan")
+
+
+def _describe(task: Task, card: Path) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "card": str(card),
+        "version": task.card.version,
+        "fingerprint": task.fingerprint,
+        "instruction": task.card.instruction,
+        "metric": task.card.metric,
+        "tolerance": task.card.tolerance,
+        "rows": {"train": len(task.train), "dev": len(task.dev), "test": len(task.test)},
+        "duplicate_inputs_left_out": task.duplicates,
+    }
+
+
+def _named(target: Target) -> dict[str, Any]:
+    """How the model was named, so that `cogex apply` finds it again."""
+    names = {
+        "recipe": target.recipe and str(target.recipe),
+        "model": target.model and str(target.model),
+        "endpoint": target.endpoint,
+        "served_model": target.served_model,
+    }
+    return {"target": {key: value for key, value in names.items() if value}}
+
+
+def print_search(result: dict[str, Any], console: Console) -> None:
+    """Show the best program, what the search cost, and the accuracies on the test rows."""
+    task, counts, evaluations = result["task"], result["counts"], result["evaluations"]
+    console.print(Syntax(result["programs"][0]["program"], "python", word_wrap=True))
+    console.print(
+        f"{counts['generated']} programs generated: {counts['unparseable']} without a usable "
+        f"function; {counts['candidates']} different candidates, {counts['duplicates']} of the "
+        f"rest the same as another; {counts['rows_below_alpha']} rows stayed below alpha"
+    )
+    console.print(
+        f"{result['calls']:,} generations in all; {evaluations['dev']:,} of "
+        f"{evaluations['dev_exhaustive']:,} pairs of candidate and dev row scored"
+    )
+    table = Table("on the test rows", "right", "share", "95% interval", title=task["name"])
+    for key, item in result["test"].items():
+        low, high = item["interval_95"]
+        table.add_row(
+            LABELS.get(key) or _label(key),
+            f"{item['right']}/{item['rows']}",
+            f"{item['share']:.1%}",
+            f"{low:.1%} to {high:.1%}",
+        )
+    console.print(table)
+    console.print(f"{result['folder']}/programs.json: use it by `cogex apply`", markup=False)
+
+
+def _label(key: str) -> str:
+    name, k = key.rsplit("_k", 1)
+    return f"{'NL plans' if name == 'plan' else 'CoTACS'}, k = {k}"

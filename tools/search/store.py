@@ -1,0 +1,127 @@
+"""Keeps every generation of a search, so that a killed one goes on where it was.
+
+`generations.jsonl` is only ever appended to. Each line is one generation under the SHA-256 of all
+that decides it: model, prompt, temperature, seed and limits. What shared a batch is written at
+once, and counts only if all of it is there: a search that goes on then makes the very batches that
+were missing, and ends with the same bytes. (A row's sample is its own, but logits are rounded
+otherwise beside other rows.)
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tools.errors import UserError
+from tools.generate import Generation
+from tools.search.backend import Backend, Batch, Request
+
+NAME = "generations.jsonl"
+
+
+class Store:
+    """The generations of one folder; `calls` counts the different requests asked of it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read what is kept. Raises UserError if the file holds anything else."""
+        self.path = folder / NAME
+        self._kept = _read(self.path)
+        self._asked: set[str] = set()
+
+    @property
+    def calls(self) -> int:
+        """How many generations were asked for so far, each counted once."""
+        return len(self._asked)
+
+    def complete(
+        self, backend: Backend, requests: Sequence[Request], what: str
+    ) -> list[Generation]:
+        """Return the generation of each request: the kept one, or one that is made and kept.
+
+        `what` names the work in the progress bar and in the file.
+        """
+        keys = [_key(backend, request) for request in requests]
+        self._asked.update(keys)
+        missing = {
+            key: request
+            for key, request in zip(keys, requests, strict=True)
+            if key not in self._kept
+        }
+        if missing:
+            self._make(backend, missing, what)
+        return [self._kept[key] for key in keys]
+
+    def _make(self, backend: Backend, missing: dict[str, Request], what: str) -> None:
+        keys, requests = list(missing), list(missing.values())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file, Progress(*columns, transient=True) as progress:
+            task = progress.add_task(what, total=len(keys))
+            for batch in backend.run(requests):
+                file.write(_lines(batch, keys, requests, what))
+                file.flush()
+                os.fsync(file.fileno())
+                self._kept |= {keys[index]: generation for index, generation in batch}
+                progress.advance(task, len(batch))
+
+
+def _key(backend: Backend, request: Request) -> str:
+    deciding = {"model": backend.identity, **vars(request)}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+
+
+def _lines(batch: Batch, keys: list[str], requests: list[Request], what: str) -> bytes:
+    lines = [
+        {
+            "key": keys[index],
+            "what": what,
+            "left": len(batch) - place,  # lines of this batch that follow
+            "prompt": requests[index].prompt,
+            "temperature": requests[index].temperature,
+            "seed": requests[index].seed,
+            **vars(generation),
+        }
+        for place, (index, generation) in enumerate(batch, 1)
+    ]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+
+
+def _read(path: Path) -> dict[str, Generation]:
+    """Read the whole batches of a file; cut off what a killed search left half-written."""
+    if not path.is_file():
+        return {}
+    kept: dict[str, Generation] = {}
+    batch: dict[str, Generation] = {}
+    whole = size = 0
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        size += len(line)
+        if not line.endswith(b"\n"):
+            break  # torn: a killed search's last line
+        key, left, generation = _parse(path, number, line)
+        batch[key] = generation
+        if left == 0:
+            kept |= batch
+            batch, whole = {}, size
+    with path.open("r+b") as file:
+        file.truncate(whole)
+    return kept
+
+
+def _parse(path: Path, number: int, line: bytes) -> tuple[str, int, Generation]:
+    try:
+        values: dict[str, Any] = json.loads(line)
+        generation = Generation(str(values["text"]), int(values["tokens"]), bool(values["ended"]))
+        return str(values["key"]), int(values["left"]), generation
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(
+            f"{path}, line {number}: is no generation of a search; remove the file to search anew"
+        ) from None

@@ -1,0 +1,94 @@
+"""When an answer is right, and the interval around a share of right answers."""
+
+import importlib
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tools.errors import UserError
+
+_WORD = re.compile(r"-?\d+(?:\.\d+)?|\w+")
+_Z95 = 1.959963984540054  # the standard normal's 97.5% quantile
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`matches(answer, expected)`: the model's value against the task's text.
+
+    `vote_key` gives equal texts to answers that are the same vote; None casts no vote.
+    """
+
+    matches: Callable[[Any, str], bool]
+    vote_key: Callable[[Any], str | None]
+
+
+def normalise(answer: Any) -> str:
+    """Return an answer as lower-case words and numbers, one space apart; a list's items in order.
+
+    Punctuation and brackets go, so `['Bird', 'cat']`, "bird, cat" and "bird cat" are the same.
+    None, and what holds no word, is the empty string.
+    """
+    if answer is None:
+        return ""
+    if isinstance(answer, list | tuple):
+        return " ".join(filter(None, map(normalise, answer)))
+    return " ".join(_WORD.findall(str(answer).casefold()))
+
+
+def number(answer: Any) -> float | None:
+    """Return a number, or a text that is one (`1,234`), as a float; None for all else."""
+    if isinstance(answer, bool) or not isinstance(answer, int | float | str):
+        return None
+    text = answer.strip().replace(",", "") if isinstance(answer, str) else answer
+    try:
+        value = float(text)
+    except (ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def load_metric(name: str, tolerance: float = 0.0) -> Metric:
+    """Return the metric of a task card: `exact`, `numeric`, or a function by its dotted name.
+
+    Such a function takes (answer, expected) and returns a truth value. Raises UserError if there
+    is none by that name.
+    """
+    if name == "exact":
+        return Metric(lambda answer, expected: normalise(answer) == normalise(expected), _words)
+    if name == "numeric":
+        return Metric(lambda answer, expected: _close(answer, expected, tolerance), _numeral)
+    module, _, function = name.rpartition(".")
+    try:
+        own = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"metric: {name}: {error}; name `exact`, `numeric` or package.module.function"
+        ) from None
+    return Metric(lambda answer, expected: bool(own(answer, expected)), _words)
+
+
+def _words(answer: Any) -> str | None:
+    return normalise(answer) or None
+
+
+def _numeral(answer: Any) -> str | None:
+    value = number(answer)
+    return None if value is None else repr(value)
+
+
+def _close(answer: Any, expected: str, tolerance: float) -> bool:
+    one, other = number(answer), number(expected)
+    return one is not None and other is not None and abs(one - other) <= tolerance
+
+
+def wilson(right: int, total: int) -> tuple[float, float]:
+    """Return Wilson's 95% score interval of a share (E. B. Wilson, 1927, JASA 22:209-212).
+
+    `total` must be positive. Both ends lie within 0 and 1.
+    """
+    share, z = right / total, _Z95
+    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    return max(0.0, middle - half), min(1.0, middle + half)
