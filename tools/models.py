@@ -111,6 +111,8 @@ def load_base(name: str | Path, quantized: Quantization | None = None) -> Any:
     if Path(name).is_dir():
         transformers_logging.disable_progress_bar()  # a hub model's download keeps its bar
     dtype = compute_dtype()
+    # None would overrule what the config of a base that is stored in 4 bits says
+    held = {"quantization_config": _bitsandbytes(quantized, dtype)} if quantized else {}
     with _explained(f"{name}: no model can be loaded from it"):
         model, report = AutoModelForCausalLM.from_pretrained(
             str(name),
@@ -118,7 +120,7 @@ def load_base(name: str | Path, quantized: Quantization | None = None) -> Any:
             attn_implementation="sdpa",
             use_safetensors=True,
             output_loading_info=True,
-            quantization_config=_bitsandbytes(quantized, dtype) if quantized else None,
+            **held,
         )
     if missing := sorted(report["missing_keys"]):  # transformers makes these up at random
         raise UserError(f"{name}: lacks {len(missing)} weights, as {missing[0]}; is it whole?")

@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from prompt_strategies.masking import IGNORE_INDEX
+from tools.code_tasks import near_duplicates
+from tools.code_tasks.prepare_tasks import ROW_FIELDS
 from tools.errors import UserError
 from tools.files import sha256
 from tools.prepare import COGEX
@@ -24,11 +26,21 @@ from validation.preflight.finding import Finding, Verdict
 from validation.preflight.prepared_cache import check_cache
 from validation.preflight.tokenized import Split, Tokenized
 
-FORMATS = {  # what `cogex prepare` must have made for a dataset's `type`
+
+class Made(NamedTuple):
+    """What `cogex prepare NAME` writes into its manifest."""
+
+    name: str
+    layout_version: int = 1
+
+
+CODE = Made("code")
+FORMATS: dict[str, Format | Made] = {  # what must have been made for a dataset's `type`
     "prompt_strategies.cogex": COGEX,
     "prompt_strategies.plan": COGEX,
     "prompt_strategies.alpaca": ALPACA,
     "prompt_strategies.arxivdl": ARXIVDL,
+    "prompt_strategies.code": CODE,
 }
 PERCENTILES = (50, 90, 99)
 MOST_OVER_LONG = 0.01  # share of a file's rows; above it the data or `sequence_len` is wrong
@@ -43,9 +55,9 @@ class Manifest(BaseModel):
     """What preflight reads of the manifest.json that `cogex prepare` writes beside the rows."""
 
     format: str = "cogex"  # manifests of the first release do not say
-    layout_version: int
+    layout_version: int = 1  # the code track's rows are the text itself, and have no other
     val: int
-    val_size: int
+    val_size: int | None = None  # the code track writes as many as are asked for
     sha256: dict[str, str]
 
 
@@ -79,7 +91,7 @@ def check_data(recipe: Recipe, header: Header, tokenized: Tokenized | None) -> l
     ]
 
 
-def _format(entry: dict[str, Any]) -> Format | None:
+def _format(entry: dict[str, Any]) -> Format | Made | None:
     """Return how an entry's rows are prepared; None for a `type` that is not this project's."""
     return FORMATS.get(str(entry.get("type")))
 
@@ -87,7 +99,7 @@ def _format(entry: dict[str, Any]) -> Format | None:
 def _rows(recipe: Recipe, tokenized: Tokenized | None) -> tuple[Rows, Rows]:
     if tokenized is not None:
         return tokenized.train.rows, tokenized.val.rows
-    fields = ("id", "instruction", "input")
+    fields = ROW_FIELDS if _format(recipe.training) == CODE else ("id", "instruction", "input")
     train, val = Path(recipe.training["path"]), Path(recipe.validation["path"])
     return read_rows(train, fields), read_rows(val, fields)
 
@@ -127,9 +139,13 @@ def _check_file(entry: dict[str, Any]) -> Finding:
 
 
 def _check_groups(train: Rows, val: Rows) -> Finding:
-    """No task, that is instruction and input without case and spacing, may be in both files."""
-    tasks = {group_key(row): row["id"] for row in train}
-    shared = [f"{row['id']} (as {tasks[group_key(row)]})" for row in val if group_key(row) in tasks]
+    """No task may be in both files."""
+    tasks = {key: row["id"] for row in train for key in _task_keys(row)}
+    shared = [
+        f"{row['id']} (as {tasks[same[0]]})"
+        for row in val
+        if (same := sorted(tasks.keys() & _task_keys(row)))
+    ]
     if not shared:
         return _found("tasks in both files", "none")
     return _found(
@@ -139,6 +155,19 @@ def _check_groups(train: Rows, val: Rows) -> Finding:
         "the validation perplexity would be too low: run `cogex prepare` again",
         {"rows": len(shared)},
     )
+
+
+def _task_keys(row: dict[str, str]) -> frozenset[tuple[str, str]]:
+    """What rows of one task share: instruction and input without case and spacing.
+
+    Of the code track: name, body or docstring (`tools.code_tasks.near_duplicates`).
+    """
+    if "solution" not in row:
+        return frozenset({group_key(row)})
+    try:
+        return near_duplicates.keys(row)
+    except (SyntaxError, ValueError):  # no function: then the very text
+        return frozenset({("text", row["prompt"])})
 
 
 def _check_validation(entry: dict[str, Any], header: Header, found: int) -> Finding:
