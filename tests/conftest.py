@@ -14,6 +14,7 @@ import pytest
 SHARED = {"demo", "runs", "spread"}  # long runs of the engine that several files look at
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "engine" in item.path.parts:

@@ -166,5 +166,5 @@ def test_demo_says_what_it_did(demo: DemoRun) -> None:
 
 
 def test_ask_shows_program_call_and_output(demo: DemoRun) -> None:
-    asked = demo.printed.split("10. ask it something nobody trained on")[1]
+    asked = demo.printed.split("12. ask it something nobody trained on")[1]
     assert "def " in asked and ">>> " in asked and "'answer'" in asked
