@@ -13,9 +13,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
+from tools.byte_level_bpe import train_byte_level_bpe
 from tools.errors import UserError
 
 # newline | marks, with the space at their edges | spaces, as an indent | a word, whatever case |
@@ -23,7 +23,6 @@ from tools.errors import UserError
 # one and its solution, which starts with an indent, never share a token. A word is the same token
 # behind a space and behind a bracket: with pieces that carry a space, copying a name forms late.
 PIECES = r"\n| ?[^\sA-Za-z0-9_]+ ?| +|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]|_+|\s"
-SPECIAL = ("<s>", "</s>", "<pad>")
 POSITIONS = 1024  # the longest text, in tokens
 
 
@@ -74,39 +73,13 @@ def train_tokenizer(documents: Path, pieces: int) -> PreTrainedTokenizerFast:
 
     Raises UserError if the file cannot be read, or is too small for that many.
     """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PIECES), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=pieces,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_texts(documents), trainer)
-    if tokenizer.get_vocab_size() < pieces:
+    tokenizer = train_byte_level_bpe(_texts(documents), PIECES, pieces, POSITIONS)
+    if len(tokenizer) < pieces:
         raise UserError(
-            f"{documents}: makes {tokenizer.get_vocab_size():,} pieces where {pieces:,} are "
+            f"{documents}: makes {len(tokenizer):,} pieces where {pieces:,} are "
             "needed; prepare a larger corpus"
         )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A",
-        pair="<s> $A <s> $B",
-        special_tokens=[("<s>", tokenizer.token_to_id("<s>"))],
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        clean_up_tokenization_spaces=False,
-        model_max_length=POSITIONS,
-    )
+    return tokenizer
 
 
 def _texts(documents: Path) -> Iterator[str]:

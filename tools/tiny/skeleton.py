@@ -7,49 +7,21 @@ model this small. Every word of the small world is one token.
 
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
+from tools.byte_level_bpe import train_byte_level_bpe
 from tools.tiny.corpus import base_documents, world_words
 
 # newline with its indent | word | one capital, digit or underscore | marks, with the spaces at
 # their edges | spaces | anything else
 PIECES = r"\n *|[A-Z]?[a-z]+|[A-Z0-9_]| ?[^\sA-Za-z0-9_]+ ?| +|\s"
-SPECIAL = ("<s>", "</s>", "<pad>")
 
 
 def train_tokenizer(documents: int, seed: int, vocab_size: int) -> PreTrainedTokenizerFast:
     """Train the byte-level BPE on base documents and on the list of all known words."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PIECES), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
     texts = list(base_documents(documents, seed))
     texts += documents // 50 * [" ".join(world_words())]  # so that each word becomes one token
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A",
-        pair="<s> $A <s> $B",
-        special_tokens=[("<s>", tokenizer.token_to_id("<s>"))],
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        clean_up_tokenization_spaces=False,
-        model_max_length=512,
-    )
+    return train_byte_level_bpe(texts, PIECES, vocab_size, max_length=512)
 
 
 def config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
