@@ -114,6 +114,7 @@ def _tokenize(
             list(texts),
             add_special_tokens=False,
             split_special_tokens=True,
+            return_attention_mask=False,  # a list of ones for each row
             verbose=False,  # over-long rows are counted by the strategy
         )
     finally:

@@ -13,9 +13,16 @@ Both keys are Axolotl's own, for its schema drops any other key of a dataset wit
 and both are part of the name under which it caches a prepared dataset.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
+import pyarrow  # type: ignore[import-untyped]
+import pyarrow.compute  # type: ignore[import-untyped]
 from axolotl.prompt_tokenizers import DatasetWrappingStrategy
 from axolotl.utils.logging import get_logger
 from datasets import Dataset
@@ -26,6 +33,7 @@ from prompt_strategies import masking
 LOG = get_logger("axolotl." + __name__)  # Axolotl prints its own loggers from INFO on
 
 TrainOn = Literal["completion", "output", "full"]
+COLUMN_TYPES = {"input_ids": np.int32, "attention_mask": np.int8, "labels": np.int64}
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,8 @@ class CompletionStrategy(DatasetWrappingStrategy):
     ) -> Dataset:
         """Return the dataset with `input_ids`, `attention_mask`, `labels`; log one line of counts.
 
+        `process_count` is not used: the tokenizer's threads take every core, and a process each
+        would first be sent a copy of it, one after the other, a second for 32,000 pieces.
         Raises ValueError where a row cannot be used, naming the row and the key.
         """
         missing = [column for column in self.columns if column not in dataset.column_names]
@@ -99,17 +109,34 @@ class CompletionStrategy(DatasetWrappingStrategy):
             raise ValueError(f"{self.name}: no column {', '.join(missing)}: run `cogex prepare`")
         if not len(dataset):
             raise ValueError(f"{self.name}: no rows")
-        tokenized = dataset.map(
-            self.encode,
-            batched=True,
-            num_proc=process_count,
-            remove_columns=dataset.column_names,
-            keep_in_memory=bool(keep_in_memory),
-            load_from_cache_file=False,  # its key does not see this package's code
-            desc="Tokenizing rows",
-        )
+        with _tokenizer_threads():
+            tokenized = dataset.map(
+                self._encode_table,
+                batched=True,
+                remove_columns=dataset.column_names,
+                keep_in_memory=bool(keep_in_memory),
+                load_from_cache_file=False,  # its key does not see this package's code
+                desc="Tokenizing rows",
+            )
         self._log_counts(tokenized)
         return tokenized
+
+    def _encode_table(self, batch: dict[str, list[str]]) -> pyarrow.Table:
+        """Return what `encode` does, in the types that datasets would choose for it.
+
+        Told so, it need not look at each token to choose them, which takes three times as long.
+        """
+        encoded = self.encode(batch)
+        starts = np.cumsum([0, *map(len, encoded["input_ids"])])
+        return pyarrow.table(
+            {
+                name: pyarrow.ListArray.from_arrays(
+                    pyarrow.array(starts, pyarrow.int32()),
+                    np.fromiter(chain.from_iterable(encoded[name]), kind, starts[-1]),
+                )
+                for name, kind in COLUMN_TYPES.items()
+            }
+        )
 
     def encode(self, batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
         """Return ids, mask and labels of a batch of rows, given as columns."""
@@ -154,8 +181,9 @@ def count_lengths(tokenized: Dataset, sequence_len: int) -> dict[str, int]:
 
     A row is fully masked if its first `sequence_len` tokens hold none that carries loss.
     """
-    lengths = [len(ids) for ids in tokenized["input_ids"]]
-    over_long = [index for index, length in enumerate(lengths) if length > sequence_len]
+    column = tokenized.with_format("arrow")["input_ids"][:]
+    lengths = pyarrow.compute.list_value_length(column).to_numpy()
+    over_long = np.flatnonzero(lengths > sequence_len)
     fully_masked = sum(
         set(labels[:sequence_len]) == {masking.IGNORE_INDEX}
         for labels in tokenized.select(over_long)["labels"]
@@ -164,8 +192,22 @@ def count_lengths(tokenized: Dataset, sequence_len: int) -> dict[str, int]:
         "rows": len(lengths),
         "over_long": len(over_long),
         "fully_masked": fully_masked,
-        "longest": max(lengths),
+        "longest": int(lengths.max()),
     }
+
+
+@contextmanager
+def _tokenizer_threads() -> Iterator[None]:
+    """Let the tokenizer use every core, which Axolotl forbids for the sake of its processes."""
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TOKENIZERS_PARALLELISM"]
+        else:
+            os.environ["TOKENIZERS_PARALLELISM"] = before
 
 
 def _train_on(cfg: dict[str, Any], dataset: dict[str, Any]) -> TrainOn:

@@ -1,6 +1,7 @@
 """The Axolotl strategy, called the way Axolotl calls it."""
 
 import json
+import os
 
 import axolotl.prompt_strategies
 import pytest
@@ -129,9 +130,27 @@ def test_empty_dataset_is_refused(load) -> None:
         load().wrap_dataset(Dataset.from_list([ROW]).select([]))
 
 
-def test_two_processes_give_the_rows_of_one(load) -> None:
-    rows = Dataset.from_list([{**ROW, "id": str(index)} for index in range(4)])
-    assert load().wrap_dataset(rows, process_count=2)[:] == load().wrap_dataset(rows)[:]
+def test_axolotl_gets_the_rows_of_encode_in_order(load) -> None:
+    rows = Dataset.from_list([{**ROW, "id": str(n), "input": "cat " * n} for n in range(4)])
+    wrapped = load().wrap_dataset(rows, process_count=2)
+    assert wrapped[:] == load().encode(rows[:])
+    types = {name: feature.feature.dtype for name, feature in wrapped.features.items()}
+    assert types == {"input_ids": "int32", "attention_mask": "int8", "labels": "int64"}
+
+
+@pytest.mark.parametrize("before", [None, "false"])
+def test_threads_are_allowed_to_the_tokenizer_while_it_works(load, monkeypatch, before) -> None:
+    name = "TOKENIZERS_PARALLELISM"
+    monkeypatch.delenv(name, raising=False)
+    if before:
+        monkeypatch.setenv(name, before)
+    seen = []
+    strategy = load()
+    monkeypatch.setattr(strategy, "encode", lambda rows: seen.append(os.environ[name]))
+    with pytest.raises(TypeError):  # what it returns is no rows
+        strategy.wrap_dataset(Dataset.from_list([ROW]))
+    assert seen == ["true"]
+    assert os.environ.get(name) == before
 
 
 @pytest.mark.engine
