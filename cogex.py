@@ -263,7 +263,8 @@ def apply(
     target = Target(recipe, model, endpoint, served_model) if named else None
     answers = run(programs, input, target)
     for item in answers:
-        console.print(f"{item['input']}\n  {item['answer']}", markup=False, soft_wrap=True)
+        answer = "no program gives an answer" if item["answer"] is None else item["answer"]
+        console.print(f"{item['input']}\n  {answer}", markup=False, soft_wrap=True)
     if json_path is not None:
         write_json(json_path, answers)
 

@@ -6,17 +6,20 @@ is obeyed. The key is read from OPENAI_API_KEY, sent to the server and written n
 """
 
 import asyncio
+import json
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import openai
 
 from tools.errors import UserError
 
 KEY = "OPENAI_API_KEY"
+CONNECT_SECONDS = 10.0  # an address behind which nobody is
 
 T = TypeVar("T")
 Call = Callable[[openai.AsyncOpenAI], Awaitable[T]]
@@ -28,7 +31,8 @@ class Endpoint:
 
     `concurrency` requests are under way at once. Forty tries with pauses of 0.5 to 8 seconds last
     for five minutes: long enough for a server to be started again. `timeout` is one answer's, in
-    seconds.
+    seconds. A server that has not `answered` before is asked first whether it is there at all, and
+    not waited for.
     """
 
     base_url: str
@@ -36,6 +40,7 @@ class Endpoint:
     concurrency: int = 16
     retries: int = 40
     timeout: float = 600.0
+    answered: bool = False
 
     def completions(self, requests: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Any]]:
         """Yield (index, Completion) for each request, as they are answered.
@@ -44,16 +49,10 @@ class Endpoint:
         what no further try would change, or when the tries are used up.
         """
 
-        def create(client: openai.AsyncOpenAI, arguments: dict[str, Any]) -> Awaitable[Any]:
-            return client.completions.create(model=self.model, **arguments)
-
-        return self.run([partial(create, arguments=arguments) for arguments in requests])
-
-    def chat(self, requests: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Any]]:
-        """Yield (index, ChatCompletion): the same for /v1/chat/completions."""
-
-        def create(client: openai.AsyncOpenAI, arguments: dict[str, Any]) -> Awaitable[Any]:
-            return client.chat.completions.create(model=self.model, **arguments)
+        async def create(client: openai.AsyncOpenAI, arguments: dict[str, Any]) -> Any:
+            answer = await client.completions.create(model=self.model, **arguments)
+            _check_one_text(answer, self.base_url)
+            return answer
 
         return self.run([partial(create, arguments=arguments) for arguments in requests])
 
@@ -63,6 +62,8 @@ class Endpoint:
         A call may make several requests. Raises UserError as `completions` does.
         """
         with asyncio.Runner() as runner:
+            if calls and not self.answered:
+                runner.run(self._knock())
             answers: asyncio.Queue[tuple[int, T | Exception]] = asyncio.Queue()
             work = runner.get_loop().create_task(self._answer_all(calls, answers))
             try:
@@ -73,6 +74,16 @@ class Endpoint:
                     yield index, answer
             finally:
                 work.cancel()
+
+    async def _knock(self) -> None:
+        """Raise UserError unless somebody answers, whatever it is."""
+        async with _client(self.base_url, min(self.retries, 1), self.timeout) as client:
+            try:
+                await client.models.list()
+            except openai.APIConnectionError as error:
+                raise _explained(error, self.base_url) from None
+            except Exception:
+                return  # not every server lists its models: the calls will tell
 
     async def _answer_all(
         self, calls: Sequence[Call[T]], answers: "asyncio.Queue[tuple[int, T | Exception]]"
@@ -109,22 +120,61 @@ def connect(
             return [item.model_dump() async for item in client.models.list()]
 
     try:
-        served = {item["id"]: item for item in asyncio.run(models())}
-    except Exception as error:
+        served = {str(item["id"]): item for item in asyncio.run(models())}
+    except UserError:
+        raise
+    except openai.OpenAIError as error:
         raise _explained(error, base_url) from None
+    except Exception:  # the client raises whatever a page of HTML makes it
+        raise UserError(_unusable(base_url, "no list of models")) from None
     names = ", ".join(sorted(served)) or "none"
     if model is None and len(served) != 1:
         raise UserError(f"{base_url}: name one of its models by --served-model: {names}")
     chosen = next(iter(served)) if model is None else model
     if served and chosen not in served:
         raise UserError(f"{base_url}: serves no model {chosen}; it has {names}")
-    return Endpoint(base_url, chosen, concurrency, retries, timeout), served.get(chosen, {})
+    endpoint = Endpoint(base_url, chosen, concurrency, retries, timeout, answered=True)
+    return endpoint, served.get(chosen, {})
 
 
 def _client(base_url: str, retries: int, timeout: float) -> openai.AsyncOpenAI:
-    # a server of one's own asks for no key, but the client insists on one
-    key = os.environ.get(KEY) or "none"
-    return openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=retries, timeout=timeout)
+    """A client of the server. Raises UserError for what is no address of one."""
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of the port, or of an IPv6 address
+        usable = False
+    if not usable:
+        raise UserError(f"{base_url}: is no address; write it as http://localhost:8000/v1")
+    return openai.AsyncOpenAI(
+        base_url=base_url,
+        # a server of one's own asks for no key, but the client insists on one
+        api_key=os.environ.get(KEY) or "none",
+        max_retries=retries,
+        timeout=openai.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
+    )
+
+
+def _check_one_text(answer: Any, base_url: str) -> None:
+    """Raise UserError unless the answer holds one text: the client passes on what it gets."""
+    choices = getattr(answer, "choices", None)
+    texts = [getattr(item, "text", None) for item in choices] if isinstance(choices, list) else []
+    if len(texts) != 1 or not isinstance(texts[0], str):
+        raise UserError(_unusable(base_url, answer))
+
+
+def _unusable(base_url: str, what: Any) -> str:
+    return (
+        f"{base_url}: gives an answer that cannot be used ({_shown(what)}); "
+        "is it the address of OpenAI's interface, which often ends in /v1?"
+    )
+
+
+def _shown(what: Any) -> str:
+    """What a server said, on one line, not too long, and without the key."""
+    line = " ".join(str(what).split())[:300]
+    key = os.environ.get(KEY)
+    return line.replace(key, "***") if key else line
 
 
 def _explained(error: Exception, base_url: str) -> Exception:
@@ -136,11 +186,14 @@ def _explained(error: Exception, base_url: str) -> Exception:
         case openai.APITimeoutError():
             return UserError(f"{base_url}: does not answer in time; run this again to go on")
         case openai.APIConnectionError():
-            return UserError(f"{base_url}: cannot be reached; is the server running?")
+            return UserError(
+                f"{base_url}: no server answers; start it or correct the address, "
+                "and run this again"
+            )
+        case openai.NotFoundError():
+            return UserError(_unusable(base_url, error.message))
         case openai.APIStatusError():
-            what = " ".join(str(error.message).split())[:300]
-            key = os.environ.get(KEY)
-            return UserError(f"{base_url}: {what.replace(key, '***') if key else what}")
-        case openai.OpenAIError():
-            return UserError(f"{base_url}: gives an answer that cannot be used: {error}")
+            return UserError(f"{base_url}: {_shown(error.message)}")
+        case openai.OpenAIError() | json.JSONDecodeError():
+            return UserError(_unusable(base_url, error))
     return error

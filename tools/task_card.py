@@ -92,7 +92,7 @@ class TaskCard(_Strict):
     input: Annotated[str, Field(min_length=1)]
     answer: Annotated[str, Field(min_length=1)]
     metric: Annotated[str, Field(pattern=r"^(exact|numeric|\w+(\.\w+)+)$")] = "exact"
-    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     split: Split
 
 

@@ -17,6 +17,7 @@ from tools.fetch import name_of, verified
 from tools.task_card import FileSource, GeneratorSource, HubSource, Source, TaskCard, read_card
 from tools.task_generators import GENERATORS
 from tools.task_metrics import Metric, load_metric
+from tools.task_metrics import number as as_number
 
 Fields = dict[str, Any]
 T = TypeVar("T")
@@ -113,7 +114,7 @@ def _distinct(rows: Sequence[TaskRow], seen: set[str]) -> tuple[list[TaskRow], i
 
 
 def _rows(path: Path, key: str, source: Source, card: TaskCard) -> list[TaskRow]:
-    environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
+    environment = SandboxedEnvironment(undefined=StrictUndefined, finalize=_not_null)
     try:
         templates = [environment.from_string(text) for text in (card.input, card.answer)]
     except TemplateError as error:
@@ -122,7 +123,7 @@ def _rows(path: Path, key: str, source: Source, card: TaskCard) -> list[TaskRow]
     for number, fields in enumerate(_fields(path, key, source), 1):
         try:
             texts = [template.render(fields).strip() for template in templates]
-        except (TemplateError, TypeError, ValueError, LookupError) as error:
+        except Exception as error:  # an expression in a template may raise anything
             known = ", ".join(sorted(map(str, fields)))
             raise UserError(
                 f"{path}: `input` or `answer` does not fit row {number} of `{key}`: {error}; "
@@ -130,8 +131,20 @@ def _rows(path: Path, key: str, source: Source, card: TaskCard) -> list[TaskRow]
             ) from None
         if not all(texts):
             raise UserError(f"{path}: row {number} of `{key}` gives an empty input or answer")
+        if card.metric == "numeric" and as_number(texts[1]) is None:
+            raise UserError(
+                f"{path}: row {number} of `{key}` gives the answer {texts[1]!r}, which is no "
+                "number; correct `answer`, or `metric: numeric`"
+            )
         rows.append(TaskRow(*texts))
     return rows
+
+
+def _not_null(value: Any) -> Any:
+    """Refuse a null, of which a template would make the text None."""
+    if value is None:
+        raise ValueError("a field that it names is null")
+    return value
 
 
 def _fields(path: Path, key: str, source: Source) -> Sequence[Fields]:

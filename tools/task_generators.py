@@ -72,7 +72,10 @@ def tiny(rng: random.Random, *, family: str) -> Rows:
     from tools.tiny.corpus import cogex_rows, draw
     from tools.tiny.families import COGEX_FAMILIES
 
-    [chosen] = [item for item in COGEX_FAMILIES if item.name == family]
+    families = {item.name: item for item in COGEX_FAMILIES}
+    if family not in families:
+        raise ValueError(f"family: there is no {family}; name one of {', '.join(families)}")
+    chosen = families[family]
     trained = {row["input"] for row in cogex_rows(ROWS, SEED)}
     while True:
         args = draw(chosen, rng, reserved=True)

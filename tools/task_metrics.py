@@ -3,8 +3,10 @@
 import importlib
 import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
@@ -27,14 +29,14 @@ class Metric:
 def normalise(answer: Any) -> str:
     """Return an answer as lower-case words and numbers, one space apart; a list's items in order.
 
-    Punctuation and brackets go, so `['Bird', 'cat']`, "bird, cat" and "bird cat" are the same.
-    None, and what holds no word, is the empty string.
+    Punctuation and brackets go, so `['Bird', 'cat']`, "bird, cat" and "bird cat" are the same;
+    but what is nothing else, as `+`, stays as it is. None is the empty string.
     """
     if answer is None:
         return ""
     if isinstance(answer, list | tuple):
         return " ".join(filter(None, map(normalise, answer)))
-    return " ".join(_WORD.findall(str(answer).casefold()))
+    return " ".join(_WORD.findall(str(answer).casefold())) or str(answer).strip()
 
 
 def number(answer: Any) -> float | None:
@@ -52,21 +54,39 @@ def number(answer: Any) -> float | None:
 def load_metric(name: str, tolerance: float = 0.0) -> Metric:
     """Return the metric of a task card: `exact`, `numeric`, or a function by its dotted name.
 
-    Such a function takes (answer, expected) and returns a truth value. Raises UserError if there
-    is none by that name.
+    Such a function takes (answer, expected) and returns a truth value; its module may lie in the
+    working folder. Raises UserError if there is none by that name, and where it raises anything.
     """
     if name == "exact":
         return Metric(lambda answer, expected: normalise(answer) == normalise(expected), _words)
     if name == "numeric":
         return Metric(lambda answer, expected: _close(answer, expected, tolerance), _numeral)
+    return Metric(_own(name), _words)
+
+
+def _own(name: str) -> Callable[[Any, str], bool]:
     module, _, function = name.rpartition(".")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # the `cogex` command does not look there by itself
     try:
         own = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+        if not callable(own):
+            raise TypeError("it is no function")
+    except Exception as error:  # a module may raise anything
         raise UserError(
             f"metric: {name}: {error}; name `exact`, `numeric` or package.module.function"
         ) from None
-    return Metric(lambda answer, expected: bool(own(answer, expected)), _words)
+
+    def matches(answer: Any, expected: str) -> bool:
+        try:
+            return bool(own(answer, expected))
+        except Exception as error:
+            raise UserError(
+                f"metric: {name}({answer!r}, {expected!r}): {type(error).__name__}: {error}; "
+                "it must judge whatever value a model may give, None too"
+            ) from None
+
+    return matches
 
 
 def _words(answer: Any) -> str | None:

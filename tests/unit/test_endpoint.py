@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,13 +20,23 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler, bind_and_activate=False)
         self.faults: dict[str, list[int | float]] = {}
         self.served = ["tiny"]
         self.seen: list[tuple[str, str | None]] = []
         self.busy = self.most_busy = 0
+        self.page: bytes | None = None  # sent in place of every answer
         self.lock = threading.Lock()
+
+    def open(self) -> None:
+        self.server_bind()
+        self.server_activate()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
 
     @property
     def url(self) -> str:
@@ -44,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        prompt = body["prompt"] if "prompt" in body else body["messages"][0]["content"]
+        prompt = body["prompt"]
         with self.server.lock:
             self.server.seen.append((prompt, self.headers.get("Authorization")))
             faults = self.server.faults.get(prompt, [])
@@ -60,20 +70,16 @@ class Handler(BaseHTTPRequestHandler):
         if fault != 200:
             message = f"no {fault} for the key {self.headers.get('Authorization')}"
             self._send(int(fault), {"error": {"message": message}})
-        elif "prompt" in body:
+        else:
             self._send(200, {"id": "1", "object": "text_completion", "created": 1, "model": "tiny",
                              "choices": [{"index": 0, "text": prompt.upper(),
                                           "finish_reason": "stop", "logprobs": None}]})  # fmt: skip
-        else:
-            said = {"role": "assistant", "content": prompt.upper()}
-            self._send(200, {"id": "1", "object": "chat.completion", "created": 1, "model": "tiny",
-                             "choices": [{"index": 0, "message": said,
-                                          "finish_reason": "stop"}]})  # fmt: skip
 
     def _send(self, status: int, value: Any) -> None:
-        content = json.dumps(value).encode()
+        content = json.dumps(value).encode() if self.server.page is None else self.server.page
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        html = content.startswith(b"<html>")
+        self.send_header("Content-Type", "text/html" if html else "application/json")
         self.send_header("Content-Length", str(len(content)))
         if status in (429, 503):
             self.send_header("Retry-After", "0")
@@ -87,10 +93,9 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.open()
     yield server
-    server.shutdown()
-    server.server_close()
+    server.close()
 
 
 def complete(endpoint: Endpoint, *prompts: str) -> list[str]:
@@ -149,12 +154,6 @@ def test_work_that_is_broken_off_leaves_nothing_behind(server: Server) -> None:
     assert threading.active_count() <= before + 2
 
 
-def test_chat(server: Server) -> None:
-    messages = [{"role": "user", "content": "hello"}]
-    [(_, answer)] = Endpoint(server.url, "tiny").chat([{"messages": messages}])
-    assert answer.choices[0].message.content == "HELLO"
-
-
 def test_the_only_model_needs_no_name(server: Server) -> None:
     endpoint, info = connect(server.url)
     assert endpoint.model == "tiny"
@@ -170,6 +169,55 @@ def test_several_models_need_one(server: Server) -> None:
         connect(server.url, "other")
 
 
-def test_no_server() -> None:
-    with pytest.raises(UserError, match=r"127\.0\.0\.1:9/v1: cannot be reached"):
-        connect("http://127.0.0.1:9/v1", retries=0)
+NOBODY = "http://127.0.0.1:9/v1"
+
+
+@pytest.mark.parametrize("ask", [connect, lambda url: complete(Endpoint(url, "tiny"), "a")])
+def test_no_server_is_said_within_seconds(ask: Callable[[str], Any]) -> None:
+    """Though a server that was there is waited for much longer."""
+    started = time.monotonic()
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9/v1: no server answers; start it or"):
+        ask(NOBODY)
+    assert time.monotonic() - started < 20
+
+
+def test_server_that_answered_before_is_waited_for(server: Server) -> None:
+    """It is away at the first request, and back a second later."""
+    endpoint, _ = connect(server.url)
+    port = server.server_port
+    server.close()
+    later = Server(port)
+    threading.Timer(1.0, later.open).start()
+    assert complete(endpoint, "a") == ["A"]
+    later.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "localhost:8000/v1", "ftp://localhost/v1", "http://", "http://[::1/v1",
+     "http://localhost:port/v1", "http://localhost:99999/v1"],
+)  # fmt: skip
+def test_what_is_no_address_is_refused(url: str) -> None:
+    for ask in (connect, lambda url: complete(Endpoint(url, "tiny"), "a")):
+        with pytest.raises(UserError, match="is no address; write it as http://localhost:8000/v1"):
+            ask(url)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [b"<html>Log in</html>", b"{cut", b"", b"[1]", b"null", b"{}", b'{"choices": []}',
+     b'{"choices": [{"index": 0, "text": null}]}', b'{"choices": [1]}', b'{"choices": "ab"}',
+     b'{"choices": [{"text": "a"}, {"text": "b"}]}'],
+)  # fmt: skip
+def test_answer_without_one_text_is_one_message(server: Server, page: bytes) -> None:
+    endpoint, _ = connect(server.url)
+    server.page = page
+    with pytest.raises(UserError, match="gives an answer that cannot be used"):
+        complete(endpoint, "a")
+
+
+@pytest.mark.parametrize("page", [b"<html>Log in</html>", b"{cut", b"", b"[1]", b"null"])
+def test_list_of_models_that_is_none(server: Server, page: bytes) -> None:
+    server.page = page
+    with pytest.raises(UserError, match=r"cannot be used \(no list of models\)"):
+        connect(server.url)

@@ -2,10 +2,15 @@
 
 import copy
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+import yaml
+from transformers import AutoConfig, MistralConfig
+from transformers.cache_utils import DynamicCache
 
 from prompt_strategies.layout import render_prompt
 from prompt_strategies.masking import decode, encode_prompt
@@ -15,6 +20,7 @@ from tools.generate import Generation, generate, generate_batch, plan_batches
 
 PROMPTS = [render_prompt("Add.", "1 " * count) for count in (9, 0, 30, 3, 0, 17, 5, 12)]
 MAX_LENGTH = 100
+ARCHITECTURES = Path(__file__).parents[2] / "models" / "architectures.yml"
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +148,7 @@ def test_rows_with_own_seeds_follow_the_models_distribution(
     by_text: Counter[str] = Counter()
     for token, mass in enumerate(chance.tolist()):
         kept = [] if token == tiny_tokenizer.eos_token_id else [token]
-        by_text[decode(tiny_tokenizer, kept, ids)] += mass  # type: ignore[assignment]
+        by_text[decode(tiny_tokenizer, kept, ids)] += mass
     assert len(by_text) > 100
     for text, mass in by_text.most_common(5):
         assert abs(texts[text] / 4000 - mass) < 4 * (mass * (1 - mass) / 4000) ** 0.5
@@ -154,14 +160,83 @@ def test_new_tokens_are_limited_for_each_row(model: Any, tiny_tokenizer: Any) ->
     assert all(item.ended or item.tokens == 5 for item in made)
 
 
+@pytest.mark.parametrize(
+    ("name", "weights", "gigabytes", "tokens"),
+    [
+        ("meta-llama/Llama-2-13b-hf", 26.0e9, 80, 32_768),
+        ("meta-llama/Llama-2-13b-hf", 26.0e9, 51, 15_258),  # an A6000
+        ("meta-llama/Llama-2-13b-hf", 8.0e9, 25.4, 10_620),  # in 4 bits, on an RTX 4090
+        ("meta-llama/Llama-3.1-8B", 16.1e9, 25.4, 32_768),
+        ("meta-llama/Llama-2-13b-hf", 26.0e9, 26.0001, 1),
+        ("meta-llama/Llama-2-13b-hf", 26.0e9, 16, 1),
+    ],
+)
+def test_keys_and_values_of_a_batch_fit_the_memory(
+    name: str, weights: float, gigabytes: float, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of what the weights leave; 819,200 bytes a token for 13B, 131,072 for Llama-3.1 8B."""
+    config = AutoConfig.for_model(**yaml.safe_load(ARCHITECTURES.read_text())[name]["config"])
+    monkeypatch.setattr(module, "_memory", lambda device: int(gigabytes * 1e9))
+    model = SimpleNamespace(
+        config=config,
+        dtype=torch.bfloat16,
+        device=torch.device("cpu"),
+        get_memory_footprint=lambda: int(weights),
+    )
+    assert module.tokens_per_batch(model) == tokens
+
+
+def test_bytes_of_a_token_are_those_of_the_cache(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = module._cache(model)
+    with torch.inference_mode():
+        model(input_ids=torch.tensor([[5] * 10]), past_key_values=cache)
+    held = sum(part.nbytes for layer in cache.layers for part in (layer.keys, layer.values))
+    free = held // 10 * 1000 / module.CACHE_SHARE
+    monkeypatch.setattr(module, "_memory", lambda _: model.get_memory_footprint() + int(free))
+    assert module.tokens_per_batch(model) == 1000
+
+
+def test_memory_is_that_of_this_machine() -> None:
+    assert module._memory(torch.device("cpu")) > 1e9
+
+
+def test_cache_grows_by_steps_and_holds_what_the_librarys_own_does(model: Any) -> None:
+    ours, theirs = module._cache(model), DynamicCache(config=model.config)
+    held = set()
+    for ids in ([[1, 2, 3]], *([[number]] for number in range(4, 150))):
+        with torch.inference_mode():
+            logits = [
+                model(input_ids=torch.tensor(ids), past_key_values=cache).logits
+                for cache in (ours, theirs)
+            ]
+        assert torch.equal(*logits)
+        held.add(ours.layers[0].keys.data_ptr())
+    assert len(held) == 3
+    for one, other in zip(ours.layers, theirs.layers, strict=True):
+        assert torch.equal(one.keys, other.keys)
+        assert torch.equal(one.values, other.values)
+
+
+def test_layers_of_another_kind_stay_the_librarys() -> None:
+    config = MistralConfig(sliding_window=8, num_hidden_layers=2)
+    layers = module._cache(SimpleNamespace(config=config)).layers
+    assert [type(layer).__name__ for layer in layers] == ["DynamicSlidingWindowLayer"] * 2
+
+
+def test_a_row_that_fits_no_batch_has_its_own() -> None:
+    assert plan_batches([5, 7], 1, 500) == [[0], [1]]
+
+
 def test_batches_are_planned_alike_without_the_first() -> None:
     lengths = [5, 300, 20, 7, 90, 300, 40, 11, 250]
-    batches = plan_batches(lengths, 500, 8000)
+    batches = plan_batches(lengths, 32_768, 500, 8000)
     assert sorted(index for batch in batches for index in batch) == list(range(9))
     lengths *= 100
-    many = plan_batches(lengths, 500, 100)
+    many = plan_batches(lengths, 32_768, 500, 100)
     assert len(many) > 4
     done = {index for batch in many[:2] for index in batch}
     rest = [index for index in range(len(lengths)) if index not in done]
-    again = plan_batches([lengths[index] for index in rest], 500, 100)
+    again = plan_batches([lengths[index] for index in rest], 32_768, 500, 100)
     assert [[rest[place] for place in batch] for batch in again] == many[2:]

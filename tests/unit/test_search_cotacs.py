@@ -25,7 +25,7 @@ from tools.search.cotacs import propose, search
 from tools.search.racing import schedule
 from tools.search.scoring import Scorer, Settings
 from tools.search.store import Store
-from tools.task_data import Task, load_task
+from tools.task_data import Task, TaskRow, load_task
 
 
 def program(name: str) -> str:
@@ -218,6 +218,17 @@ def test_base_is_prompted_with_the_most_similar_rows(task: Task, tmp_path: Path)
     assert prompt.count("Input: ") == 3
     assert prompt.startswith("Add.\n\nInput: ")
     assert prompt.endswith(f"Input: {rows[-1].input}\nAnswer:\n")
+
+
+@pytest.mark.parametrize("inputs", [["+", "-", "* /"], ["a", "b", "zzz"]])
+def test_inputs_without_a_common_word_have_examples_too(
+    task: Task, tmp_path: Path, inputs: list[str]
+) -> None:
+    rows = tuple(TaskRow(text, "1") for text in inputs)
+    odd = replace(task, train=rows[:1], dev=rows[1:2], test=rows[2:])
+    base = Base()
+    assert baselines.prompted(scorer(odd, tmp_path, Recorded("right_0")), base, 2)["rows"] == 1
+    assert base.asked[0].prompt.count("Input: ") == 3
 
 
 def test_end_to_end_writes_a_program_for_each_row(task: Task, tmp_path: Path) -> None:

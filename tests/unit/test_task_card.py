@@ -57,6 +57,7 @@ def test_good_card(tmp_path: Path) -> None:
         ({"instruction": ""}, r"`instruction`: "),
         ({"metric": "accuracy"}, r"`metric`: "),
         ({"tolerance": -1}, r"`tolerance`: "),
+        ({"tolerance": float("inf")}, r"`tolerance`: "),
         ({"split": {"train": 5, "dev": 10}}, r"`split.test`: is missing"),
         ({"split": {"train": 0, "dev": 10, "test": 5}}, r"`split.train`: "),
         ({"data": {"train": {}}}, r"`data.train`: must have one of the keys `file`, `hub` and"),

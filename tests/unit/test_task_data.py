@@ -138,6 +138,10 @@ def test_hub_rows_are_read_by_datasets(tmp_path: Path, monkeypatch: pytest.Monke
         ({"input": "{{ input"}, "is no Jinja template"),
         ({"answer": "{{ '' }}"}, "row 1 of `data.train` gives an empty"),
         ({"answer": "{{ ''.__class__.__mro__ }}"}, "does not fit row 1"),
+        ({"answer": "{{ 1 / 0 }}"}, "does not fit row 1.*division by zero"),
+        ({"answer": "{{ range(10**9) | list }}"}, "does not fit row 1"),
+        ({"answer": "{{ none }}"}, "does not fit row 1.*a field that it names is null"),
+        ({"answer": "so", "metric": "numeric"}, "row 1 of `data.train` gives the answer 'so', wh"),
         ({"split": {"train": 5, "dev": 50, "test": 5}}, "has 30 rows, and the splits need 60"),
         ({"metric": "os.nothing"}, "metric: os.nothing: "),
         ({"data": {"train": {"generator": "sum", "seed": 1, "rows": 500,
@@ -145,7 +149,7 @@ def test_hub_rows_are_read_by_datasets(tmp_path: Path, monkeypatch: pytest.Monke
         ({"data": {"train": {"generator": "sum", "seed": 1, "rows": 5,
                              "options": {"digit": 1}}}}, "`data.train.options`: "),
         ({"data": {"train": {"generator": "tiny", "seed": 1, "rows": 5,
-                             "options": {"family": "no"}}}}, "`data.train.options`: "),
+                             "options": {"family": "no"}}}}, "options`: family: .* of .*coin"),
         ({"data": {"train": {"file": "nowhere.json"}}}, "nowhere.json: cannot be read"),
     ],
 )  # fmt: skip
@@ -158,6 +162,13 @@ def test_unusable_data_is_one_message(tmp_path: Path, change: dict[str, Any], me
 def test_file_without_rows(tmp_path: Path, text: str) -> None:
     (tmp_path / "rows.json").write_text(text)
     with pytest.raises(UserError, match=r"rows\.json: (is not JSON|holds no list)"):
+        load(tmp_path, data={"train": {"file": f"{tmp_path}/rows.json"}})
+
+
+def test_null_is_no_answer(tmp_path: Path) -> None:
+    rows = [{"input": str(number), "target": None if number == 7 else "a"} for number in range(30)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    with pytest.raises(UserError, match=r"does not fit row 8 of `data\.train`: .* is null"):
         load(tmp_path, data={"train": {"file": f"{tmp_path}/rows.json"}})
 
 

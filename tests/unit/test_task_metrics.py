@@ -1,5 +1,7 @@
 """What counts as the same answer, and the interval around a share."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +28,11 @@ from tools.task_metrics import load_metric, normalise, wilson
         (None, "none", False),
         ([None], "a", False),
         ({"a": 1}, "a 1", True),
+        ("+", "+", True),
+        ("-", "+", False),
+        (["+", "-"], "+ -", True),
+        (None, "+", False),
+        ("", "+", False),
     ],
 )
 def test_exact(answer: Any, expected: str, same: bool) -> None:
@@ -62,7 +69,8 @@ def test_numeric_without_tolerance_is_equality() -> None:
 def test_votes_are_the_same_where_answers_are() -> None:
     exact, numeric = load_metric("exact"), load_metric("numeric")
     assert exact.vote_key(["A", "b"]) == exact.vote_key("a b.") == "a b"
-    assert exact.vote_key(None) is exact.vote_key([]) is exact.vote_key("!") is None
+    assert exact.vote_key(None) is exact.vote_key([]) is exact.vote_key(" ") is None
+    assert exact.vote_key("+") != exact.vote_key("-")
     assert numeric.vote_key(51) == numeric.vote_key("51.0")
     assert numeric.vote_key("many") is None
 
@@ -77,14 +85,29 @@ def test_own_metric_by_dotted_name() -> None:
     assert not metric.matches("abc", "box")
 
 
-@pytest.mark.parametrize("name", ["no.such.module", "os.path.no_such_function"])
+def test_own_metric_beside_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The `cogex` command does not look into the working folder by itself."""
+    (tmp_path / "beside_the_card.py").write_text("def same(answer, expected):\n    return True\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [item for item in sys.path if item not in ("", str(tmp_path))])
+    assert load_metric("beside_the_card.same").matches(1, "2")
+
+
+@pytest.mark.parametrize("answer", ["a", None])
+def test_own_metric_that_raises_is_one_message(answer: Any) -> None:
+    metric = load_metric("math.sqrt")
+    with pytest.raises(UserError, match=r"metric: math.sqrt\(.*, 'b'\): TypeError: .* None too"):
+        metric.matches(answer, "b")
+
+
+@pytest.mark.parametrize("name", ["no.such.module", "os.path.no_such_function", "math.pi"])
 def test_metric_that_is_not_there(name: str) -> None:
     with pytest.raises(UserError, match=f"metric: {name}: "):
         load_metric(name)
 
 
 def test_normalised_text_stays_as_it_is() -> None:
-    for text in ("Straße 12", "a-b", "x_y", "1.5.2"):
+    for text in ("Straße 12", "a-b", "x_y", "1.5.2", " + "):
         assert normalise(normalise(text)) == normalise(text)
 
 

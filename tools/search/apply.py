@@ -1,9 +1,10 @@
 """`cogex apply`: answers new inputs with the programs that a search has found."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, PositiveInt, TypeAdapter, ValidationError
 
 from prompt_strategies.layout import Completion, parse_completion
 from tools.errors import UserError
@@ -14,6 +15,31 @@ from tools.search.vote import derived_seed, vote
 from tools.task_metrics import load_metric
 
 
+class _Program(BaseModel):
+    program: Annotated[str, Field(min_length=1)]
+
+
+class _Settings(BaseModel):
+    seed: int
+    emulator_temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    emulator_tokens: PositiveInt
+
+
+class _Task(BaseModel):
+    instruction: str
+    metric: str
+    tolerance: float
+
+
+class _Found(BaseModel):
+    """What is used here of a programs.json."""
+
+    programs: Annotated[list[_Program], Field(min_length=1)]
+    settings: _Settings
+    task: _Task
+    model: dict[str, Any]
+
+
 def apply(path: Path, inputs: Sequence[str], target: Target | None = None) -> list[dict[str, Any]]:
     """Return for each input the majority answer of the kept programs, and each one's own output.
 
@@ -21,17 +47,18 @@ def apply(path: Path, inputs: Sequence[str], target: Target | None = None) -> li
     UserError if the file is no result of a search, or if the model is not the same any more.
     """
     found = _read(path)
-    settings, task = found["settings"], found["task"]
-    backend, _ = (target or _recorded(found)).open()
-    _check_same_model(path, found, backend.identity)
-    metric = load_metric(task["metric"], task["tolerance"])
-    programs = [item["program"] for item in found["programs"]]
+    settings, task = found.settings, found.task
+    backend, _ = (target or _recorded(path, found)).open()
+    _check_same_model(path, found.model, backend.identity)
+    metric = load_metric(task.metric, task.tolerance)
+    programs = [item.program for item in found.programs]
+    inputs = [text.strip() for text in inputs]  # as those of a task card
     requests = [
         Request(
-            PROGRAM.emulator_prompt(task["instruction"], text, program),
-            settings["emulator_temperature"],
-            derived_seed("emulate", settings["seed"], program, text),
-            settings["emulator_tokens"],
+            PROGRAM.emulator_prompt(task.instruction, text, program),
+            settings.emulator_temperature,
+            derived_seed("emulate", settings.seed, program, text),
+            settings.emulator_tokens,
         )
         for text in inputs
         for program in programs
@@ -42,7 +69,7 @@ def apply(path: Path, inputs: Sequence[str], target: Target | None = None) -> li
         first = number * len(programs)
         texts = [made[index].text for index in range(first, first + len(programs))]
         answers = [PROGRAM.answer(generated) for generated in texts]
-        seed = derived_seed("vote", settings["seed"], text)
+        seed = derived_seed("vote", settings.seed, text)
         outputs = [_shown(parse_completion(generated)) for generated in texts]
         results.append({"input": text, "answer": vote(answers, metric, seed), "programs": outputs})
     return results
@@ -52,31 +79,29 @@ def _shown(completion: Completion) -> dict[str, str]:
     return {"call": completion.call, "output": completion.output}
 
 
-def _recorded(found: dict[str, Any]) -> Target:
-    named = found["model"]["target"]
-    values: dict[str, Any] = {
-        key: Path(name) if key in ("recipe", "model") else name for key, name in named.items()
-    }
-    return Target(**values)
-
-
-def _check_same_model(path: Path, found: dict[str, Any], identity: dict[str, Any]) -> None:
-    before = {key: value for key, value in found["model"].items() if key != "target"}
-    # programs found in fp32 may be used in bf16, and the other way round
-    if {**before, "dtype": None} != {**identity, "dtype": None}:
+def _recorded(path: Path, found: _Found) -> Target:
+    try:
+        return TypeAdapter(Target).validate_python(found.model["target"])
+    except (KeyError, ValidationError):
         raise UserError(
-            f"{path}: was found with another model than this one ({identity} now, {before} then); "
-            "search again"
+            f"{path}: names no model; give it by --recipe, --model or --endpoint"
+        ) from None
+
+
+def _check_same_model(path: Path, recorded: dict[str, Any], identity: dict[str, Any]) -> None:
+    now, then = dict(identity), {key: recorded[key] for key in recorded if key != "target"}
+    now["dtype"] = then["dtype"] = None  # found in fp32, they may be used in bf16, and so back
+    if other := sorted(key for key in {*now, *then} if now.get(key) != then.get(key)):
+        raise UserError(
+            f"{path}: was found with another model than this one, which differs in "
+            f"{', '.join(other)}; name that model, or search again"
         )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> _Found:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        assert all(found[key] for key in ("programs", "settings", "task"))
-        assert found["model"]["target"]
+        return _Found.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: is not there; run `cogex search` first") from None
-    except (OSError, ValueError, KeyError, TypeError, AssertionError, RecursionError):
-        raise UserError(f"{path}: is no result of `cogex search`") from None
-    return found
+    except (OSError, ValueError):  # pydantic's is a ValueError
+        raise UserError(f"{path}: is no result of `cogex search`, or not all of it") from None

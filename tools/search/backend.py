@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from prompt_strategies.masking import encode_prompt
 from tools.errors import UserError
 from tools.files import sha256
-from tools.generate import Generation, generate_batch, plan_batches
+from tools.generate import Generation, generate_batch, plan_batches, tokens_per_batch
 from tools.recipe import read_recipe
 
 if TYPE_CHECKING:  # openai takes a second to import, and only an endpoint needs it
@@ -80,7 +80,8 @@ class InProcess:
             yield [(index, NOTHING) for index in too_long]
         fitting = [index for index in indices if len(prompts[index]) < limit]
         lengths = [len(prompts[index]) for index in fitting]
-        for places in plan_batches(lengths, limit, max_new_tokens):
+        most_tokens = tokens_per_batch(self.model)
+        for places in plan_batches(lengths, most_tokens, limit, max_new_tokens):
             batch = [fitting[place] for place in places]
             with nullcontext() if self.adapted else self.model.disable_adapter():
                 made = generate_batch(

@@ -1,5 +1,6 @@
 """What a search is compared with, on the same test rows."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,9 +53,12 @@ def _most_similar(
         return [[] for _ in asked]
     import bm25s  # type: ignore[import-untyped]
 
+    # by default bm25s drops words of one letter, and digits; it cannot do without any word
+    has_words = any(re.search(r"\w", row.input) for row in known)
+    pattern = r"(?u)\b\w+\b" if has_words else r"\S+"
+
     def tokens(rows: Sequence[TaskRow]) -> Any:
         texts = [row.input for row in rows]
-        pattern = r"(?u)\b\w+\b"  # by default bm25s drops words of one letter, and digits
         return bm25s.tokenize(texts, stopwords=None, token_pattern=pattern, show_progress=False)
 
     retriever = bm25s.BM25()

@@ -47,6 +47,8 @@ class Target:
             raise UserError("--recipe and --model: name one of them")
         if not (self.recipe or self.model or self.endpoint):
             raise UserError("name the model: --recipe RECIPE, --model PATH or --endpoint URL")
+        if (self.served_model or self.served_base) and not self.endpoint:
+            raise UserError("--served-model and --served-base name models of an --endpoint")
 
     @property
     def folder(self) -> Path:
@@ -79,7 +81,10 @@ class Target:
                 "root": info.get("root"),
                 "prompts": "text" if tokenizer is None else "ids",
             }
-            return Served(endpoint, identity, tokenizer, info.get("max_model_len"))
+            context = info.get("max_model_len")
+            if not isinstance(context, int):
+                context = None
+            return Served(endpoint, identity, tokenizer, context)
 
         return served(self.served_model), served(self.served_base) if self.served_base else None
 
@@ -100,11 +105,19 @@ def run_search(
     found = search(scorer)
     test = _test(scorer, found, "cotacs")
     test["end_to_end"] = baselines.end_to_end(scorer)
+    left_out = []
     if base is not None:
         test["zero_shot"] = baselines.prompted(scorer, base, 0)
         test["two_shot_bm25"] = baselines.prompted(scorer, base, baselines.SHOTS)
+    elif target.endpoint:
+        left_out.append("the base, 0-shot and 2-shot: name it by --served-base")
+    else:
+        left_out.append("the base, 0-shot and 2-shot: this is a whole model, without an adapter")
     if plan := _plan_recipe(target):
-        test |= _search_plans(scorer, plan)
+        try:
+            test |= _search_plans(scorer, plan)
+        except UserError as error:  # a baseline must not cost what was found
+            left_out.append(f"NL plans: {error}")
     result = {
         "task": _describe(task, card),
         "model": {**_named(target), **backend.identity},
@@ -112,6 +125,7 @@ def run_search(
         **found,
         "calls": store.calls,
         "test": test,
+        "baselines_left_out": left_out,
     }
     write_json(folder / "programs.json", result)
     return result | {"folder": str(folder)}
@@ -192,6 +206,8 @@ def print_search(result: dict[str, Any], console: Console) -> None:
             f"{low:.1%} to {high:.1%}",
         )
     console.print(table)
+    for reason in result["baselines_left_out"]:
+        console.print(f"left out: {reason}", markup=False)
     console.print(f"{result['folder']}/programs.json: use it by `cogex apply`", markup=False)
 
 

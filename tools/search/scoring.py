@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tools.errors import UserError
 from tools.search.backend import Backend, Request
 from tools.search.candidates import Form
 from tools.search.racing import Evaluate
@@ -32,6 +33,10 @@ class Settings:
     emulator_temperature: float = 0.05
     reasoner_tokens: int = 1024
     emulator_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:  # nan is none, and the command lets it through
+            raise UserError(f"--alpha {self.alpha}: must be from 0 to 1")
 
 
 @dataclass(frozen=True)
