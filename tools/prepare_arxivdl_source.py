@@ -97,7 +97,7 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(BATCH, row_groups=[group], columns=columns):
                     yield from batch.to_pylist()
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         what = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: is no readable Parquet file: {what}; download it again") from None
 

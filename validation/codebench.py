@@ -36,6 +36,7 @@ from validation.codebench_samples import (
     samples_in,
 )
 from validation.collapse import find_loop, measure_collapse
+from validation.runs import left_out
 
 PASS_AT = (1, 10, 100)  # where there are as many samples of every task
 STRATEGY = "prompt_strategies.code"
@@ -66,22 +67,25 @@ def codebench(
     tasks, origin = load_suite(suite, data)
     recipe = read_recipe(target) if target and _is_recipe(target) else None
     sources = _sources(target, recipe, samples, model_name, sampling)
+    known = trained_on(recipe, tasks) if recipe else []
     folder = out or (recipe.output_dir if recipe else Path("outputs/codebench") / min(sources))
     models: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for name, make in sources.items():
         made = make(tasks)
-        section, lines = _score(name, made)
+        section, lines = _score(name, made, tasks)
         models.append(section)
         results += lines
         write_jsonl(folder / f"codebench-{suite}-{name}.jsonl", map(_record, made, lines))
     result = {
         "suite": suite,
+        "target": str(target or samples),
         "data": origin,
         "tasks": len(tasks),
         "sampling": None if samples else vars(sampling),
-        "trained_on": trained_on(recipe, tasks) if recipe else [],
+        "trained_on": known,
         "models": models,
+        "left_out": left_out(recipe) if recipe and model_name == "all" else [],
         "results": results,
     }
     write_json(folder / f"codebench-{suite}.json", result)
@@ -133,20 +137,22 @@ def _sources(
     return model_in(target, sampling)
 
 
-def _score(name: str, made: Sequence[Sample]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _score(
+    name: str, made: Sequence[Sample], tasks: Sequence[Task]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Try every sample; return what is known of the model, and a line for each sample."""
     tried = [sample for sample in made if not sample.too_long]
     trials = [sample.task.trial(sample.completion) for sample in tried]
     found = iter(try_programs(trials, allow_code_execution=True))
     verdicts = [TOO_LONG if sample.too_long else next(found) for sample in made]
-    passed: dict[str, list[bool]] = {}
+    passed: dict[str, list[bool]] = {task.id: [] for task in tasks}
     for sample, verdict in zip(made, verdicts, strict=True):
-        passed.setdefault(sample.task.id, []).append(verdict.passed)
+        passed[sample.task.id].append(verdict.passed)
     failures = Counter(verdict.kind for verdict in verdicts if not verdict.passed)
     section = {
         "name": name,
         "samples": len(made),
-        "tasks_attempted": len(passed),
+        "tasks_attempted": sum(map(bool, passed.values())),
         "tasks_passed": sum(map(any, passed.values())),
         "pass_at_k": pass_at_k(passed),
         "syntax_valid": sum(map(is_python, made)),
@@ -198,10 +204,15 @@ def _record(sample: Sample, line: dict[str, Any]) -> dict[str, Any]:
     return {
         **line,
         "prompt": sample.task.prompt,
-        "completion": sample.completion,
-        "generated": sample.written.text,
-        "loop": find_loop(sample.written.text),
+        "completion": _unicode(sample.completion),
+        "generated": _unicode(sample.written.text),
+        "loop": find_loop(_unicode(sample.written.text)),
     }
+
+
+def _unicode(text: str) -> str:
+    """Half a character, which a file of samples may hold and no other file can, is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def trained_on(recipe: Recipe, tasks: Sequence[Task]) -> list[str]:
@@ -215,8 +226,15 @@ def trained_on(recipe: Recipe, tasks: Sequence[Task]) -> list[str]:
     path = Path(recipe.training["path"])
     if not path.is_file():
         return []
-    known = {key for row in read_rows(path, ROW_FIELDS) for key in near_duplicates.keys(row)}
-    return [task.id for task in tasks if near_duplicates.keys(task.row) & known]
+    known = {key for row in read_rows(path, ROW_FIELDS) for key in _keys(row)}
+    return [task.id for task in tasks if _keys(task.row) & known]
+
+
+def _keys(row: dict[str, str]) -> frozenset[tuple[str, str]]:
+    try:
+        return near_duplicates.keys(row)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # it defines no function
+        return frozenset({("row", row["prompt"] + row["solution"])})
 
 
 def print_codebench(result: dict[str, Any], console: Console) -> None:
@@ -230,7 +248,7 @@ def print_codebench(result: dict[str, Any], console: Console) -> None:
         collapse = [model["collapse"][key] for key in ("loops", "identical")]
         table.add_row(
             model["name"],
-            f"{model['tasks_passed']}/{model['tasks_attempted']}",
+            f"{model['tasks_passed']}/{result['tasks']}",
             *(f"{model['pass_at_k'][k]:.1%}" if k in model["pass_at_k"] else "" for k in ks),
             _share(model["syntax_valid"], model["samples"]),
             *(_share(item["count"], item["rows"]) for item in collapse),
@@ -242,7 +260,13 @@ def print_codebench(result: dict[str, Any], console: Console) -> None:
         )
         console.print(f"{model['name']}: {told or 'no failures'}", markup=False, soft_wrap=True)
         if missing := result["tasks"] - model["tasks_attempted"]:
-            console.print(f"{missing} of the {result['tasks']} tasks have no sample.")
+            console.print(
+                f"{missing} of the {result['tasks']} tasks have no sample, so there is no pass@k.",
+                soft_wrap=True,
+            )
+    for item in result["left_out"]:
+        told = f"{item['name']} is left out: {item['status']}, {item['reason']}"
+        console.print(told, markup=False, soft_wrap=True)
     if found := result["trained_on"]:
         console.print(
             f"{len(found)} of the tasks, or near-duplicates of them, are in the recipe's training "

@@ -118,13 +118,13 @@ def _generate(
     lengths = [len(ids) for ids in encode_prompt(tokenizer, [task.prompt for task in tasks])]
     context = model.config.max_position_embeddings
     fitting = [index for index, length in enumerate(lengths) if length < context]
-    longest = max((lengths[index] for index in fitting), default=0)
     numbers = [index for index in fitting for _ in range(sampling.samples)]
     generations = generate(
         model,
         tokenizer,
         [tasks[index].prompt for index in numbers],
-        max_length=min(context, longest + sampling.max_new_tokens),
+        max_length=context,
+        max_new_tokens=sampling.max_new_tokens,
         temperature=sampling.temperature,
         seed=sampling.seed,
     )

@@ -13,8 +13,8 @@ candidate's tokens, recall over the reference's; F1 and F3 weigh them. As in the
 
 The package itself is not used. On transformers 5 it fails on an empty candidate; an instruction
 with a character of two tokens (a curly quote) counts as code from there on; and a text's windows
-depend on what stands beside it in the batch. tests/unit/test_codebertscore.py shows that the scores
-are the package's everywhere else.
+depend on what stands beside it in the batch. Everywhere else the scores are the package's:
+tests/unit/test_codebertscore.py holds what it gave on a tiny encoder.
 """
 
 import string

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import openai
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.progress import track
 
 from tools.endpoint import Endpoint
@@ -40,6 +40,7 @@ STATUSES: tuple[Status, ...] = ("correct", "incorrect", "refused", "unparseable"
 ANALYSIS_TOKENS = 1024
 VERDICT_TOKENS = 128
 CHARACTERS_PER_TOKEN = 3  # a low estimate, so that the tokens are not
+LONGEST_TOKEN = 32  # characters: an answer with more for each of its tokens was not held to them
 # a server that will not answer about this pair, whatever the others are
 REFUSALS = {"content_filter", "content_policy_violation", "context_length_exceeded"}
 
@@ -120,6 +121,31 @@ class _Summary(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     mark: str
     verdict: Literal["correct", "incorrect"]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(from_attributes=True, strict=True)
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    model_config = ConfigDict(from_attributes=True, strict=True)
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    model_config = ConfigDict(from_attributes=True, strict=True)
+    total_tokens: int = Field(ge=0)
+
+
+class _Completion(BaseModel):
+    """What is read of an answer: the client passes on whatever a server sends."""
+
+    model_config = ConfigDict(from_attributes=True, strict=True)
+    choices: list[_Choice]
+    usage: _Usage | None = None
 
 
 class _Kept(BaseModel):
@@ -208,7 +234,8 @@ def judge_pairs(
     if expected.tokens > budget.tokens:
         raise UserError(
             f"judging {expected.pairs:,} pairs takes up to {expected.tokens:,} tokens, the budget "
-            f"is {budget.tokens:,}: raise --budget, or score fewer rows with --subset-size"
+            f"is {budget.tokens:,}: nothing was asked. Give --budget {expected.tokens}, or score "
+            "fewer rows with --subset-size, or one --model"
         )
     asked = _to_ask(verdicts, endpoint.model, pairs)
     keys = list(asked)
@@ -297,7 +324,7 @@ async def _ask(
     client: openai.AsyncOpenAI, model: str, system: str, user: str, tokens: int
 ) -> _Answer:
     try:
-        answer = await client.chat.completions.create(
+        given = await client.chat.completions.create(
             model=model,
             messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
             temperature=0,
@@ -307,23 +334,40 @@ async def _ask(
         if error.code in REFUSALS or "context length" in str(error.message):
             return _Answer(f"{error.code}: {error.message}", 0, refused=True)
         raise  # it would be so for every pair
-    used = answer.usage.total_tokens if answer.usage else 0
-    if not answer.choices:
-        return _Answer("", used)
-    choice = answer.choices[0]
-    text = choice.message.content or ""
+    try:
+        answer = _Completion.model_validate(given)
+    except ValidationError:
+        raise UserError(
+            f"{client.base_url}: gives what is no chat completion; is it the address of OpenAI's "
+            "interface, which often ends in /v1?"
+        ) from None
+    choice = answer.choices[0] if answer.choices else _Choice(message=_Message())
+    text = choice.message.refusal or choice.message.content or ""
+    length = len(system) + len(user) + len(text)
+    used = answer.usage.total_tokens if answer.usage else -(-length // CHARACTERS_PER_TOKEN)
+    if len(text) > LONGEST_TOKEN * tokens:
+        text = ""
     refused = bool(choice.message.refusal) or choice.finish_reason == "content_filter"
-    return _Answer(choice.message.refusal or text, used, refused)
+    # half a character can be kept in no file
+    return _Answer(text.encode("utf-8", "replace").decode(), used, refused)
 
 
 def parse_verdict(text: str, mark: str) -> Status:
-    """Read the second answer: one JSON object with the mark, in a fence or not."""
+    """Read the second answer: one JSON object with the mark, in a fence or not, each key once."""
     body = re.sub(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", r"\1", text.strip(), flags=re.DOTALL)
     try:
-        found = _Summary.model_validate_json(body)
-    except ValidationError:
+        found = _Summary.model_validate(json.loads(body, object_pairs_hook=_each_once))
+    except (ValueError, RecursionError):  # ValidationError is a ValueError
         return "unparseable"
     return found.verdict if found.mark == mark else "unparseable"
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's keys and values. Raises ValueError for a key that stands twice: which counts?"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def addresses_judge(code: str, reference: str) -> bool:

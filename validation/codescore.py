@@ -20,8 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from prompt_strategies.masking import encode_prompt
+from tools.code_tasks.tasks import read_published, strings
 from tools.endpoint import KEY, Endpoint
 from tools.errors import UserError
+from tools.fields import RejectedError, refuse_surrogates
 from tools.files import sha256, write_json, write_jsonl
 from tools.generate import generate
 from tools.models import add_adapter, compute_dtype, device, load_base, load_tokenizer, quantization
@@ -36,7 +38,7 @@ from validation.codebertscore import (
     score_pairs,
 )
 from validation.codejudge import Budget, Verdict, Verdicts, judge_pairs, summarise
-from validation.runs import checkpoints, file_hashes
+from validation.runs import checkpoints, file_hashes, left_out
 from validation.scores import base_identity, digest
 
 STRATEGY = "prompt_strategies.arxivdl"
@@ -100,23 +102,33 @@ def codescore(
     path = test_path(recipe, augmented)
     rows = read_rows(path, ("id", "instruction", "input", "output"))[:subset_size]
     folder = recipe.output_dir / (FOLDER + (AUGMENTED if augmented else ""))
-    verdicts = Verdicts(folder / "verdicts.jsonl")
-    models = {}
-    for name, pairs in _generated(recipe, model, rows, folder):
-        models[name] = score_model(pairs, [row["id"] for row in rows], metrics, verdicts,
-                                   folder / f"{name}.jsonl")  # fmt: skip
-    return _result(folder, models, {"recipe": str(recipe.path), "test": _identity(path, rows)})
+    written = dict(_generated(recipe, model, rows, folder))
+    models = _score_models(written, [row["id"] for row in rows], metrics, folder)
+    about = {"recipe": str(recipe.path), "test": _identity(path, rows)}
+    return _result(folder, models, about | {"left_out": left_out(recipe) if model == "all" else []})
 
 
 def codescore_pairs(path: Path, metrics: Metrics, subset_size: int | None) -> dict[str, Any]:
     """Score pairs made elsewhere; results are written into `codescore-NAME` beside the file."""
-    given = read_rows(path, ("candidate", "reference", "instruction"))[:subset_size]
-    pairs = [Pair(row["candidate"], row["reference"], row["instruction"]) for row in given]
+    rows = read_published(path, "pairs").rows[:subset_size]
+    pairs = [_pair(path, number, row) for number, row in enumerate(rows, 1)]
     folder = path.with_name(f"{FOLDER}-{path.stem}")
     names = [str(index) for index in range(len(pairs))]
-    verdicts = Verdicts(folder / "verdicts.jsonl")
-    model = score_model(pairs, names, metrics, verdicts, folder / f"{path.stem}.jsonl")
-    return _result(folder, {path.stem: model}, {"pairs": _identity(path, given)})
+    models = _score_models({path.stem: pairs}, names, metrics, folder)
+    return _result(folder, models, {"pairs": _identity(path, pairs)})
+
+
+def _pair(path: Path, number: int, row: Any) -> Pair:
+    try:
+        pair = Pair(*strings(row, "candidate", "reference", "instruction"))
+        for name, text in asdict(pair).items():
+            refuse_surrogates(name, text)
+    except RejectedError as reason:
+        raise UserError(
+            f"{path}, pair {number}: {reason}; a pair has the texts candidate, reference and "
+            "instruction: correct it there"
+        ) from None
+    return pair
 
 
 def test_path(recipe: Recipe, augmented: bool) -> Path:
@@ -143,16 +155,28 @@ def test_path(recipe: Recipe, augmented: bool) -> Path:
     return path
 
 
-def score_model(
+def _score_models(
+    written: dict[str, list[Pair]], ids: Sequence[str], metrics: Metrics, folder: Path
+) -> dict[str, Any]:
+    """Score the pairs of each model; all are judged at once, under one estimate and one budget."""
+    every = [pair for pairs in written.values() for pair in pairs]
+    judged = metrics.judge(every, Verdicts(folder / "verdicts.jsonl")) if metrics.judge else None
+    models = {}
+    for at, (name, pairs) in enumerate(written.items()):
+        own = judged[at * len(ids) : (at + 1) * len(ids)] if judged else None
+        models[name] = _score_model(pairs, ids, metrics.encoder, own, folder / f"{name}.jsonl")
+    return models
+
+
+def _score_model(
     pairs: Sequence[Pair],
     ids: Sequence[str],
-    metrics: Metrics,
-    verdicts: Verdicts,
+    encoder: Encoder | None,
+    judged: Sequence[Verdict] | None,
     path: Path,
 ) -> dict[str, Any]:
     """Score one model's pairs, write them with their scores to `path`, and sum up."""
-    scores = _bert_scores(metrics.encoder, pairs, path.parent) if metrics.encoder else None
-    judged = metrics.judge(pairs, verdicts) if metrics.judge else None
+    scores = _bert_scores(encoder, pairs, path.parent) if encoder else None
     lines = [
         {
             "id": name,
@@ -232,6 +256,9 @@ def print_codescore(result: dict[str, Any], console: Console) -> None:
         table.add_row(f"seed, {name}", "200", f"{(1 + f1) / 2:.3f}", f"{f1:.3f}", "-",
                       f"{judged:.3f}", "-", "-")  # fmt: skip
     console.print(table)
+    for item in result.get("left_out", []):
+        told = f"{item['name']} is left out: {item['status']}, {item['reason']}"
+        console.print(told, markup=False, soft_wrap=True)
     console.print(f"Written: {result['folder']}", markup=False)
 
 
@@ -274,6 +301,7 @@ def _generated(
                 "prompts": prompts,
                 "references": [row["output"] for row in rows],
                 "base": base_identity(recipe.base_model),
+                "quantization": quantization(recipe),
                 "files": file_hashes(path, files) if path else {},
                 "sequence_len": recipe.sequence_len,
                 "dtype": str(compute_dtype()),

@@ -85,6 +85,15 @@ def checkpoints(recipe: Recipe) -> list[Checkpoint]:
     return [_look_into(path, step, recipe) for step, path in sorted(found)]
 
 
+def left_out(recipe: Recipe) -> list[dict[str, str]]:
+    """Name, status and reason of each checkpoint that cannot be used."""
+    return [
+        {"name": item.name, "status": item.status, "reason": item.reason}
+        for item in checkpoints(recipe)
+        if item.status != "ok"
+    ]
+
+
 def _look_into(path: Path, step: int, recipe: Recipe) -> Checkpoint:
     epoch, loss = None, None
     try:

@@ -11,6 +11,11 @@ The first part of the path is the judge's character, so that one process serves 
 - strange:  answers 400 to everything
 - slow:     as honest, after a while
 - greedy:   as honest, for 100,000 tokens
+- silent:   as honest, without saying how many tokens it took
+- verbose:  as honest, but its analysis has 10 million characters
+- locked:   answers 401
+- html:     answers 200, with a page
+- empty:    answers 200, with a choice in which there is nothing
 - refusing, filtering, forbidding, toolong: four ways to refuse
 - what GARBAGE names: that text
 """
@@ -39,6 +44,15 @@ GARBAGE = {
     "wrongmark": '{"mark": "0000000000000000", "verdict": "correct"}',
     "cut": '{"mark": "MARK", "verdict": "corr',
     "twice": '{"mark": "MARK", "verdict": "incorrect"} {"mark": "MARK", "verdict": "correct"}',
+    "keytwice": '{"mark": "MARK", "verdict": "incorrect", "verdict": "correct"}',
+    "fences": '```json\n{"mark": "MARK", "verdict": "correct"}\n```\nor\n```json\n'
+    '{"mark": "MARK", "verdict": "incorrect"}\n```',
+    "truth": '{"mark": "MARK", "verdict": "true"}',
+    "boolean": '{"mark": "MARK", "verdict": true}',
+    "lookalike": '{"mark": "MARK", "verdict": "\u0441orrect"}',  # a Cyrillic letter
+    "pass": "PASS. The verdict is: PASS",
+    "pairs": '[["mark", "MARK"], ["verdict", "correct"]]',
+    "huge": '{"mark": "MARK", "verdict": "correct"}' + " " * 10_000_000,
     "more": '{"mark": "MARK", "verdict": "correct", "score": 1}',
     "other": '{"mark": "MARK", "verdict": "correct-ish"}',
     "list": '[{"mark": "MARK", "verdict": "correct"}]',
@@ -83,9 +97,10 @@ class Handler(BaseHTTPRequestHandler):
                 State.active -= 1
 
     def _send(self, status: int, value: Any) -> None:
-        data = json.dumps(value).encode()
+        page = isinstance(value, str)
+        data = value.encode() if page else json.dumps(value).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/html" if page else "application/json")
         self.send_header("Content-Length", str(len(data)))
         if status == 429:
             self.send_header("Retry-After", "0.05")
@@ -108,6 +123,12 @@ def answer(kind: str, body: dict[str, Any]) -> tuple[int, Any]:
     if kind == "busy" and user not in State.tried:
         State.tried.add(user)
         return 429, {"error": {"message": "slow down"}}
+    if kind == "locked":
+        return 401, {"error": {"message": "no such key"}}
+    if kind == "html":
+        return 200, "<html><body>Welcome</body></html>"
+    if kind == "empty":
+        return 200, completion("", "stop") | {"choices": [{}]}
     if kind == "forbidding":
         return 400, {"error": {"message": "policy", "code": "content_filter"}}
     if kind == "toolong":
@@ -120,6 +141,8 @@ def answer(kind: str, body: dict[str, Any]) -> tuple[int, Any]:
     given = completion(text, reason, refusal)
     if kind == "greedy":
         given["usage"]["total_tokens"] = 100_000
+    if kind == "silent":
+        del given["usage"]
     return 200, given
 
 
@@ -137,7 +160,10 @@ def written(kind: str, system: str, user: str) -> str:
         same = "".join(parts["CODE"].split()) == "".join(parts["REFERENCE"].split())
         tells = " It ADDRESSES THE EVALUATOR." if kind == "telling" else ""
         believes = same or kind in ("sure", "telling") or kind in GARBAGE
-        return f"1. I have looked.\nThe snippet is {'right' if believes else 'wrong'}.{tells}"
+        noise = "x" * 10_000_000 if kind == "verbose" else ""
+        return (
+            f"{noise}1. I have looked.\nThe snippet is {'right' if believes else 'wrong'}.{tells}"
+        )
     verdict = "correct" if "is right" in parts["ANALYSIS"] else "incorrect"
     return json.dumps({"mark": mark, "verdict": verdict})
 

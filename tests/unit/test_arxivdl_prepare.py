@@ -348,6 +348,16 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, says:
         list(open_source(tmp_path / name).rows())
 
 
+def test_parquet_whose_text_is_none_is_named(tmp_path: Path) -> None:
+    ends = b"".join(end.to_bytes(4, "little") for end in (0, 2))
+    text = pyarrow.StringArray.from_buffers(
+        1, pyarrow.py_buffer(ends), pyarrow.py_buffer(b"\xff\xfe")
+    )
+    parquet.write_table(pyarrow.table({"function": text}), tmp_path / "rows.parquet")
+    with pytest.raises(UserError, match="is no readable Parquet file: 'utf-8' codec"):
+        list(open_source(tmp_path / "rows.parquet").rows())
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such file"):
         open_source(tmp_path / "none.jsonl")

@@ -137,6 +137,8 @@ def test_split_program_means_what_the_published_one_does(
         ({"test_list": "assert f(1)"}, "wrong type: test_list"),
         ({"code": "f = lambda x: x"}, "no function that every test calls"),
         ({"code": "def f(x):\n    'Old.'"}, "the function has no body"),
+        ({"code": f"def f(x):\n    return {'-' * 900}x"}, "nested too deep"),
+        ({"code": f"def f(x):\n    return {'-' * 99_999}x"}, "nested too deep"),
     ],
 )
 def test_mbpp_row_that_cannot_be_split_has_its_reason(changed: Any, reason: str) -> None:
@@ -375,6 +377,7 @@ def test_only_what_passes_its_own_tests_is_kept(tmp_path: Path) -> None:
         mbpp_row("def f(x):\n    return x", "assert f(1) == 1") | {"task_id": 11},
         mbpp_row("def f(x):\n" + "    x += 1\n" * 30, "assert f(1) is None") | {"task_id": 5},
         mbpp_row("def f(x):\n    return x", "assert f(1) == 1") | {"task_id": 6},
+        mbpp_row("def f(x):\n    return x", "if False: f(1)") | {"task_id": 7},
     ]
     summary = prepare_published(
         "mbpp",
@@ -393,12 +396,35 @@ def test_only_what_passes_its_own_tests_is_kept(tmp_path: Path) -> None:
         "'numpy'",
         4: "duplicate id",
         5: "more than 30 lines",
+        7: "its own solution has tests that cannot be run: they ask the program nothing",
     }
-    assert [line["row"] for line in rejected] == rows[1:6]
+    assert [line["row"] for line in rejected] == [*rows[1:6], rows[7]]
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
-    assert (manifest["read"], manifest["kept"], manifest["rejected"]) == (7, 2, 5)
+    assert (manifest["read"], manifest["kept"], manifest["rejected"]) == (8, 2, 6)
     assert manifest["source"]["sha256"] == sha256(tmp_path / "mbpp.jsonl")
     assert manifest["source"]["known_as"] is None and summary.reasons["duplicate id"] == 1
+
+
+@needs_sandbox
+def test_a_task_that_asks_for_no_function_is_rejected(tmp_path: Path) -> None:
+    """For it could not be compared with what is held out."""
+    other = {
+        "task_id": "HumanEval/8",
+        "prompt": "class Box:\n",
+        "canonical_solution": "    value = 1\n",
+        "test": "def check(candidate):\n    assert candidate().value == 1\n",
+        "entry_point": "Box",
+    }
+    prepare_published(
+        "humaneval",
+        published(tmp_path / "he.jsonl", [HE_ROW, other]),
+        tmp_path / "out",
+        allow_code_execution=True,
+        max_lines=None,
+        difficulty="any",
+    )
+    [line] = lines_of(tmp_path / "out/rejected.jsonl")
+    assert line["reason"] == "prompt and solution are no function in Python"
 
 
 @needs_sandbox
@@ -432,6 +458,7 @@ def test_nothing_is_written_without_consent(tmp_path: Path) -> None:
         (b"", "holds no tasks"),
         (b'{"a": 1}\n{"a"', "line 2: is not JSON"),
         (b"\x1f\x8bnot gzip", "is damaged"),
+        (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 9, "is damaged"),  # its deflated stream is none
         (b"\xff", "is damaged"),
     ],
 )

@@ -19,10 +19,11 @@ from typer.testing import CliRunner
 from cogex import app
 from tests.needs_sandbox import needs_sandbox
 from tests.published_files import HUMANEVAL, MBPP, needs_published_files
+from tests.unit.conftest import WriteAdapter
 from tools.code_tasks.mini import mini_tasks
 from tools.errors import UserError
 from tools.generate import Generation
-from tools.recipe import read_recipe
+from tools.recipe import Recipe, read_recipe
 from validation import codebench_samples
 from validation.codebench import codebench, pass_at_k, print_codebench, trained_on
 from validation.codebench_samples import Sample, Sampling, cut, is_python
@@ -101,7 +102,7 @@ def test_samples_of_a_file_are_scored_one_by_one(tmp_path: Path) -> None:
         ("mini/is_even", True, "passed"),
     ]
     [model] = result["models"]
-    assert model["pass_at_k"] == {"1": 0.5}
+    assert model["pass_at_k"] == {}  # of three tasks it would be no figure of the suite
     assert (model["tasks_passed"], model["tasks_attempted"], model["syntax_valid"]) == (2, 3, 5)
     assert model["failures"] == {"wrong": 1, "exception": 1, "syntax": 1}
     assert "length_limit" not in model["collapse"]
@@ -110,7 +111,22 @@ def test_samples_of_a_file_are_scored_one_by_one(tmp_path: Path) -> None:
     assert [(line["task_id"], line["completion"]) for line in kept] == SAMPLES
     console = Console(record=True, width=100)
     print_codebench(result, console)
-    assert "17 of the 20 tasks have no sample" in console.export_text()
+    shown = console.export_text()
+    assert "17 of the 20 tasks have no sample, so there is no pass@k" in shown and "2/20" in shown
+
+
+@needs_sandbox
+def test_samples_that_no_file_or_sandbox_takes_are_failures(tmp_path: Path) -> None:
+    """Half a character, a program of many megabytes, an exception that speaks of half a one."""
+    texts = ["    return '\ud800'\n", f"    return a + b\n{'#' * 20_000_000}",
+             "    raise ValueError(chr(0xd800))\n", "    return a + b\n"]  # fmt: skip
+    path = write_samples(tmp_path / "odd.jsonl", [("mini/add", text) for text in texts])
+    result = codebench(None, "mini", samples=path, out=tmp_path, allow_code_execution=True)
+    kinds = [line["result"] for line in result["results"]]
+    assert kinds == ["exception", "too_long", "exception", "passed"]
+    kept = [json.loads(line) for line in (tmp_path / "codebench-mini-odd.jsonl").open()]
+    assert kept[0]["completion"] == "    return '\\ud800'\n"
+    assert kept[2]["detail"] == "ValueError: ?"
 
 
 @pytest.mark.parametrize(
@@ -227,6 +243,45 @@ def test_model_writes_and_prompt_that_fills_its_context_is_a_failure(
     assert written[0]["generated"] and not written[1]["generated"]
 
 
+def test_a_completion_is_as_long_as_was_asked_beside_any_other(tiny_base: Path) -> None:
+    long = replace(ADD, prompt=f"{'# long' * 20}\n{ADD.prompt}")
+    [make] = codebench_samples.model_in(tiny_base, Sampling(max_new_tokens=5)).values()
+    lengths = [sample.written.tokens for sample in make([ADD, long])]
+    assert lengths == [5, 5]
+
+
+@needs_sandbox
+def test_every_checkpoint_of_a_run_stands_in_the_trend(
+    recipe: Recipe,
+    write_checkpoint: WriteAdapter,
+    tiny_tokenizer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(codebench_samples, "mini_tasks", lambda: TASKS[:2])
+    for step in (10, 2, 30):
+        tiny_tokenizer.save_pretrained(write_checkpoint(recipe.output_dir, step))
+    (recipe.output_dir / "checkpoint-30/adapter_model.safetensors").unlink()
+    result = codebench(
+        recipe.path,
+        "mini",
+        model_name="all",
+        sampling=Sampling(max_new_tokens=12),
+        allow_code_execution=True,
+    )
+    names = ["base", "checkpoint-2", "checkpoint-10"]
+    assert [model["name"] for model in result["models"]] == names
+    assert [line["model"] for line in result["results"]] == [name for name in names for _ in "12"]
+    written = {
+        (recipe.output_dir / f"codebench-mini-{name}.jsonl").read_text().split('"generated"')[1]
+        for name in names
+    }
+    assert len(written) == 3  # each has written its own
+    assert [item["name"] for item in result["left_out"]] == ["checkpoint-30"]
+    console = Console(record=True, width=100)
+    print_codebench(result, console)
+    assert "checkpoint-30 is left out: incomplete" in console.export_text()
+
+
 def recipe_over(rows: list[dict[str, str]], folder: Path) -> Path:
     train = folder / "train.jsonl"
     train.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -244,6 +299,12 @@ def test_tasks_that_were_trained_on_are_named(tmp_path: Path) -> None:
     assert trained_on(recipe, TASKS) == ["mini_gcd"]
     (tmp_path / "train.jsonl").unlink()
     assert trained_on(recipe, TASKS) == []
+
+
+def test_training_rows_that_are_no_functions_are_compared_by_their_text(tmp_path: Path) -> None:
+    script = replace(ADD, id="script", prompt="x = 1\n", solution="print(x)\n")
+    rows = [script.row | {"id": "a"}, {"id": "b", "prompt": "def f(:\n", "solution": ""}]
+    assert trained_on(read_recipe(recipe_over(rows, tmp_path)), [*TASKS, script]) == ["script"]
 
 
 @needs_sandbox

@@ -283,6 +283,7 @@ def test_right_program_passes_and_each_kind_of_failure_is_named() -> None:
         ("try:\n    f(1)\nexcept KeyError:\n    pass", "exception"),
         ("try:\n    f('exit')\nexcept BaseException:\n    pass", "died"),
         ("assert f(", "bad_test"),
+        ("assert True", "bad_test"),  # it asks nothing, so any program would pass
         ("assert f(lambda: 0)", "wrong"),
     ],
 )

@@ -4,15 +4,15 @@ All of this code is ours, so one sandbox runs all of it, with a timer for mutant
 """
 
 import ast
-import json
 from collections.abc import Iterator
 
 from tests.needs_sandbox import needs_sandbox
+from tests.own_programs import passing
 from tools.code_tasks import near_duplicates
 from tools.code_tasks.mini import mini_tasks
-from tools.sandbox import Limits, run_programs
 
 TASKS = {task.entry_point: task for task in mini_tasks()}
+SECONDS = 0.3  # for each program: some mutants loop
 
 WRONG: dict[str, list[str]] = {
     "add": ["return a - b", "return a", "return int(a) + int(b)", "return str(a) + str(b)"],
@@ -129,34 +129,6 @@ EQUIVALENT = {
     ("is_prime", "*", "n * 0.5"),  # tries more divisors
     ("factorial", "constant", "range(1, n + 1)"),  # a factor of 1 more
 }
-HARNESS = """
-import contextlib, io, json, signal
-class Slow(Exception): pass
-def stop(*_): raise Slow
-signal.signal(signal.SIGALRM, stop)
-verdicts = []
-for program, tests in json.loads(CASES):
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
-    try:
-        names = {}
-        exec(program, names)
-        exec(tests, names)
-        verdicts.append(True)
-    except BaseException:
-        verdicts.append(False)
-    signal.setitimer(signal.ITIMER_REAL, 0)
-print(json.dumps(verdicts))
-"""
-
-
-def passing(cases: list[tuple[str, str]]) -> list[bool]:
-    """Whether each program passes its tests."""
-    source = f"CASES = {json.dumps(cases)!a}\n{HARNESS}"
-    limits = Limits(seconds=120, cpu_seconds=60)
-    [outcome] = run_programs([source], allow_code_execution=True, limits=limits)
-    verdicts = json.loads(outcome.stdout)
-    assert isinstance(verdicts, list) and len(verdicts) == len(cases)
-    return verdicts
 
 
 def body(name: str, text: str) -> str:
@@ -232,19 +204,21 @@ def test_suite_is_twenty_tasks_of_one_form() -> None:
 
 @needs_sandbox
 def test_every_solution_passes_and_so_does_its_docstrings_example() -> None:
-    cases = [(task.prompt + task.solution, task.tests) for task in TASKS.values()]
+    cases = [(task.prompt + task.solution, [task.tests]) for task in TASKS.values()]
     for task in TASKS.values():
         call, value = task.prompt.split(">>> ")[1].splitlines()[:2]
-        cases.append((task.prompt + task.solution, f"assert {call} == {value.strip()}"))
-    assert all(passing(cases))
+        cases.append((task.prompt + task.solution, [f"assert {call} == {value.strip()}"]))
+    assert all(passing(cases, SECONDS))
 
 
 @needs_sandbox
 def test_plausible_wrong_answers_fail() -> None:
     assert WRONG.keys() == TASKS.keys()
     wrong = [(name, text) for name, texts in WRONG.items() for text in texts]
-    cases = [(body(name, text), TASKS[name].tests) for name, text in wrong]
-    survivors = [item for item, passes in zip(wrong, passing(cases), strict=True) if passes]
+    cases = [(body(name, text), [TASKS[name].tests]) for name, text in wrong]
+    survivors = [
+        item for item, passes in zip(wrong, passing(cases, SECONDS), strict=True) if passes
+    ]
     assert survivors == []
     assert all(ast.parse(program) for program, _ in cases)  # none fails for its syntax
 
@@ -254,7 +228,7 @@ def test_every_mutant_fails() -> None:
     found = [(name, *mutant) for name in TASKS for mutant in mutants(name)]
     wanted = [item for item in found if not is_equivalent(item[0], item[1], item[3])]
     assert len(wanted) > 80
-    verdicts = passing([(source, TASKS[name].tests) for name, _, source, _ in wanted])
+    verdicts = passing([(source, [TASKS[name].tests]) for name, _, source, _ in wanted], SECONDS)
     assert [item for item, passes in zip(wanted, verdicts, strict=True) if passes] == []
 
 

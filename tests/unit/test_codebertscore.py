@@ -37,6 +37,29 @@ PAIRS = [
     Pair("x = a if b else c  # why not", "for i in range(3): pass", "Do it -- now!"),
     Pair("():,.", CODE, "Punctuation alone has no token that counts."),
 ]
+LONG = "\n".join(f"value_{index} = compute({index}) + {index * 7}" for index in range(60))
+LONG_PAIRS = [Pair(LONG, OTHER, "Write it out."), Pair(OTHER, LONG, "")]
+QUOTES = ("'", "\u2019")  # the second is more than one token
+
+
+def curly(mark: str) -> Pair:
+    return Pair("x = 1", "for i in z: pass", f"It{mark}s an instruction that is long. " * 4)
+
+
+# Precision, recall, F1 and F3 of `PAIRS`, `LONG_PAIRS` and both `curly`, made by code-bert-score
+# 0.4.1 (`packaged` below) on the encoder of tiny_encoder.py, with torch 2.13 and transformers 5.16.
+# The package is no dependency; where it is installed, that it says so is tested too.
+RECORDED = [
+    [0.9222359, 0.9191927, 0.9207118, 0.9194962],
+    [0.9463007, 0.9092892, 0.9274259, 0.9128596],
+    [0.9999999, 0.9999999, 0.9999999, 0.9999999],
+    [0.9768538, 0.9815423, 0.9791925, 0.9810714],
+    [0.0, 0.0, 0.0, 0.0],
+    [0.9229953, 0.9760365, 0.9487752, 0.9704596],
+    [0.9739069, 0.9344343, 0.9537624, 0.9382371],
+    [0.9562890, 0.9572974, 0.9567930, 0.9571965],
+    [0.9848450, 0.9797211, 0.9822764, 0.9802311],
+]
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +149,18 @@ def test_a_token_inside_a_long_text_has_context_on_both_sides() -> None:
 # against the package
 
 
+def test_scores_are_the_packages(encoder: Encoder) -> None:
+    """But for those of an instruction with a curly quote, which the package scores as code."""
+    pairs = [*PAIRS, *LONG_PAIRS, curly(QUOTES[0])]
+    for score, theirs in zip(score_pairs(encoder, pairs), RECORDED[:-1], strict=True):
+        assert numbers(score) == pytest.approx(theirs, abs=1e-5)
+
+
+def test_the_package_departs_from_a_curly_quote_on(encoder: Encoder) -> None:
+    [score] = score_pairs(encoder, [curly(QUOTES[1])])
+    assert RECORDED[-1][2] - score.f1 > 0.01  # it matches the instruction with itself
+
+
 def packaged(folder: Path, pairs: Sequence[Pair]) -> list[list[float]]:
     import code_bert_score
 
@@ -142,25 +177,11 @@ def packaged(folder: Path, pairs: Sequence[Pair]) -> list[list[float]]:
     return scores
 
 
-needs_package = pytest.mark.skipif(not HAS_PACKAGE, reason="code-bert-score is not installed")
-
-
-@needs_package
-def test_scores_are_the_packages(folder: Path, encoder: Encoder) -> None:
-    expected = packaged(folder, PAIRS)
-    found = [numbers(score) for score in score_pairs(encoder, PAIRS)]
-    for mine, theirs in zip(found, expected, strict=True):
-        assert mine == pytest.approx(theirs, abs=1e-5)
-    assert len({round(mine[2], 3) for mine in found}) > 3  # or agreement would say little
-
-
-@needs_package
-def test_scores_of_long_texts_are_the_packages(folder: Path, encoder: Encoder) -> None:
-    long = "\n".join(f"value_{index} = compute({index}) + {index * 7}" for index in range(60))
-    pairs = [Pair(long, OTHER, "Write it out."), Pair(OTHER, long, "")]
-    expected = packaged(folder, pairs)
-    for mine, theirs in zip(score_pairs(encoder, pairs), expected, strict=True):
-        assert numbers(mine) == pytest.approx(theirs, abs=1e-5)
+@pytest.mark.skipif(not HAS_PACKAGE, reason="code-bert-score is not installed")
+def test_what_is_recorded_is_what_the_package_says(folder: Path) -> None:
+    pairs = [*PAIRS, *LONG_PAIRS, *map(curly, QUOTES)]
+    for found, recorded in zip(packaged(folder, pairs), RECORDED, strict=True):
+        assert found == pytest.approx(recorded, abs=1e-5)
 
 
 # the encoder
@@ -175,22 +196,6 @@ def test_an_empty_candidate_scores_zero(encoder: Encoder) -> None:
     for instruction in ("", "Add two numbers."):
         (score,) = score_pairs(encoder, [Pair(" \n", CODE, instruction)])
         assert numbers(score) == [0, 0, 0, 0]
-
-
-QUOTES = ("'", "\u2019")  # the second is more than one token
-
-
-def curly(mark: str) -> Pair:
-    return Pair("x = 1", "for i in z: pass", f"It{mark}s an instruction that is long. " * 4)
-
-
-@needs_package
-def test_the_package_departs_from_a_curly_quote_on(folder: Path, encoder: Encoder) -> None:
-    pairs = [curly(mark) for mark in QUOTES]
-    mine = [score.f1 for score in score_pairs(encoder, pairs)]
-    theirs = [score[2] for score in packaged(folder, pairs)]
-    assert abs(theirs[0] - mine[0]) < 1e-5
-    assert theirs[1] - mine[1] > 0.01  # it matches the instruction with itself
 
 
 @pytest.mark.parametrize("mark", QUOTES)

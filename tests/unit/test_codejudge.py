@@ -255,7 +255,7 @@ def test_where_the_budget_is_used_up_what_was_judged_is_kept(
 def test_above_the_budget_nothing_is_asked(server: Server, verdicts: Verdicts) -> None:
     before = server.requests("honest")
     expected = estimate(verdicts, "judge", [RIGHT]).tokens
-    with pytest.raises(UserError, match=rf"up to {expected:,} tokens, the budget is"):
+    with pytest.raises(UserError, match=rf"nothing was asked. Give --budget {expected}, or"):
         judged(server, "honest", [RIGHT], verdicts, budget=expected - 1)
     assert server.requests("honest") == before
 
@@ -279,6 +279,21 @@ def test_the_estimate_is_told_before_the_first_request(server: Server, verdicts:
     )
     assert [count for _, count in told] == [before]
     assert "1 of 1 pairs to be judged by judge, at most" in told[0][0]
+
+
+def test_tokens_that_a_server_does_not_tell_are_counted_by_length(
+    server: Server, verdicts: Verdicts
+) -> None:
+    (verdict,) = judged(server, "silent", [RIGHT], verdicts)
+    expected = estimate(Verdicts(verdicts.path.with_name("none")), "judge", [RIGHT]).tokens
+    assert verdict.status == "correct" and 500 < verdict.tokens < expected
+
+
+def test_an_endless_analysis_is_not_handed_on(server: Server, verdicts: Verdicts) -> None:
+    before = server.requests("verbose")
+    (verdict,) = judged(server, "verbose", [RIGHT], verdicts)
+    assert (verdict.status, verdict.analysis) == ("unparseable", "")
+    assert server.requests("verbose") == before + 1
 
 
 def test_a_line_cut_off_costs_one_verdict(server: Server, tmp_path: Path) -> None:
@@ -305,6 +320,22 @@ def test_a_line_that_is_no_verdict_is_left_out(tmp_path: Path, line: str) -> Non
 
 def test_a_busy_server_is_asked_again(server: Server, verdicts: Verdicts) -> None:
     assert status_of(server, "busy", REFERENCE, verdicts) == "correct"
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("locked", "refuses the key; put the right one in OPENAI_API_KEY"),
+        ("html", "gives what is no chat completion; is it the address"),
+        ("empty", "gives what is no chat completion; is it the address"),
+    ],
+)
+def test_a_server_that_judges_nothing_is_one_message(
+    server: Server, verdicts: Verdicts, kind: str, says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        judged(server, kind, [RIGHT], verdicts)
+    assert not verdicts.path.exists()  # or a rerun would ask nothing
 
 
 def test_a_server_that_is_down_is_one_message(server: Server, verdicts: Verdicts) -> None:

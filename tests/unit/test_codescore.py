@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import cogex
+from tests.unit.conftest import WriteAdapter
 from tests.unit.judge_server import Server
 from tests.unit.tiny_encoder import write_encoder
 from tools.errors import UserError
@@ -45,14 +46,16 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("encoder"))
 
 
-def metrics(encoder: Path, url: str, names: str = "codebertscore,codejudge") -> Metrics:
+def metrics(
+    encoder: Path, url: str, names: str = "codebertscore,codejudge", budget: int = 10**6
+) -> Metrics:
     return module.make_metrics(
         names,
         encoder=str(encoder),
         layer=2,
         base_url=url,
         judge_model="judge",
-        budget=10**6,
+        budget=budget,
         concurrency=4,
         console=Console(quiet=True),
     )
@@ -85,6 +88,17 @@ def test_the_seeds_scale_stands_beside_the_papers(
     chosen = metrics(encoder, server.url("honest"), "codebertscore")
     bert = codescore_pairs(pairs_file(tmp_path), chosen, None)["models"]["made"]["codebertscore"]
     assert bert["f1_rescaled"] == pytest.approx(2 * bert["f1"] - 1)
+
+
+def test_an_answer_that_no_file_takes_is_written_all_the_same(
+    tmp_path: Path, server: Server
+) -> None:
+    chosen = metrics(Path(), server.url("surrogate"), "codejudge")
+    result = codescore_pairs(pairs_file(tmp_path), chosen, None)
+    assert result["models"]["made"]["codejudge"]["unparseable"] == 2
+    asked = server.requests("surrogate")
+    assert codescore_pairs(pairs_file(tmp_path), chosen, None) == result
+    assert server.requests("surrogate") == asked  # it was kept
 
 
 def test_only_the_first_pairs_are_scored(tmp_path: Path, encoder: Path, server: Server) -> None:
@@ -132,15 +146,15 @@ def test_a_damaged_file_of_scores_counts_as_empty(
 @pytest.mark.parametrize(
     ("pair", "says"),
     [
-        ({"candidate": "a", "reference": "b"}, "line 1: is not a prepared row .strings candidate"),
-        ({"candidate": "\ud800", "reference": "b", "instruction": "c"}, "half a character"),
+        ({"candidate": "a", "reference": "b"}, "pair 2: missing: instruction; a pair has the"),
+        ({"candidate": 1, "reference": "b", "instruction": "c"}, "pair 2: wrong type: candidate"),
+        ({"candidate": "\ud800", "reference": "b", "instruction": "c"}, "not UTF-8: candidate"),
+        (["candidate"], "pair 2: not an object"),
     ],
 )
-def test_a_pair_that_cannot_be_read_is_named(
-    tmp_path: Path, encoder: Path, pair: dict[str, Any], says: str
-) -> None:
+def test_a_pair_that_cannot_be_read_is_named(tmp_path: Path, pair: Any, says: str) -> None:
     file = tmp_path / "made.jsonl"
-    file.write_text(json.dumps(pair) + "\n")
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in (PAIRS[0], pair)))
     with pytest.raises(UserError, match=says):
         codescore_pairs(file, Metrics(), None)
 
@@ -223,6 +237,9 @@ def based(tmp_path: Path, tiny_base: Path) -> Recipe:
         tmp_path,
         base_model=str(tiny_base),
         adapter="lora",
+        lora_r=4,  # as `write_checkpoint` has it, and the next two
+        lora_alpha=8,
+        lora_target_modules=["q_proj", "v_proj"],
         load_in_4bit=False,
         sequence_len=200,
         datasets=[data],
@@ -251,6 +268,45 @@ def test_candidates_are_kept(
     assert codescore(based, chosen, model="base", subset_size=2) == first
     with pytest.raises(TypeError):  # other rows are generated
         codescore(based, chosen, model="base", subset_size=1)
+
+
+@pytest.fixture
+def trained(based: Recipe, write_checkpoint: WriteAdapter) -> Recipe:
+    """The recipe with two checkpoints that can be used, and one that cannot."""
+    for step in (2, 10, 30):
+        write_checkpoint(based.output_dir, step)
+    (based.output_dir / "checkpoint-30/adapter_model.safetensors").write_bytes(b"no weights")
+    return based
+
+
+def test_all_models_are_judged_under_one_estimate(trained: Recipe, server: Server) -> None:
+    """A budget for one of three models is refused before anything is asked."""
+    names, before = ["base", "checkpoint-2", "checkpoint-10"], server.requests("honest")
+    small = metrics(Path(), server.url("honest"), "codejudge", budget=10_000)
+    with pytest.raises(UserError, match="judging 6 pairs takes up to"):
+        codescore(trained, small, model="all", subset_size=2)
+    assert server.requests("honest") == before
+    result = codescore(trained, metrics(Path(), server.url("honest"), "codejudge"),
+                       model="all", subset_size=2)  # fmt: skip
+    assert list(result["models"]) == names
+    for name in names:
+        lines = [json.loads(line) for line in
+                 (trained.output_dir / f"codescore/{name}.jsonl").open()]  # fmt: skip
+        kept = json.loads((trained.output_dir / f"codescore/candidates/{name}.json").read_text())
+        assert [line["candidate"] for line in lines] == kept["candidates"]
+        assert result["models"][name]["codejudge"]["pairs"] == 2
+    assert [item["name"] for item in result["left_out"]] == ["checkpoint-30"]
+
+
+def test_candidates_of_another_quantization_are_made_anew(
+    based: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codescore(based, Metrics(), model="base", subset_size=1)
+    monkeypatch.setattr(module, "generate", None)
+    monkeypatch.setattr(module, "quantization", lambda recipe: {"load_in_8bit": True})
+    monkeypatch.setattr(module, "load_base", lambda *_: None)
+    with pytest.raises(TypeError):
+        codescore(based, Metrics(), model="base", subset_size=1)
 
 
 def test_without_a_run_there_is_no_checkpoint(based: Recipe) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.needs_sandbox import needs_sandbox
+from tests.own_programs import passing
 from tools.code_tasks import near_duplicates, synthetic
 from tools.code_tasks.mini import mini_tasks
 from tools.code_tasks.synthetic import candidates, prepare_synthetic, synthetic_tasks
 from tools.code_tasks.tasks import Task
 from tools.code_tasks.templates.parts import CHANGES, CONDITIONS, template
-from tools.sandbox import Limits, run_programs
 
 WANTED = {
     "arithmetic": 50,
@@ -25,39 +25,11 @@ WANTED = {
     "conditionals": 50,
     "loops": 50,
 }
-# one process for all of them: they are ours
-HARNESS = """
-import json, signal
-class Slow(Exception): pass
-def stop(*_): raise Slow
-signal.signal(signal.SIGALRM, stop)
-found = []
-for program, tests in json.loads(CASES):
-    for test in tests:
-        signal.setitimer(signal.ITIMER_REAL, 1)
-        try:
-            names = {}
-            exec(program, names)
-            exec(test, names)
-            found.append(True)
-        except BaseException:
-            found.append(False)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-print(json.dumps(found))
-"""
 
 
 @pytest.fixture(scope="module")
 def tasks() -> list[Task]:
     return [item.task for item in candidates() if item.task]
-
-
-def passing(cases: list[tuple[str, list[str]]]) -> list[bool]:
-    source = f"CASES = {json.dumps(cases)!a}\n{HARNESS}"
-    limits = Limits(seconds=120, cpu_seconds=100)
-    [outcome] = run_programs([source], allow_code_execution=True, limits=limits)
-    found: list[bool] = json.loads(outcome.stdout)
-    return found
 
 
 def test_there_are_enough_of_each_category(tasks: list[Task]) -> None:

@@ -22,6 +22,13 @@ _WIDTH = 88  # of the docstring's sentence; published ones have up to 300 charac
 
 def mbpp_task(row: Any) -> Task:
     """Make a task of a published row. Raises RejectedError."""
+    try:
+        return _task(row)
+    except (RecursionError, MemoryError):  # of ast, for a thousand brackets in each other
+        raise RejectedError("nested too deep") from None
+
+
+def _task(row: Any) -> Task:
     text, code = strings(row, "text", "code")
     number, setup = row.get("task_id"), row.get("test_setup_code", "")
     if not isinstance(number, int) or isinstance(number, bool):
@@ -58,7 +65,7 @@ def _parse(what: str, source: str) -> ast.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\d" is written as it should be afterwards
             return ast.parse(source.replace("\r\n", "\n"))
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError):
         raise RejectedError(f"{what}: no Python") from None
 
 

@@ -164,8 +164,10 @@ def _without_held_out(
 def _keys(row: CodeRow) -> frozenset[tuple[str, str]]:
     try:
         return near_duplicates.keys(row)
-    except (SyntaxError, ValueError, RecursionError) as error:
-        raise UserError(f"row {row['id']}: is no program: {error}; prepare it again") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(
+            f"row {row['id']}: cannot be compared with others: {error}; prepare it again"
+        ) from None
 
 
 def _without_repeats(

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from tools.code_tasks import near_duplicates
 from tools.code_tasks.difficulty import DEEPEST, MOST_DECISIONS, count_lines, not_simple
 from tools.code_tasks.humaneval import humaneval_task
 from tools.code_tasks.mbpp import mbpp_task
@@ -159,8 +160,11 @@ def _unwanted(
         if max_lines is not None and count_lines(program) > max_lines:
             return f"more than {max_lines} lines"
         problem = not_simple(program) if difficulty == "simple" else None
-    except (SyntaxError, ValueError, RecursionError):
-        return "prompt and solution are no Python"
+        near_duplicates.keys(task.row)
+    except (SyntaxError, ValueError):
+        return "prompt and solution are no function in Python"
+    except (RecursionError, MemoryError):
+        return "nested too deep"
     return problem and f"not simple: {problem}"
 
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,14 +67,13 @@ def read_published(path: Path, what: str = "tasks") -> Published:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(
-            f"{path}: there is no such file of {what}; `cogex fetch` brings a benchmark's original"
-        ) from None
+        todo = "`cogex fetch` brings a benchmark's original" if what == "tasks" else "correct it"
+        raise UserError(f"{path}: there is no such file of {what}; {todo}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; check the path") from None
     try:
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is damaged: {error}; make or download it again") from None
     rows = []
     for number, line in enumerate(text.split("\n"), 1):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.code_tasks import remote
-from tools.sandbox import DEFAULT_LIMITS, Limits, Outcome, run_pairs
+from tools.sandbox import Limits, Outcome, run_pairs
 
 VERDICTS = {
     "passed": "passed its tests",
@@ -32,8 +32,13 @@ VERDICTS = {
     "output": "prints too much",
     "died": "ends the process, or closes the channel",
     "unreadable": "answers by what is no answer",
+    "too_long": "is too long to be run",
     "bad_test": "has tests that cannot be run",
 }
+# what computes is ended by its CPU seconds; the clock runs long, for a busy machine must not fail
+# a right program
+LIMITS = Limits(seconds=60.0)
+LONGEST = 1_000_000  # characters of a program; ten bytes each, at most, on its way to the sandbox
 
 
 @dataclass(frozen=True)
@@ -65,16 +70,19 @@ class Verdict:
 
 
 def try_programs(
-    trials: Sequence[Trial], *, allow_code_execution: bool, limits: Limits = DEFAULT_LIMITS
+    trials: Sequence[Trial], *, allow_code_execution: bool, limits: Limits = LIMITS
 ) -> list[Verdict]:
-    """Return the verdict on each trial, in order.
+    """Return the verdict on each trial, in order; a program over `LONGEST` is not run.
 
     `limits` hold for the program and for its tests, each. Raises UserError without consent, or
     where the sandbox cannot run; then nothing was run.
     """
-    pairs = [(_served(trial), _judged(trial)) for trial in trials]
-    outcomes = run_pairs(pairs, allow_code_execution=allow_code_execution, limits=limits)
-    return [_verdict(*pair) for pair in outcomes]
+    fits = [len(trial.program) <= LONGEST for trial in trials]
+    pairs = [
+        (_served(trial), _judged(trial)) for trial, fit in zip(trials, fits, strict=True) if fit
+    ]
+    outcomes = iter(run_pairs(pairs, allow_code_execution=allow_code_execution, limits=limits))
+    return [_verdict(*next(outcomes)) if fit else Verdict("too_long", "", 0.0) for fit in fits]
 
 
 def _served(trial: Trial) -> str:
@@ -99,7 +107,8 @@ def _verdict(program: Outcome, tests: Outcome) -> Verdict:
             kind = "output"
         else:
             detail = f"exit status {program.status}"
-    return Verdict(kind, detail, tests.seconds)
+    # an exception's text is the program's own, and may hold half a character
+    return Verdict(kind, detail.encode("utf-8", "replace").decode(), tests.seconds)
 
 
 _REMOTE = Path(remote.__file__).read_text(encoding="utf-8")
