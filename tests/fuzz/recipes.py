@@ -42,5 +42,5 @@ def fuzz_recipes(rng: random.Random, count: int, findings: Findings) -> None:
             if failed <= {"launch line", "output folder"}:  # of the copy
                 assert isinstance(recipe.values["seed"], int)
                 if saves := recipe.values.get("saves_per_epoch"):  # else it hangs on data
-                    kept = recipe.values.get("save_total_limit", AXOLOTL_KEEPS)
+                    kept = recipe.values.get("save_total_limit") or AXOLOTL_KEEPS
                     assert kept >= saves * recipe.values.get("num_epochs", 1)  # the engine's own
