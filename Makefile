@@ -1,17 +1,18 @@
-# make setup | demo | test | test-unit | lint | tiny-base | constraints | clean
+# make setup | demo | test | test-unit | lint | bench | tiny-base | constraints | clean
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 export AXOLOTL_DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint tiny-base constraints clean
+.PHONY: help setup demo test test-unit lint bench tiny-base constraints clean
 
 help:
 	@echo "make setup        create $(VENV) with every pinned dependency"
 	@echo "make demo         raw data to a checked best checkpoint, on the CPU"
 	@echo "make test         all tests (make test-unit: the fast tier alone)"
 	@echo "make lint         ruff and mypy"
+	@echo "make bench        every benchmark (half an hour on two quiet cores)"
 	@echo "make tiny-base    train the tiny base model again (85 minutes on two cores)"
 	@echo "make constraints  resolve every pin again"
 
@@ -38,6 +39,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m benchmarks
 
 tiny-base: setup
 	$(BIN)/python -m tools.tiny

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from prompt_strategies.masking import encode_prompt
+from tools.files import write_json
 from tools.search.backend import InProcess, Request, load_in_process
 from tools.search.candidates import PROGRAM
 from tools.search.scoring import Scorer, Settings
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("task", type=Path)
     parser.add_argument("--prompts", type=int, default=128)
     parser.add_argument("--store", type=Path, default=Path("outputs/generation"))
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
     backend = load_in_process(arguments.model)
     task, settings = load_task(arguments.task), Settings()
@@ -77,6 +79,7 @@ def main() -> None:
         "in batches, each row its own seed": batched,
     }
     table = Table("way", "calls", "seconds", "CPU seconds", "calls a second", "tokens a second")
+    figures = {}
     for name, way in ways.items():
         way(backend, requests[:4])
         started, used = time.monotonic(), time.process_time()
@@ -84,6 +87,15 @@ def main() -> None:
         seconds, cpu = time.monotonic() - started, time.process_time() - used
         table.add_row(name, str(len(requests)), f"{seconds:.1f}", f"{cpu:.1f}",
                       f"{len(requests) / seconds:.1f}", f"{tokens / seconds:,.0f}")  # fmt: skip
+        figures[name] = {
+            "calls": len(requests),
+            "seconds": seconds,
+            "CPU seconds": cpu,
+            "calls a second": len(requests) / seconds,
+            "tokens a second": tokens / seconds,
+        }
+    if arguments.json:
+        write_json(arguments.json, {"figures": figures})
     console = Console(width=120)
     console.print(table)
     console.print(f"{torch.get_num_threads()} threads, device {backend.model.device}")

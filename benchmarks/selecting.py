@@ -1,6 +1,7 @@
 """Times `cogex select` beside the two other ways to score the checkpoints of a run.
 
     python -m benchmarks.selecting [--rows 16] [--checkpoints 5] [--hidden 768] [--layers 12]
+                                   [--json FILE]
 
 In a temporary folder it makes a Llama of random weights (110 M parameters unless told otherwise)
 with a real SentencePiece vocabulary of 32,000, COGEX rows of the published length
@@ -31,6 +32,7 @@ from rich.table import Table
 
 from benchmarks.made_cogex import cogex_rows, write_array
 from tests import real_tokenizers
+from tools.files import write_json
 from tools.models import add_adapter, load_base, load_tokenizer
 from tools.prepare import prepare_cogex
 from tools.recipe import Recipe, read_recipe
@@ -50,8 +52,12 @@ def main(
     checkpoints: Annotated[int, typer.Option(help="Adapters to choose from.")] = 5,
     hidden: Annotated[int, typer.Option(help="Width of the model.")] = 768,
     layers: Annotated[int, typer.Option(help="Layers of the model.")] = 12,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Also write the figures here.")
+    ] = None,
 ) -> None:
     """Make everything, time the three, print the table."""
+    out = json_path.resolve() if json_path else None
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         recipe = make_run(rows, checkpoints, hidden, layers)
@@ -65,6 +71,12 @@ def main(
         inside = forward_seconds(recipe) * (checkpoints + 2)
         os.chdir(ROOT)
     show(seconds, losses, inside)
+    if out:
+        runs = {
+            name: {"seconds": value, "loss of the first checkpoint": losses[name][0]}
+            for name, value in seconds.items()
+        }
+        write_json(out, {"figures": runs | {"matrix products of select, s": inside}})
 
 
 def make_run(rows: int, checkpoints: int, hidden: int, layers: int) -> Recipe:

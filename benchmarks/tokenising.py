@@ -1,6 +1,6 @@
 """Times the tokenising of COGEX rows: ours, Axolotl's built-in `alpaca`, and TRL's SFTTrainer.
 
-    python -m benchmarks.tokenising [--rows 52000]
+    python -m benchmarks.tokenising [--rows 52000] [--json FILE]
 
 Two real vocabularies of the packages at hand: SentencePiece with 32,000 pieces (Llama-2's kind) and
 a tiktoken-style one of 128,000 (Llama-3's). The rows are `benchmarks.made_cogex`. Each contestant
@@ -12,10 +12,8 @@ of a prompt-completion dataset with `dataset_num_proc` at the number of cores.
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,31 +22,42 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.child import ROOT, measure
 from benchmarks.made_cogex import cogex_rows, write_array
 from prompt_strategies.layout import render_completion, render_prompt
 from tests import real_tokenizers
+from tools.files import write_json
 from tools.models import load_tokenizer
 from tools.prepare import prepare_cogex
 from tools.rows import read_rows
 
-ROOT = Path(__file__).parents[1]
-ENVIRONMENT = os.environ | {
-    "HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "PYTHONPATH": str(ROOT),
-}  # fmt: skip
 CONTESTANTS = ("ours", "Axolotl alpaca", "TRL")
 
 
-def main(rows: Annotated[int, typer.Option(help="Rows in all.")] = 52_000) -> None:
+def main(
+    rows: Annotated[int, typer.Option(help="Rows in all; 52000 is the published size.")] = 5_000,
+    json: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
+) -> None:
     """Make rows and tokenizers, time the three with each, print the tables."""
     console = Console()
+    out, figures = json.resolve() if json else None, {}
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         make_data(rows)
         for kind in ("sentencepiece", "tiktoken"):
             make_base(kind)
-            console.print(f"{kind}: {describe_lengths(kind)}")
-            console.print(compare(kind))
+            lengths = count_lengths(kind)
+            console.print(f"{kind}: " + ", ".join(f"{k} {v:.0f}" for k, v in lengths.items()))
+            results = {contestant: run(contestant, kind) for contestant in CONTESTANTS}
+            figures[kind] = {
+                "lengths": lengths,
+                **results,
+                "ours beside the faster": beside(results),
+            }
+            console.print(show(results, figures[kind]["ours beside the faster"]))
         os.chdir(ROOT)
+    if out:
+        write_json(out, {"figures": figures})
 
 
 def make_data(rows: int) -> None:
@@ -89,8 +98,8 @@ def make_base(kind: str) -> None:
     LlamaForCausalLM(config).save_pretrained(folder)
 
 
-def describe_lengths(kind: str) -> str:
-    """Say the lengths of the rows in tokens."""
+def count_lengths(kind: str) -> dict[str, float]:
+    """Return the lengths of the rows in tokens, of the first 5,000."""
     tokenizer = load_tokenizer(f"./{kind}")
     texts = [
         render_prompt(row["instruction"], row["input"])
@@ -98,51 +107,53 @@ def describe_lengths(kind: str) -> str:
         for row in read_rows(Path("data/train.jsonl"))[:5000]
     ]
     lengths = sorted(map(len, tokenizer(texts)["input_ids"]))
-    characters = statistics.median(map(len, texts))
-    return (
-        f"median {statistics.median(lengths):.0f} tokens ({characters:.0f} characters), "
-        f"95th percentile {lengths[len(lengths) * 95 // 100]}, maximum {lengths[-1]}"
-    )
+    return {
+        "median, tokens": statistics.median(lengths),
+        "95th percentile, tokens": lengths[len(lengths) * 95 // 100],
+        "longest, tokens": lengths[-1],
+        "median, characters": statistics.median(map(len, texts)),
+    }
 
 
-def compare(kind: str) -> Table:
-    """Run each contestant; return the table."""
-    results = {name: run(name, kind) for name in CONTESTANTS}
-    table = Table("", "rows", "tokenising, s", "rows a second", "whole, s")
-    for name, result in results.items():
-        rate = result["rows"] / result["tokenising"]
-        table.add_row(
-            name, f"{result['rows']:,}", f"{result['tokenising']:.1f}", f"{rate:,.0f}",
-            f"{result['whole']:.1f}",
-        )  # fmt: skip
+def beside(results: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return how many times as fast ours is as the faster of the others."""
     ours, *others = (results[name] for name in CONTESTANTS)
-    fastest = min(other["tokenising"] for other in others)
-    whole = min(other["whole"] for other in others)
-    table.caption = (
-        f"ours beside the faster of the others: tokenising {fastest / ours['tokenising']:.2f} "
-        f"times as fast, the whole {whole / ours['whole']:.2f} times"
-    )
+    return {
+        f"{part}, times as fast": min(other[f"{part}, s"] for other in others) / ours[f"{part}, s"]
+        for part in ("tokenising", "whole")
+    }
+
+
+def show(results: dict[str, dict[str, float]], times: dict[str, float]) -> Table:
+    """Return the table of a vocabulary."""
+    table = Table("", *next(iter(results.values())))
+    for name, result in results.items():
+        table.add_row(name, *(f"{value:,.1f}".removesuffix(".0") for value in result.values()))
+    compared = ", ".join(f"{name} {value:.2f}" for name, value in times.items())
+    table.caption = f"ours beside the faster of the others: {compared}"
     return table
 
 
 def run(contestant: str, kind: str) -> dict[str, float]:
-    """Time one contestant; return its rows, seconds of tokenising, and seconds in all."""
-    number = CONTESTANTS.index(contestant)
-    command = [sys.executable, "-m", "benchmarks.tokenising_run"]
+    """Run one contestant; return what it took to tokenise, and in all."""
+    number, result = CONTESTANTS.index(contestant), Path("result.json")
+    command = [sys.executable, "-m", "benchmarks.tokenising_run", str(result)]
     if contestant == "TRL":
         command += ["trl", kind]
     else:
         recipe = Path(f"{kind}-{number}.yml")
         recipe.write_text(yaml.safe_dump(_recipe(contestant, kind, f"prepared-{kind}-{number}")))
         command += ["axolotl", str(recipe)]
-    start = time.perf_counter()
-    done = subprocess.run(
-        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    whole = time.perf_counter() - start
-    if done.returncode:
-        raise SystemExit(f"{contestant} failed:\n{done.stdout[-3000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1]) | {"whole": whole}
+    whole = measure(command)
+    tokenised = json.loads(result.read_text())
+    return {
+        "rows": tokenised["rows"],
+        "tokenising, s": tokenised["seconds"],
+        "rows a second": tokenised["rows"] / tokenised["seconds"],
+        "whole, s": whole.seconds,
+        "whole, CPU s": whole.cpu_seconds,
+        "peak, MiB": whole.peak_mib,
+    }
 
 
 def _recipe(contestant: str, kind: str, prepared: str) -> dict[str, Any]:

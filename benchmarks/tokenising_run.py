@@ -1,8 +1,8 @@
 """One contestant of `benchmarks.tokenising`, in a process of its own.
 
-python -m benchmarks.tokenising_run axolotl RECIPE | trl BASE
+python -m benchmarks.tokenising_run RESULT axolotl RECIPE | trl BASE
 
-The last line that it prints is JSON: the rows, and the seconds in which they were tokenised.
+RESULT gets, as JSON, the rows and the seconds in which they were tokenised.
 """
 
 import json
@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -71,6 +72,5 @@ def trl(base: str, clock: Clock) -> None:
 
 if __name__ == "__main__":
     clock = Clock()
-    {"axolotl": axolotl, "trl": trl}[sys.argv[1]](sys.argv[2], clock)
-    print()
-    print(json.dumps({"rows": clock.rows, "tokenising": clock.seconds}))
+    {"axolotl": axolotl, "trl": trl}[sys.argv[2]](sys.argv[3], clock)
+    Path(sys.argv[1]).write_text(json.dumps(vars(clock)))
