@@ -1,0 +1,191 @@
+"""Measures a run of transformers' Trainer, or of one made from it: tokens, seconds, loss, memory.
+
+What is counted is read off the batches that the model really gets, the same way for Axolotl and
+for TRL. Useful tokens are those of the rows: padding is not counted. Seconds of a step go from the
+end of the step before to its own, so that loading of batches, optimizer and log are in them.
+"""
+
+import hashlib
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from prompt_strategies.masking import IGNORE_INDEX
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step. Loss, gradient norm and learning rate are as the trainer logged them."""
+
+    seconds: float
+    cpu_seconds: float  # of all threads of the process: other programs do not lengthen them
+    examples: int  # rows; in a pack there are several
+    tokens: int  # without padding
+    computed: int  # tokens, padding included
+    trained: int  # tokens that carry loss
+    pairs: int  # sum of squared lengths over which attention is computed
+    largest: int  # tokens of the largest micro batch, padding included
+    loss: float
+    loss_by_token: float  # sum of NLL / trained tokens, whatever the trainer divides by
+    grad_norm: float
+    learning_rate: float
+
+
+class Meter(TrainerCallback):
+    """Counts what a trainer computes. `attach` it before training, `report` after it."""
+
+    def __init__(self, pad: int, *, keep_order: bool = False) -> None:
+        """Hold the pad token; `keep_order` notes which row came when (not for packs)."""
+        self.pad, self.keep_order = pad, keep_order
+        self.micro: list[torch.Tensor] = []  # of the step that is under way
+        self.steps: list[torch.Tensor] = []  # (micro batches, 7) each
+        self.ends: list[tuple[float, float]] = []  # seconds by the clock and of the CPU
+        self.order: list[str] = []
+
+    def attach(self, trainer: Any) -> None:
+        """Stand between trainer and model."""
+        self.trainer = trainer
+        self.compute_loss = trainer.compute_loss
+        trainer.compute_loss = self._note
+        trainer.add_callback(self)
+
+    def _note(self, model: Any, batch: dict[str, torch.Tensor], *args: Any, **named: Any) -> Any:
+        counts = count(batch, self.pad)
+        if self.keep_order:
+            self.order += row_names(batch, self.pad)
+        result = self.compute_loss(model, batch, *args, **named)
+        loss = (result[0] if isinstance(result, tuple) else result).detach().double().reshape(1)
+        self.micro.append(torch.cat([counts.double(), loss]))
+        return result
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """Start the clock."""
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        self.ends.append((time.perf_counter(), time.process_time()))
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Note when the step's work is done: a GPU's is waited for, once a step."""
+        self.steps.append(torch.stack(self.micro).cpu())
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ends.append((time.perf_counter(), time.process_time()))
+        self.micro = []
+
+    def report(self) -> dict[str, Any]:
+        """Return the steps, the order of the rows if it was kept, and the memory of the GPU."""
+        self.trainer.compute_loss = self.compute_loss
+        logged = [entry for entry in self.trainer.state.log_history if "loss" in entry]
+        return {
+            "steps": [asdict(self._step(number, entry)) for number, entry in enumerate(logged)],
+            "order": self.order,
+            "memory": memory(),
+        }
+
+    def _step(self, number: int, logged: dict[str, Any]) -> Step:
+        micro = self.steps[number]
+        examples, tokens, computed, trained, pairs, losses = micro.unbind(1)
+        # transformers' loss of a micro batch is its part of the step's mean over tokens where the
+        # model is told how many there are, else its own mean
+        by_token = losses.sum() if self.trainer.model_accepts_loss_kwargs else losses @ trained
+        parts = 1 if self.trainer.model_accepts_loss_kwargs else trained.sum()
+        (start, cpu_start), (end, cpu_end) = self.ends[number : number + 2]
+        return Step(
+            seconds=end - start,
+            cpu_seconds=cpu_end - cpu_start,
+            examples=int(examples.sum()),
+            tokens=int(tokens.sum()),
+            computed=int(computed.sum()),
+            trained=int(trained.sum()),
+            pairs=int(pairs.sum()),
+            largest=int(computed.max()),
+            loss=logged["loss"],
+            loss_by_token=float(by_token / parts),
+            grad_norm=logged["grad_norm"],
+            learning_rate=logged["learning_rate"],
+        )
+
+
+def useful(batch: dict[str, torch.Tensor], pad: int) -> torch.Tensor:
+    """Return which tokens of a batch (rows, width) are no padding, as a mask of that shape.
+
+    A pack's attention mask holds the number of each token's document, or is left out; padding then
+    stands last, and no row ends in the pad token.
+    """
+    if batch.get("attention_mask") is not None:
+        return batch["attention_mask"] != 0
+    return (batch["input_ids"] != pad).flip(-1).cumsum(-1).flip(-1) > 0
+
+
+def count(batch: dict[str, torch.Tensor], pad: int) -> torch.Tensor:
+    """Return examples, tokens, tokens with padding, trained tokens and pairs of a micro batch.
+
+    Nothing is waited for, so that counting does not hold up a GPU.
+    """
+    ids, real = batch["input_ids"], useful(batch, pad)
+
+    def scalar(value: int) -> torch.Tensor:
+        return torch.full((), value, device=ids.device)
+
+    trained = (batch["labels"][:, 1:] != IGNORE_INDEX).sum()
+    if "position_ids" in batch:
+        positions = batch["position_ids"]  # they start again at each document
+        examples = ((positions == 0) & real).sum()
+        pairs = ((2 * positions + 1) * real).sum()  # 1 + 3 + ... + (2n - 1) = n squared
+    else:
+        examples = scalar(ids.shape[0])
+        pairs = scalar(ids.shape[0] * ids.shape[1] ** 2)
+    return torch.stack([examples, real.sum(), scalar(ids.numel()), trained, pairs])
+
+
+def row_names(batch: dict[str, torch.Tensor], pad: int) -> list[str]:
+    """Return a name for each row of a batch, made of its token ids."""
+    real = useful(batch, pad)
+    rows = zip(batch["input_ids"], real, strict=True)
+    return [row_name(ids[mask].tolist()) for ids, mask in rows]
+
+
+def row_name(ids: list[int]) -> str:
+    """Return a name that rows of the same token ids share."""
+    return hashlib.sha256(str(ids).encode()).hexdigest()[:16]
+
+
+def memory() -> dict[str, float]:
+    """The GPU's peaks of training and what is taken of it now, by all programs, in GiB."""
+    if not torch.cuda.is_available():
+        return {}
+    free, whole = torch.cuda.mem_get_info()
+    return {
+        "allocated": torch.cuda.max_memory_allocated() / GIB,
+        "reserved": torch.cuda.max_memory_reserved() / GIB,
+        "taken": (whole - free) / GIB,
+    }
+
+
+@dataclass(frozen=True)
+class Rates:
+    """A run in figures, the first steps left out."""
+
+    tokens_per_second: float  # useful ones
+    tokens_per_cpu_second: float
+    seconds_per_step: float
+    padding: float  # share of the tokens that are computed
+    examples_per_step: float
+
+
+def rates(steps: list[dict[str, Any]], skipped: int) -> Rates:
+    """Sum over the steps after the first `skipped`, then divide. At least one must be left."""
+    timed = steps[skipped:]
+    total = {key: sum(step[key] for step in timed) for key in timed[0]}
+    return Rates(
+        tokens_per_second=total["tokens"] / total["seconds"],
+        tokens_per_cpu_second=total["tokens"] / total["cpu_seconds"],
+        seconds_per_step=total["seconds"] / len(timed),
+        padding=1 - total["tokens"] / total["computed"],
+        examples_per_step=total["examples"] / len(timed),
+    )

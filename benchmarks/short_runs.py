@@ -1,0 +1,149 @@
+"""Short runs of a recipe to be measured: its data, the recipe cut down, and a process for each.
+
+What a short run changes: some steps in place of epochs, each of them logged, and no evaluation and
+no checkpoint, which are not training. And the rows: `group_by_length` sorts blocks of fifty steps,
+longest rows first, so that a few steps from the start would be no sample of a run. So it is done
+beforehand; of the fifty steps of a block some are taken at equal distances, and the run reads their
+rows in that order (`curriculum_sampling`).
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from benchmarks.made_cogex import cogex_rows, write_array
+from tools.files import write_jsonl
+from tools.prepare import prepare_cogex
+from tools.recipe import Recipe, read_recipe
+from tools.recipe_header import read_header
+from tools.rows import encode_rows, load_strategy, read_rows
+from validation.preflight.tokens import load_recipe_tokenizer
+
+ROOT = Path(__file__).parents[1]
+RECIPES = ROOT / "recipes"
+PACKED = RECIPES / "cogex-llama2-7b-packed.yml"
+KEPT = {"gradient_checkpointing": False}  # the same result, with more memory and less work
+STEP_ROWS = 32  # examples in an optimizer step
+BLOCK = (
+    50  # steps that transformers' `group_by_length` sorts at once, if there are four times as many
+)
+UNUSED = 4  # validation rows, for there must be some
+ENVIRONMENT = os.environ | {
+    "HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "PYTHONPATH": str(ROOT),
+    "AXOLOTL_DATASET_NUM_PROC": "0",  # for so few rows processes take longer to start than to work
+}  # fmt: skip
+
+
+class RunFailed(Exception):
+    """A run came to no result; the message is its last words, or that its time was up."""
+
+
+def make_rows(folder: Path) -> Path:
+    """Write prepared training rows of the published lengths; return their file."""
+    write_array(folder / "data.json", cogex_rows(4 * BLOCK * STEP_ROWS + UNUSED))
+    prepare_cogex(folder / "data.json", folder / "data", val_size=UNUSED)
+    return folder / "data" / "train.jsonl"
+
+
+def sample_steps(recipe: Recipe, steps: int, path: Path, *, rows_a_step: int = STEP_ROWS) -> float:
+    """Write the rows of some steps of the recipe's rows to `path`, in the order of a run.
+
+    Of each step the first `rows_a_step`, so that a slow machine may make smaller steps.
+
+    Rows that training would drop as too long are left out. Returns the mean tokens of all rows.
+    """
+    entry = recipe.training
+    tokenizer = load_recipe_tokenizer(recipe)
+    rows = read_rows(Path(entry["path"]), load_strategy(recipe, entry, tokenizer).columns)
+    lengths = [len(ids) for ids, _ in encode_rows(recipe, entry, tokenizer)]
+    kept = [index for index, length in enumerate(lengths) if length <= recipe.sequence_len]
+    seeded = torch.Generator().manual_seed(recipe.values["seed"])
+    sampler = LengthGroupedSampler(STEP_ROWS, lengths=[lengths[i] for i in kept], generator=seeded)
+    block = [kept[index] for index in sampler][: BLOCK * STEP_ROWS]
+    whole = len(block) // STEP_ROWS
+    starts = [int((step + 0.5) * whole / steps) * STEP_ROWS for step in range(steps)]
+    chosen = [index for start in starts for index in block[start : start + rows_a_step]]
+    write_jsonl(path, (rows[index] for index in chosen))
+    return sum(lengths) / len(lengths)
+
+
+def write_recipe(path: Path, source: Recipe, data: Path, changes: dict[str, Any]) -> Recipe:
+    """Write a recipe cut down to a short run, under its own header; None takes a key out."""
+    values = source.values | {
+        "datasets": [source.training | {"path": str(data)}],
+        "test_datasets": None,
+        "evals_per_epoch": None,
+        "saves_per_epoch": None,
+        "save_total_limit": None,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "num_epochs": None,
+        "logging_steps": 1,
+        "group_by_length": None,
+        "curriculum_sampling": True,
+        "warmup_ratio": None,  # of so few steps Axolotl and transformers make other numbers
+        "warmup_steps": 2,
+        "dataset_prepared_path": str(path.with_suffix("") / "prepared"),
+        "output_dir": str(path.with_suffix("") / "run"),
+        **changes,
+    }
+    kept = {key: value for key, value in values.items() if value is not None}
+    header = re.match(r"(#.*\n)*", source.path.read_text(encoding="utf-8"))
+    path.write_text((header[0] if header else "") + yaml.safe_dump(kept), encoding="utf-8")
+    return read_recipe(path)
+
+
+def packed() -> dict[str, Any]:
+    """What the packed recipe sets otherwise than the recipe that it departs from.
+
+    A pack is as long for every model: as many make a step of about 32 examples.
+    """
+    other, header = read_recipe(PACKED), read_header(PACKED)
+    faithful = read_recipe(PACKED.with_name("cogex-llama2-7b.yml")).values
+    own = {key: value for key, value in other.values.items() if key not in faithful}
+    return own | {
+        "curriculum_sampling": None,  # it shuffles, and has no order by length
+        "micro_batch_size": header.micro,
+        "gradient_accumulation_steps": header.accumulation * header.ranks,
+    }
+
+
+def run(
+    contestant: str, recipe: Recipe, *more: str, environment: dict[str, str] | None = None,
+    timeout: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Let `benchmarks.training_run` train in a process of its own; return its report.
+
+    Its output goes to a log beside the recipe. Raises RunFailed.
+    """
+    result = recipe.path.with_suffix(".json")
+    result.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "benchmarks.training_run", contestant]
+    command += [str(recipe.path), str(result), *more]
+    log = recipe.path.with_suffix(".log")
+    with log.open("w") as out:
+        try:
+            subprocess.run(
+                command, env=ENVIRONMENT | (environment or {}), stdout=out,
+                stderr=subprocess.STDOUT, timeout=timeout,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise RunFailed(f"not done within {timeout:.0f} s") from None
+    if not result.is_file():
+        raise RunFailed(last_words(log.read_text(errors="replace")))
+    return json.loads(result.read_text())
+
+
+def last_words(log: str) -> str:
+    """Return the line of a log that says why its process ended."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)\b.*:", line)]
+    return (errors or lines or ["it said nothing"])[-1][:300]
