@@ -37,7 +37,7 @@ from tools.models import add_adapter, load_base, load_tokenizer
 from tools.prepare import prepare_cogex
 from tools.recipe import Recipe, read_recipe
 from tools.rows import encode_validation
-from validation.perplexity import Row, batches
+from validation.perplexity import TOKEN_BUDGET, Row, batches
 
 ROOT = Path(__file__).parents[1]
 RECIPE = Path("recipe.yml")
@@ -173,7 +173,7 @@ def forward_seconds(recipe: Recipe) -> float:
     model = add_adapter(load_base("./base"), _folders(recipe)[0])
     pairs = encode_validation(recipe, load_tokenizer("./base"))
     total = 0.0
-    for batch in batches([Row.of(*pair) for pair in pairs], 8192):
+    for batch in batches([Row.of(*pair) for pair in pairs], TOKEN_BUDGET["cpu"]):
         ids = torch.nn.utils.rnn.pad_sequence([row.input_ids for row in batch], True).long()
         start = time.perf_counter()
         with torch.inference_mode():
