@@ -30,8 +30,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.child import ENVIRONMENT, ROOT
 from benchmarks.made_cogex import cogex_rows, write_array
-from tests import real_tokenizers
+from benchmarks.made_llama import make_llama
 from tools.files import write_json
 from tools.models import add_adapter, load_base, load_tokenizer
 from tools.prepare import prepare_cogex
@@ -39,12 +40,8 @@ from tools.recipe import Recipe, read_recipe
 from tools.rows import encode_validation
 from validation.perplexity import TOKEN_BUDGET, Row, batches
 
-ROOT = Path(__file__).parents[1]
 RECIPE = Path("recipe.yml")
 BATCH = 4  # of evaluation, as in the paper's recipes
-ENVIRONMENT = os.environ | {
-    "HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "PYTHONPATH": str(ROOT),
-}  # fmt: skip
 
 
 def main(
@@ -82,17 +79,9 @@ def main(
 def make_run(rows: int, checkpoints: int, hidden: int, layers: int) -> Recipe:
     """Make base, data, recipe and checkpoints as a training run would leave them."""
     from peft import LoraConfig, get_peft_model
-    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
+    from transformers import set_seed
 
-    base = Path("base")
-    base.mkdir()
-    tokenizer = real_tokenizers.build_llama2_hub(base)
-    set_seed(42)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=hidden * 8 // 3,
-        num_hidden_layers=layers, num_attention_heads=hidden // 64, max_position_embeddings=2048,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(base)
+    make_llama(Path("base"), hidden, layers)
     write_array(Path("data.json"), cogex_rows(rows * 4))
     prepare_cogex(Path("data.json"), Path("data"), val_size=rows)
     first = Path("data/train.jsonl").read_text().split("\n", 1)[0]

@@ -8,7 +8,6 @@ rows in that order (`curriculum_sampling`).
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -19,6 +18,8 @@ import torch
 import yaml
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from benchmarks import child
+from benchmarks.child import ROOT
 from benchmarks.made_cogex import cogex_rows, write_array
 from tools.files import write_jsonl
 from tools.prepare import prepare_cogex
@@ -27,19 +28,14 @@ from tools.recipe_header import read_header
 from tools.rows import encode_rows, load_strategy, read_rows
 from validation.preflight.tokens import load_recipe_tokenizer
 
-ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "recipes"
 PACKED = RECIPES / "cogex-llama2-7b-packed.yml"
 KEPT = {"gradient_checkpointing": False}  # the same result, with more memory and less work
 STEP_ROWS = 32  # examples in an optimizer step
-BLOCK = (
-    50  # steps that transformers' `group_by_length` sorts at once, if there are four times as many
-)
+BLOCK = 50  # steps that `group_by_length` sorts at once, where there are four times as many
 UNUSED = 4  # validation rows, for there must be some
-ENVIRONMENT = os.environ | {
-    "HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "PYTHONPATH": str(ROOT),
-    "AXOLOTL_DATASET_NUM_PROC": "0",  # for so few rows processes take longer to start than to work
-}  # fmt: skip
+# for so few rows processes take longer to start than to work
+ENVIRONMENT = child.ENVIRONMENT | {"AXOLOTL_DATASET_NUM_PROC": "0"}
 
 
 class RunFailed(Exception):

@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import short_runs
+from benchmarks.made_llama import make_llama
 from benchmarks.meter import rates
-from tests import real_tokenizers
 from tests.engine.cpu_overrides import overrides
 from tools.files import write_json
 from tools.recipe import Recipe, read_recipe
@@ -61,7 +61,7 @@ def main(
 
 def train_all(folder: Path, steps: int, hidden: int, layers: int) -> dict[str, Report]:
     """Train with each contestant; return their reports."""
-    make_base(folder / "base", hidden, layers)
+    make_llama(folder / "base", hidden, layers)
     faithful, packed = read_recipe(FAITHFUL), read_recipe(short_runs.PACKED)
     chosen = folder / "steps.jsonl"
 
@@ -85,20 +85,6 @@ def train_all(folder: Path, steps: int, hidden: int, layers: int) -> dict[str, R
         "TRL": short_runs.run("trl", recipe("trl", faithful), "random"),
         SAME_ORDER: short_runs.run("trl", recipe("trl-same", faithful), "sequential"),
     }
-
-
-def make_base(folder: Path, hidden: int, layers: int) -> None:
-    """Write a Llama of random weights and its tokenizer."""
-    from transformers import LlamaConfig, LlamaForCausalLM, set_seed
-
-    folder.mkdir()
-    tokenizer = real_tokenizers.build_llama2_hub(folder)
-    set_seed(42)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=hidden * 8 // 3,
-        num_hidden_layers=layers, num_attention_heads=hidden // 64, max_position_embeddings=4096,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
 
 
 def figures(reports: dict[str, Report]) -> dict[str, Any]:
