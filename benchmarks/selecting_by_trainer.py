@@ -21,7 +21,11 @@ def main(path: Path) -> None:
     tokenizer = load_tokenizer(recipe.base_model)
     tokenizer.pad_token = tokenizer.unk_token
     rows = [
-        {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels}
+        {
+            "input_ids": ids.tolist(),
+            "attention_mask": [1] * len(ids),
+            "labels": labels.tolist(),
+        }
         for ids, labels in encode_validation(recipe, tokenizer)
     ]
     base = AutoModelForCausalLM.from_pretrained(recipe.base_model, attn_implementation="sdpa")

@@ -12,9 +12,10 @@ would begin with other ids than it has behind its prompt (SentencePiece puts a s
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and only the types are needed
+    import numpy as np
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerFast
 
@@ -23,6 +24,13 @@ IGNORE_INDEX = -100  # the label that PyTorch's cross-entropy leaves out
 # Stands for the completion when a prompt is tokenised alone: some pre-tokenizers look one
 # character ahead. Not white space, and no piece of any vocabulary joins it to a newline.
 _STAND_IN = ">"
+
+
+class Row(NamedTuple):
+    """The ids of a row, BOS and EOS among them, and how many of the first carry no loss."""
+
+    ids: "list[int] | np.ndarray"
+    masked: int
 
 
 def encode_batch(
@@ -40,22 +48,46 @@ def encode_batch(
     index if not given. Raises ValueError if a token lies across that offset, if the tokenizer
     reads a control token in the text, or if it has no EOS or no offsets.
     """
-    if tokenizer.eos_token_id is None:
-        raise ValueError("the tokenizer has no EOS token: a model trained with it never stops")
     texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
     boundaries = [len(prompt) for prompt in prompts] if trained_from is None else trained_from
     names = [str(index) for index in range(len(texts))] if names is None else names
-    bos = _bos(tokenizer)
-    encoded: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
-    for name, text, boundary, encoding in zip(
-        names, texts, boundaries, _tokenize(tokenizer, texts, names), strict=True
-    ):
-        masked = len(bos) + _tokens_before(text, boundary, encoding, name)
-        input_ids = [*bos, *encoding.ids, tokenizer.eos_token_id]
-        encoded["input_ids"].append(input_ids)
-        encoded["attention_mask"].append([1] * len(input_ids))
-        encoded["labels"].append([IGNORE_INDEX] * masked + input_ids[masked:])
-    return encoded
+    rows = encode_rows(tokenizer, texts, boundaries, names)
+    return {
+        "input_ids": [list(ids) for ids, _ in rows],
+        "attention_mask": [[1] * len(ids) for ids, _ in rows],
+        "labels": [[IGNORE_INDEX] * masked + list(ids[masked:]) for ids, masked in rows],
+    }
+
+
+def encode_rows(
+    tokenizer: "PreTrainedTokenizerFast",
+    texts: Sequence[str],
+    boundaries: Sequence[int],
+    names: Sequence[str],
+) -> list[Row]:
+    """Return the row of each text; `boundaries` are the offsets, in characters, where loss starts.
+
+    Raises ValueError as `encode_batch` does.
+    """
+    check_tokenizer(tokenizer)
+    bos = bos_ids(tokenizer)
+    return [
+        Row(
+            [*bos, *encoding.ids, tokenizer.eos_token_id],
+            len(bos) + _tokens_before(text, boundary, encoding, name),
+        )
+        for name, text, boundary, encoding in zip(
+            names, texts, boundaries, _tokenize(tokenizer, texts, names), strict=True
+        )
+    ]
+
+
+def check_tokenizer(tokenizer: "PreTrainedTokenizerFast") -> None:
+    """Raise ValueError if rows cannot be made with this tokenizer."""
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the tokenizer has no EOS token: a model trained with it never stops")
+    if not tokenizer.is_fast:
+        raise ValueError("the tokenizer gives no offsets: load it with `use_fast=True`")
 
 
 def encode_prompt(tokenizer: "PreTrainedTokenizerFast", prompts: Sequence[str]) -> list[list[int]]:
@@ -64,9 +96,10 @@ def encode_prompt(tokenizer: "PreTrainedTokenizerFast", prompts: Sequence[str]) 
     A prompt ends in a newline, as those of `layout` do. Raises ValueError if a token would
     lie across its end, or if the tokenizer reads a control token in it.
     """
+    check_tokenizer(tokenizer)
     texts = [prompt + _STAND_IN for prompt in prompts]
     names = [str(index) for index in range(len(texts))]
-    bos = _bos(tokenizer)
+    bos = bos_ids(tokenizer)
     return [
         bos + encoding.ids[: _tokens_before(text, len(text) - len(_STAND_IN), encoding, name)]
         for name, text, encoding in zip(
@@ -93,7 +126,7 @@ def _text(tokenizer: "PreTrainedTokenizerFast", ids: Sequence[int]) -> str:
     return text
 
 
-def _bos(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
+def bos_ids(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
     """Return [BOS] if the tokenizer itself puts it before a text, else []."""
     bos = tokenizer.bos_token_id
     return [bos] if bos is not None and tokenizer("x")["input_ids"][0] == bos else []
@@ -103,8 +136,6 @@ def _tokenize(
     tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], names: Sequence[str]
 ) -> "list[Encoding]":
     """Return the encoding of each text, without BOS and EOS, all of it read as text."""
-    if not tokenizer.is_fast:
-        raise ValueError("the tokenizer gives no offsets: load it with `use_fast=True`")
     if not texts:
         return []
     backend = tokenizer.backend_tokenizer

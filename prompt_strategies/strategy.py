@@ -14,10 +14,10 @@ and both are part of the name under which it caches a prepared dataset.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -26,14 +26,17 @@ import pyarrow.compute  # type: ignore[import-untyped]
 from axolotl.prompt_tokenizers import DatasetWrappingStrategy
 from axolotl.utils.logging import get_logger
 from datasets import Dataset
+from datasets.fingerprint import Hasher
 from transformers import PreTrainedTokenizerFast
 
 from prompt_strategies import masking
+from prompt_strategies.fast_encoding import COMPARED, FastEncoder
 
 LOG = get_logger("axolotl." + __name__)  # Axolotl prints its own loggers from INFO on
 
 TrainOn = Literal["completion", "output", "full"]
-COLUMN_TYPES = {"input_ids": np.int32, "attention_mask": np.int8, "labels": np.int64}
+BATCH = 1_000  # rows encoded at once: few enough to hold, enough to use every core
+FAST_FROM = 1_000  # rows; to build a fast encoder takes as long as it saves on these
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class CompletionStrategy(DatasetWrappingStrategy):
         self.sequence_len = sequence_len
         self.excess = excess
         self.name = name
+        self.fast: FastEncoder | None = None
 
     @classmethod
     def from_recipe(
@@ -100,8 +104,8 @@ class CompletionStrategy(DatasetWrappingStrategy):
     ) -> Dataset:
         """Return the dataset with `input_ids`, `attention_mask`, `labels`; log one line of counts.
 
-        `process_count` is not used: the tokenizer's threads take every core, and a process each
-        would first be sent a copy of it, one after the other, a second for 32,000 pieces.
+        `process_count` is not used: the tokenizers' threads take every core, and a process each
+        would first be sent a copy of the tokenizer, a second for 32,000 pieces.
         Raises ValueError where a row cannot be used, naming the row and the key.
         """
         missing = [column for column in self.columns if column not in dataset.column_names]
@@ -109,51 +113,87 @@ class CompletionStrategy(DatasetWrappingStrategy):
             raise ValueError(f"{self.name}: no column {', '.join(missing)}: run `cogex prepare`")
         if not len(dataset):
             raise ValueError(f"{self.name}: no rows")
+        masking.check_tokenizer(self.tokenizer)
         with _tokenizer_threads():
+            sample = dataset.select(_sample(len(dataset)))[:]
+            self.fast = self._fast_encoder(len(dataset), sample)
             tokenized = dataset.map(
                 self._encode_table,
                 batched=True,
+                batch_size=BATCH,
                 remove_columns=dataset.column_names,
                 keep_in_memory=bool(keep_in_memory),
-                load_from_cache_file=False,  # its key does not see this package's code
+                load_from_cache_file=False,
+                new_fingerprint=self._fingerprint(dataset),
                 desc="Tokenizing rows",
             )
         self._log_counts(tokenized)
         return tokenized
+
+    def _fast_encoder(self, rows: int, sample: dict[str, list[str]]) -> FastEncoder | None:
+        """Return gigatoken's copy of the tokenizer where it pays and can be trusted."""
+        if rows < FAST_FROM:
+            return None
+        fast = FastEncoder.of(self.tokenizer, *self._texts(sample), sample["id"])
+        if fast is None:
+            LOG.info(f"{self.name}: gigatoken cannot stand in for this tokenizer, which is slower")
+        return fast
+
+    def _fingerprint(self, dataset: Dataset) -> str:
+        """Name what the rows will be, for the caches of what Axolotl does with them.
+
+        Left to itself, datasets would pickle the tokenizer for a second, and not see our code.
+        """
+        code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+        tokenizer = [self.tokenizer.backend_tokenizer.to_str(), self.tokenizer.special_tokens_map]
+        settings = [type(self).__qualname__, type(self).__module__, self.train_on]
+        return Hasher.hash([dataset._fingerprint, code, tokenizer, settings])
+
+    def encode_rows(self, rows: Sequence[dict[str, str]]) -> Iterator[masking.Row]:
+        """Yield what training makes of prepared rows, in their order. Errors as `wrap_dataset`."""
+
+        def columns(some: Sequence[dict[str, str]]) -> dict[str, list[str]]:
+            return {key: [row[key] for row in some] for key in self.columns}
+
+        with _tokenizer_threads():
+            sample = columns([rows[index] for index in _sample(len(rows))])
+            self.fast = self._fast_encoder(len(rows), sample)
+            for start in range(0, len(rows), BATCH):
+                yield from self._encode(columns(rows[start : start + BATCH]))
+
+    def encode(self, batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        """Return ids, mask and labels of a batch of rows, given as columns."""
+        return self._encode_table(batch).to_pydict()
 
     def _encode_table(self, batch: dict[str, list[str]]) -> pyarrow.Table:
         """Return what `encode` does, in the types that datasets would choose for it.
 
         Told so, it need not look at each token to choose them, which takes three times as long.
         """
-        encoded = self.encode(batch)
-        starts = np.cumsum([0, *map(len, encoded["input_ids"])])
-        return pyarrow.table(
-            {
-                name: pyarrow.ListArray.from_arrays(
-                    pyarrow.array(starts, pyarrow.int32()),
-                    np.fromiter(chain.from_iterable(encoded[name]), kind, starts[-1]),
-                )
-                for name, kind in COLUMN_TYPES.items()
-            }
-        )
+        return _table(self._encode(batch))
 
-    def encode(self, batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
-        """Return ids, mask and labels of a batch of rows, given as columns."""
+    def _encode(self, batch: dict[str, list[str]]) -> list[masking.Row]:
+        texts, boundaries = self._texts(batch)
+        fast = self.fast.encode_rows(texts, boundaries) if self.fast else [None] * len(texts)
+        left = [index for index, row in enumerate(fast) if row is None]
+        plain = iter(
+            masking.encode_rows(
+                self.tokenizer,
+                [texts[index] for index in left],
+                [boundaries[index] for index in left],
+                [batch["id"][index] for index in left],
+            )
+        )
+        return [row or next(plain) for row in fast]
+
+    def _texts(self, batch: dict[str, list[str]]) -> tuple[list[str], list[int]]:
+        """Return the text of each row, and the offset in it where loss starts."""
         for column in self.columns:
             _check_strings(batch, column)
-        rows = [
-            dict(zip(self.columns, values, strict=True))
-            for values in zip(*(batch[column] for column in self.columns), strict=True)
-        ]
-        rendered = [self.render(row) for row in rows]
-        return masking.encode_batch(
-            self.tokenizer,
-            [text.prompt for text in rendered],
-            [text.completion for text in rendered],
-            trained_from=[self.trained_from(text) for text in rendered],
-            names=batch["id"],
-        )
+        rows = zip(*(batch[column] for column in self.columns), strict=True)
+        rendered = [self.render(dict(zip(self.columns, row, strict=True))) for row in rows]
+        texts = [text.prompt + text.completion for text in rendered]
+        return texts, [self.trained_from(text) for text in rendered]
 
     def trained_from(self, text: Rendered) -> int:
         """Return the offset, in characters of prompt + completion, where loss starts."""
@@ -208,6 +248,23 @@ def _tokenizer_threads() -> Iterator[None]:
             del os.environ["TOKENIZERS_PARALLELISM"]
         else:
             os.environ["TOKENIZERS_PARALLELISM"] = before
+
+
+def _sample(rows: int) -> range:
+    return range(0, rows, max(1, rows // COMPARED))
+
+
+def _table(rows: list[masking.Row]) -> pyarrow.Table:
+    starts = np.cumsum([0, *(len(row.ids) for row in rows)])
+    ids = np.concatenate([np.asarray(row.ids, np.int32) for row in rows])
+    labels = ids.astype(np.int64)
+    for start, row in zip(starts, rows, strict=False):
+        labels[start : start + row.masked] = masking.IGNORE_INDEX
+    columns = {"input_ids": ids, "attention_mask": np.ones(len(ids), np.int8), "labels": labels}
+    offsets = pyarrow.array(starts, pyarrow.int32())
+    return pyarrow.table(
+        {name: pyarrow.ListArray.from_arrays(offsets, values) for name, values in columns.items()}
+    )
 
 
 def _train_on(cfg: dict[str, Any], dataset: dict[str, Any]) -> TrainOn:

@@ -6,27 +6,33 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from prompt_strategies.masking import IGNORE_INDEX
 from tools.errors import UserError
 from tools.recipe import Recipe
 
 COGEX_FIELDS = ("id", "instruction", "input", "code", "output")
-_BATCH = 1000  # rows encoded at once: few enough to hold, enough to use every core
 
-Pair = tuple[list[int], list[int]]
+Tokens = NDArray[np.int32]
+Pair = tuple[Tokens, Tokens]
 
 
 def read_rows(path: Path, fields: Sequence[str] = COGEX_FIELDS) -> list[dict[str, str]]:
     """Read prepared rows from JSON lines. Raises UserError naming file and line."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        # "\n" alone ends a line: a field may hold any other that Unicode knows
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            rows = [
+                _row(path, number, line, fields)
+                for number, line in enumerate(lines, 1)
+                if line.strip()
+            ]
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; run `cogex prepare` first") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    rows = [
-        _row(path, number, line, fields) for number, line in enumerate(lines, 1) if line.strip()
-    ]
     if not rows:
         raise UserError(f"{path}: holds no rows; run `cogex prepare` again")
     return rows
@@ -78,16 +84,20 @@ def encode_rows(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Iterat
     Raises UserError if the recipe's strategy refuses itself or a row.
     """
     strategy = load_strategy(recipe, entry, tokenizer)
-    rows = read_rows(Path(entry["path"]), strategy.columns)
-    for start in range(0, len(rows), _BATCH):
-        batch = rows[start : start + _BATCH]
-        try:
-            encoded = strategy.encode(
-                {key: [row[key] for row in batch] for key in strategy.columns}
-            )
-        except ValueError as error:
-            raise UserError(f"{entry['path']}: {error}") from error
-        yield from zip(encoded["input_ids"], encoded["labels"], strict=True)
+    path = Path(entry["path"])
+    return encode(strategy, read_rows(path, strategy.columns), path)
+
+
+def encode(strategy: Any, rows: Sequence[dict[str, str]], path: Path) -> Iterator[Pair]:
+    """Yield (input_ids, labels) of rows read from `path`. Raises UserError if one is refused."""
+    try:
+        for row in strategy.encode_rows(rows):
+            ids = np.array(row.ids, dtype=np.int32)
+            labels = ids.copy()
+            labels[: row.masked] = IGNORE_INDEX
+            yield ids, labels
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def encode_validation(recipe: Recipe, tokenizer: Any) -> list[Pair]:
@@ -100,7 +110,7 @@ def encode_validation(recipe: Recipe, tokenizer: Any) -> list[Pair]:
     pairs = [
         (ids[:length], labels[:length]) for ids, labels in encode_rows(recipe, entry, tokenizer)
     ]
-    if all(label == IGNORE_INDEX for _, labels in pairs for label in labels[1:]):
+    if all((labels[1:] == IGNORE_INDEX).all() for _, labels in pairs):
         raise UserError(
             f"{entry['path']}: no token carries loss within sequence_len {length}; "
             f"raise it in {recipe.path}"

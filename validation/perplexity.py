@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
@@ -18,6 +20,9 @@ from prompt_strategies.masking import IGNORE_INDEX
 
 # a GPU wants large matrices; a CPU is a sixth faster where its caches hold a batch
 TOKEN_BUDGET = {"cuda": 8192, "cpu": 2048}
+
+
+Tokens = Sequence[int] | NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +33,7 @@ class Row:
     labels: torch.Tensor
 
     @classmethod
-    def of(cls, input_ids: Sequence[int], labels: Sequence[int]) -> Self:
+    def of(cls, input_ids: Tokens, labels: Tokens) -> Self:
         """Hold a row in 8 bytes a token; Python lists take up to ten times that."""
         return cls(
             torch.tensor(input_ids, dtype=torch.int32), torch.tensor(labels, dtype=torch.int32)

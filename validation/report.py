@@ -158,7 +158,7 @@ def _lengths(recipe: Recipe) -> tuple[pictures.Lengths | None, str]:
     try:
         for ids, labels in encode_rows(recipe, recipe.training, load_recipe_tokenizer(recipe)):
             tokens.append(len(ids))
-            trained += sum(label != IGNORE_INDEX for label in labels[1:])
+            trained += int((labels[1:] != IGNORE_INDEX).sum())
     except UserError as error:
         return None, str(error)
     return pictures.Lengths(np.array(tokens), trained, recipe.sequence_len), ""

@@ -53,7 +53,7 @@ def base_config(run: RecipeRun) -> dict[str, Any]:
 
 
 def frozen(rows: Iterable[Iterable[list[int]]]) -> list[Row]:
-    return [(tuple(ids), tuple(labels)) for ids, labels in rows]
+    return [(tuple(map(int, ids)), tuple(map(int, labels))) for ids, labels in rows]
 
 
 def encoded(run: RecipeRun, entry: dict[str, Any]) -> list[Row]:

@@ -92,4 +92,6 @@ def test_prepared_rows_are_read_and_encoded(tokenizer, tmp_path: Path) -> None:
     entry = {"path": str(path), "type": "prompt_strategies.code"}
     recipe = Recipe(tmp_path / "recipe.yml", {"sequence_len": 512, "datasets": [entry]})
     [(ids, labels)] = encode_rows(recipe, entry, tokenizer)
-    assert (ids, labels) == tuple(encode(tokenizer, ROW)[key] for key in ("input_ids", "labels"))
+    assert (ids.tolist(), labels.tolist()) == tuple(
+        encode(tokenizer, ROW)[key] for key in ("input_ids", "labels")
+    )

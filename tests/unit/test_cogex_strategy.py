@@ -146,8 +146,8 @@ def test_threads_are_allowed_to_the_tokenizer_while_it_works(load, monkeypatch, 
         monkeypatch.setenv(name, before)
     seen = []
     strategy = load()
-    monkeypatch.setattr(strategy, "encode", lambda rows: seen.append(os.environ[name]))
-    with pytest.raises(TypeError):  # what it returns is no rows
+    monkeypatch.setattr(strategy, "_encode_table", lambda rows: seen.append(os.environ[name]))
+    with pytest.raises(KeyError):  # what it returns is no rows
         strategy.wrap_dataset(Dataset.from_list([ROW]))
     assert seen == ["true"]
     assert os.environ.get(name) == before

@@ -487,10 +487,16 @@ def test_logged_loss_ranks_without_a_model(
 
 
 def test_rows_are_cut_at_the_longest_length(recipe: Recipe, tiny_tokenizer) -> None:
-    whole = encode_validation(recipe, tiny_tokenizer)
+    def encoded() -> list[list[list[int]]]:
+        return [
+            [ids.tolist(), labels.tolist()]
+            for ids, labels in encode_validation(recipe, tiny_tokenizer)
+        ]
+
+    whole = encoded()
     recipe.values["sequence_len"] = length = max(len(ids) for ids, _ in whole) - 3
-    cut = encode_validation(recipe, tiny_tokenizer)
-    assert cut == [(ids[:length], labels[:length]) for ids, labels in whole]
+    cut = encoded()
+    assert cut == [[ids[:length], labels[:length]] for ids, labels in whole]
     assert cut != whole
 
 

@@ -5,12 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tools.recipe import Recipe
-from tools.rows import encode_rows, load_strategy, read_rows
-
-Tokens = NDArray[np.int32]
+from tools.rows import Tokens, encode, load_strategy, read_rows
 
 
 @dataclass(frozen=True)
@@ -38,17 +35,14 @@ class Tokenized:
 
 
 def tokenize(recipe: Recipe, tokenizer: Any) -> Tokenized:
-    """Encode all rows through the recipe's own strategy. Raises UserError as `encode_rows`."""
+    """Encode all rows through the recipe's own strategy. Raises UserError as `encode`."""
     return Tokenized(
         _split(recipe, recipe.training, tokenizer), _split(recipe, recipe.validation, tokenizer)
     )
 
 
 def _split(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Split:
-    strategy = load_strategy(recipe, entry, tokenizer)
-    input_ids, labels = [], []
-    for ids, row_labels in encode_rows(recipe, entry, tokenizer):
-        input_ids.append(np.array(ids, dtype=np.int32))
-        labels.append(np.array(row_labels, dtype=np.int32))
-    path = Path(entry["path"])
-    return Split(path, strategy, read_rows(path, strategy.columns), input_ids, labels)
+    strategy, path = load_strategy(recipe, entry, tokenizer), Path(entry["path"])
+    rows = read_rows(path, strategy.columns)
+    input_ids, labels = zip(*encode(strategy, rows, path), strict=True)
+    return Split(path, strategy, rows, list(input_ids), list(labels))

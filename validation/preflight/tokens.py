@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prompt_strategies import masking
 from prompt_strategies.masking import IGNORE_INDEX
@@ -128,11 +127,11 @@ def _check_bos(tokenizer: Any, tokenized: Tokenized) -> Finding:
         return Finding("tokens", check, value, "note")
     problems = []
     for split in _splits(tokenized):
-        ids, starts = _joined(split.input_ids)
-        counts = np.add.reduceat(ids == bos, starts, dtype=np.int32)
-        for row in np.flatnonzero((counts != 1) | (ids[starts] != bos)):
-            found = f"{counts[row]} BOS, first token {_shown(tokenizer, ids[starts[row]])}"
-            problems.append((split.rows[row]["id"], f"expected one BOS, in front; found {found}"))
+        for row, ids in zip(split.rows, split.input_ids, strict=True):
+            count = np.count_nonzero(ids == bos)
+            if count != 1 or ids[0] != bos:
+                found = f"{count} BOS, first token {_shown(tokenizer, ids[0])}"
+                problems.append((row["id"], f"expected one BOS, in front; found {found}"))
     return _on_all(check, problems, tokenized, f"{tokenizer.bos_token} in front")
 
 
@@ -140,20 +139,12 @@ def _check_eos(tokenizer: Any, tokenized: Tokenized) -> Finding:
     check, eos = "EOS is trained", tokenizer.eos_token_id
     problems = []
     for split in _splits(tokenized):
-        ids, starts = _joined(split.input_ids)
-        labels, _ = _joined(split.labels)
-        ends = starts + split.lengths - 1
-        counts = np.add.reduceat(ids == eos, starts, dtype=np.int32)
-        for row in np.flatnonzero((counts != 1) | (ids[ends] != eos) | (labels[ends] != eos)):
-            found = f"{counts[row]} EOS, last label {_shown(tokenizer, labels[ends[row]])}"
-            problems.append((split.rows[row]["id"], f"expected one EOS, trained; found {found}"))
+        for row, ids, labels in zip(split.rows, split.input_ids, split.labels, strict=True):
+            count = np.count_nonzero(ids == eos)
+            if count != 1 or ids[-1] != eos or labels[-1] != eos:
+                found = f"{count} EOS, last label {_shown(tokenizer, labels[-1])}"
+                problems.append((row["id"], f"expected one EOS, trained; found {found}"))
     return _on_all(check, problems, tokenized, f"{tokenizer.eos_token} at the end, with a label")
-
-
-def _joined(arrays: list[NDArray[np.int32]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return all rows in one array, and where each starts in it; no row is empty."""
-    lengths = np.array([len(array) for array in arrays])
-    return np.concatenate(arrays), np.cumsum(lengths) - lengths
 
 
 def _round_trip(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
