@@ -34,7 +34,7 @@ PACKAGES = ("torch", "transformers", "axolotl", "trl", "peft", "datasets", "toke
 DEMO_MODEL = ROOT / "outputs" / "cogex-tiny" / "best"
 PARTS: dict[str, list[str]] = {
     "tokenising": [],
-    "selecting": ["--rows", "6", "--checkpoints", "3"],
+    "selecting": [],
     "training": [],
     "generation": ["recipes/cogex-tiny.yml", "tasks/tiny-coin.yml"],
     "scaling": [],

@@ -12,7 +12,7 @@ plugin, which hashes the base before each run, is left out. Variants, each in it
 - kernels-off: without these kernels
 - flash: attn_implementation flash_attention_2, where the flash_attn package is there
 - packed: with what cogex-llama2-7b-packed.yml sets otherwise; packed-flash: both
-- kept, packed-kept: activations kept, not computed again (no gradient checkpointing)
+- kept: activations kept, as packed does; packed-again: packed, activations computed again
 - trl: TRL's SFTTrainer with the same values, rows at random; trl-ordered: in the recipe's order
 
 A variant that fails is a row with its reason. Each row is kept in OUT/results.jsonl at once, and
@@ -102,7 +102,7 @@ VARIANTS = {
     "flash": Variant("axolotl", changes=FLASH),
     "packed-flash": Variant("axolotl", changes=short_runs.packed() | FLASH),
     "kept": Variant("axolotl", changes=short_runs.KEPT),
-    "packed-kept": Variant("axolotl", changes=short_runs.packed() | short_runs.KEPT),
+    "packed-again": Variant("axolotl", changes=short_runs.packed() | short_runs.AGAIN),
 }
 
 

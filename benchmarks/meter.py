@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from benchmarks.shares import profiler, shares
 from prompt_strategies.masking import IGNORE_INDEX
 
 GIB = 2**30
@@ -46,6 +47,7 @@ class Meter(TrainerCallback):
         self.steps: list[torch.Tensor] = []  # (micro batches, 7) each
         self.ends: list[tuple[float, float]] = []  # seconds by the clock and of the CPU
         self.order: list[str] = []
+        self.shares: dict[str, float] = {}  # of the first step's time, on a CPU
 
     def attach(self, trainer: Any) -> None:
         """Stand between trainer and model."""
@@ -67,6 +69,9 @@ class Meter(TrainerCallback):
         """Start the clock."""
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
+        else:
+            self.profiler = profiler()
+            self.profiler.start()
         self.ends.append((time.perf_counter(), time.process_time()))
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -74,16 +79,20 @@ class Meter(TrainerCallback):
         self.steps.append(torch.stack(self.micro).cpu())
         if torch.cuda.is_available():
             torch.cuda.synchronize()
+        elif not self.shares:
+            self.profiler.stop()
+            self.shares = shares(self.profiler, self.trainer.model.config.vocab_size)
         self.ends.append((time.perf_counter(), time.process_time()))
         self.micro = []
 
     def report(self) -> dict[str, Any]:
-        """Return the steps, the order of the rows if it was kept, and the memory of the GPU."""
+        """Return the steps, the order of the rows if kept, shares of time, the GPU's memory."""
         self.trainer.compute_loss = self.compute_loss
         logged = [entry for entry in self.trainer.state.log_history if "loss" in entry]
         return {
             "steps": [asdict(self._step(number, entry)) for number, entry in enumerate(logged)],
             "order": self.order,
+            "shares": self.shares,
             "memory": memory(),
         }
 

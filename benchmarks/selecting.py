@@ -1,6 +1,6 @@
 """Times `cogex select` beside the two other ways to score the checkpoints of a run.
 
-    python -m benchmarks.selecting [--rows 16] [--checkpoints 5] [--hidden 768] [--layers 12]
+    python -m benchmarks.selecting [--rows 6] [--checkpoints 5] [--hidden 768] [--layers 12]
                                    [--json FILE]
 
 In a temporary folder it makes a Llama of random weights (110 M parameters unless told otherwise)
@@ -33,19 +33,20 @@ from rich.table import Table
 from benchmarks.child import ENVIRONMENT, ROOT
 from benchmarks.made_cogex import cogex_rows, write_array
 from benchmarks.made_llama import make_llama
+from benchmarks.shares import profiler, shares, told
 from tools.files import write_json
 from tools.models import add_adapter, load_base, load_tokenizer
 from tools.prepare import prepare_cogex
 from tools.recipe import Recipe, read_recipe
 from tools.rows import encode_validation
-from validation.perplexity import TOKEN_BUDGET, Row, batches
+from validation.perplexity import Row, score
 
 RECIPE = Path("recipe.yml")
 BATCH = 4  # of evaluation, as in the paper's recipes
 
 
 def main(
-    rows: Annotated[int, typer.Option(help="Validation rows.")] = 16,
+    rows: Annotated[int, typer.Option(help="Validation rows.")] = 6,
     checkpoints: Annotated[int, typer.Option(help="Adapters to choose from.")] = 5,
     hidden: Annotated[int, typer.Option(help="Width of the model.")] = 768,
     layers: Annotated[int, typer.Option(help="Layers of the model.")] = 12,
@@ -65,15 +66,18 @@ def main(
             ("Trainer.evaluate, one process", trainer_evaluate),
         ):
             losses[contestant], seconds[contestant] = timed(run, recipe)
-        inside = forward_seconds(recipe) * (checkpoints + 2)
+        a_pass, where = profile_pass(recipe)
         os.chdir(ROOT)
-    show(seconds, losses, inside)
+    passes = a_pass * (checkpoints + 2)
+    show(seconds, losses, passes, where)
     if out:
         runs = {
             name: {"seconds": value, "loss of the first checkpoint": losses[name][0]}
             for name, value in seconds.items()
         }
-        write_json(out, {"figures": runs | {"matrix products of select, s": inside}})
+        write_json(
+            out, {"figures": runs | {"passes of select, s": passes, "shares of a pass": where}}
+        )
 
 
 def make_run(rows: int, checkpoints: int, hidden: int, layers: int) -> Recipe:
@@ -155,20 +159,17 @@ def trainer_evaluate(recipe: Recipe) -> list[float]:
     return json.loads(Path("trainer.json").read_text())
 
 
-def forward_seconds(recipe: Recipe) -> float:
-    """Seconds of the forward passes alone over all rows, by the batches that select makes."""
-    import torch
-
+def profile_pass(recipe: Recipe) -> tuple[float, dict[str, float]]:
+    """Score a checkpoint once more, here: its seconds, and what they went to, of a second time."""
+    tokenizer = load_tokenizer("./base")
+    rows = [Row.of(*pair) for pair in encode_validation(recipe, tokenizer)]
     model = add_adapter(load_base("./base"), _folders(recipe)[0])
-    pairs = encode_validation(recipe, load_tokenizer("./base"))
-    total = 0.0
-    for batch in batches([Row.of(*pair) for pair in pairs], TOKEN_BUDGET["cpu"]):
-        ids = torch.nn.utils.rnn.pad_sequence([row.input_ids for row in batch], True).long()
-        start = time.perf_counter()
-        with torch.inference_mode():
-            model.get_base_model().model(input_ids=ids, use_cache=False)  # without the head
-        total += time.perf_counter() - start
-    return total
+    start = time.perf_counter()
+    score(model, rows)
+    seconds = time.perf_counter() - start
+    with profiler() as profiled:
+        score(model, rows)
+    return seconds, shares(profiled, model.config.vocab_size)
 
 
 def _folders(recipe: Recipe) -> list[Path]:
@@ -182,7 +183,12 @@ def _run(command: list[str], log: str) -> None:
         raise SystemExit(f"{' '.join(command)} failed:\n{Path(log).read_text()[-3000:]}")
 
 
-def show(seconds: dict[str, float], losses: dict[str, list[float]], inside: float) -> None:
+def show(
+    seconds: dict[str, float],
+    losses: dict[str, list[float]],
+    passes: float,
+    where: dict[str, float],
+) -> None:
     """Print seconds and ratios, then what each found."""
     console = Console()
     ours = seconds["cogex select"]
@@ -191,7 +197,8 @@ def show(seconds: dict[str, float], losses: dict[str, list[float]], inside: floa
         table.add_row(name, f"{value:.1f}", f"{value / ours:.2f}", f"{losses[name][0]:.6f}")
     console.print(table)
     console.print(
-        f"select: {inside / ours:.0%} of its time are matrix products of the rows, head left out"
+        f"select: {passes:.1f} s are passes over the rows, one for each checkpoint, the base and "
+        f"best/, a pass is {told(where)}"
     )
     orders: dict[str, Any] = {
         name: sorted(range(len(found)), key=found.__getitem__) for name, found in losses.items()

@@ -30,7 +30,8 @@ from validation.preflight.tokens import load_recipe_tokenizer
 
 RECIPES = ROOT / "recipes"
 PACKED = RECIPES / "cogex-llama2-7b-packed.yml"
-KEPT = {"gradient_checkpointing": False}  # the same result, with more memory and less work
+# the same result: activations kept cost memory, activations computed again cost time
+KEPT, AGAIN = {"gradient_checkpointing": False}, {"gradient_checkpointing": True}
 STEP_ROWS = 32  # examples in an optimizer step
 BLOCK = 50  # steps that `group_by_length` sorts at once, where there are four times as many
 UNUSED = 4  # validation rows, for there must be some
@@ -106,6 +107,7 @@ def packed() -> dict[str, Any]:
     faithful = read_recipe(PACKED.with_name("cogex-llama2-7b.yml")).values
     own = {key: value for key, value in other.values.items() if key not in faithful}
     return own | {
+        "gradient_checkpointing": other.values["gradient_checkpointing"],
         "curriculum_sampling": None,  # it shuffles, and has no order by length
         "micro_batch_size": header.micro,
         "gradient_accumulation_steps": header.accumulation * header.ranks,

@@ -1,9 +1,10 @@
 """Trains a recipe for some steps, measured, in a process of its own: a contestant's side.
 
-    python -m benchmarks.training_run axolotl RECIPE RESULT
+    python -m benchmarks.training_run axolotl RECIPE RESULT [by-document]
     python -m benchmarks.training_run trl RECIPE RESULT [random | sequential | group_by_length]
 
-`axolotl` trains as `axolotl train` does. `trl` is what else one would write: SFTTrainer on
+`axolotl` trains as `axolotl train` does; `by-document` computes the attention of packs on a CPU as
+Axolotl does on a GPU. `trl` is what else one would write: SFTTrainer on
 prompt-completion rows with loss on the completion alone, its values read from the same recipe. It
 takes the rows at random, as it does unless told. RESULT is JSON: what `benchmarks.meter` saw.
 """
@@ -15,13 +16,16 @@ from typing import Any
 import torch
 from transformers import set_seed
 
+from benchmarks import document_attention
 from benchmarks.meter import Meter
 from tools.files import write_json
 from tools.recipe import Recipe, read_recipe
 
 
-def axolotl(recipe: Recipe) -> dict[str, Any]:
+def axolotl(recipe: Recipe, attention: str = "") -> dict[str, Any]:
     """Train by Axolotl; return the report."""
+    if attention:
+        document_attention.install()
     from axolotl.cli.args import TrainerCliArgs
     from axolotl.cli.config import load_cfg
     from axolotl.cli.train import do_train

@@ -5,9 +5,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
 from benchmarks import __main__ as suite
+from benchmarks import document_attention, shares
 from benchmarks.child import Took, measure
 from benchmarks.scaling import summary
 
@@ -73,3 +75,46 @@ def test_memory_is_that_of_the_command_and_its_children() -> None:
 def test_command_that_fails_is_shown_with_its_end() -> None:
     with pytest.raises(SystemExit, match=r"ended with 3:\nlast words"):
         measure([sys.executable, "-c", "print('last words'); raise SystemExit(3)"])
+
+
+def test_documents_of_a_pack_attend_as_alone(tiny_model, monkeypatch) -> None:
+    documents = [torch.arange(5, 5 + length) for length in (40, 1, 23)]
+    pack = {
+        "input_ids": torch.cat(documents)[None],
+        "position_ids": torch.cat([torch.arange(len(ids)) for ids in documents])[None],
+    }
+    calls = []
+    for registry, name in (
+        (document_attention.ALL_ATTENTION_FUNCTIONS, "attend"),
+        (document_attention.ALL_MASK_ATTENTION_FUNCTIONS, "mask"),
+    ):
+        monkeypatch.setitem(registry._global_mapping, "sdpa", registry["sdpa"])
+        monkeypatch.setattr(
+            document_attention, name, noting(getattr(document_attention, name), calls)
+        )
+    with torch.inference_mode():
+        alone = torch.cat([tiny_model(input_ids=ids[None]).logits[0] for ids in documents])
+        document_attention.install()
+        packed = tiny_model(**pack).logits[0]
+    assert set(calls) == {"attend", "mask"}
+    assert (packed - alone).abs().max() < 1e-4
+
+
+def noting(function, calls: list[str]):
+    def noted(*arguments, **named):
+        calls.append(function.__name__)
+        return function(*arguments, **named)
+
+    return noted
+
+
+def test_shares_add_up_and_know_the_head() -> None:
+    hidden, layer, head = torch.ones(64, 128), torch.ones(128, 128), torch.ones(128, 1000)
+    with shares.profiler() as profiled:
+        for _ in range(20):
+            hidden @ layer
+            torch.nn.functional.cross_entropy(hidden @ head, torch.zeros(64).long())
+    found = shares.shares(profiled, vocabulary=1000)
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["vocabulary head"] > found["matrix products"] > 0
+    assert found["attention"] == 0 and found["loss"] > 0
