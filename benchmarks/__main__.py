@@ -30,7 +30,8 @@ from benchmarks.child import ENVIRONMENT, ROOT
 from tools.files import write_json
 
 KEPT = ROOT / "outputs" / "benchmarks"
-PACKAGES = ("torch", "transformers", "axolotl", "trl", "peft", "datasets", "tokenizers")
+PACKAGES = ("torch", "transformers", "axolotl", "trl", "peft", "datasets", "tokenizers",
+            "gigatoken")  # fmt: skip
 DEMO_MODEL = ROOT / "outputs" / "cogex-tiny" / "best"
 PARTS: dict[str, list[str]] = {
     "tokenising": [],

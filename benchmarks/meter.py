@@ -81,7 +81,7 @@ class Meter(TrainerCallback):
             torch.cuda.synchronize()
         elif not self.shares:
             self.profiler.stop()
-            self.shares = shares(self.profiler, self.trainer.model.config.vocab_size)
+            self.shares = shares(self.profiler)
         self.ends.append((time.perf_counter(), time.process_time()))
         self.micro = []
 

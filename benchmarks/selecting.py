@@ -169,7 +169,7 @@ def profile_pass(recipe: Recipe) -> tuple[float, dict[str, float]]:
     seconds = time.perf_counter() - start
     with profiler() as profiled:
         score(model, rows)
-    return seconds, shares(profiled, model.config.vocab_size)
+    return seconds, shares(profiled)
 
 
 def _folders(recipe: Recipe) -> list[Path]:

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from prompt_strategies.masking import IGNORE_INDEX
+from validation.onednn import fast_products
 
 # a GPU wants large matrices; a CPU is faster where its caches hold a batch
 TOKEN_BUDGET = {"cuda": 8192, "cpu": 1024}
@@ -78,7 +79,8 @@ def score(model: Any, rows: Sequence[Row], token_budget: int | None = None) -> S
     token that carries loss: its score is 0 over 0 tokens.
     """
     budget = token_budget or TOKEN_BUDGET.get(model.device.type, TOKEN_BUDGET["cuda"])
-    sums = [_batch_nll(model, batch) for batch in batches(rows, budget)]
+    with torch.inference_mode(), fast_products(model):
+        sums = [_batch_nll(model, batch) for batch in batches(rows, budget)]
     return Score(math.fsum(sums), sum(row.trained_tokens for row in rows))
 
 
@@ -94,7 +96,6 @@ def batches(rows: Sequence[Row], token_budget: int) -> Iterator[list[Row]]:
         yield batch
 
 
-@torch.inference_mode()
 def _batch_nll(model: Any, batch: list[Row]) -> float:
     ids = pad_sequence([row.input_ids for row in batch], batch_first=True).long()
     labels = pad_sequence([row.labels for row in batch], True, IGNORE_INDEX).long()

@@ -108,13 +108,12 @@ def noting(function, calls: list[str]):
     return noted
 
 
-def test_shares_add_up_and_know_the_head() -> None:
-    hidden, layer, head = torch.ones(64, 128), torch.ones(128, 128), torch.ones(128, 1000)
+def test_shares_add_up() -> None:
+    hidden, head = torch.ones(64, 128), torch.ones(128, 1000)
     with shares.profiler() as profiled:
         for _ in range(20):
-            hidden @ layer
             torch.nn.functional.cross_entropy(hidden @ head, torch.zeros(64).long())
-    found = shares.shares(profiled, vocabulary=1000)
+    found = shares.shares(profiled)
     assert sum(found.values()) == pytest.approx(1)
-    assert found["vocabulary head"] > found["matrix products"] > 0
-    assert found["attention"] == 0 and found["loss"] > 0
+    assert found["matrix products"] > 0 and found["loss"] > 0
+    assert found["attention"] == 0

@@ -146,10 +146,10 @@ def test_row_takes_eight_bytes_a_token() -> None:
 def test_sum_is_in_float64() -> None:
     """Summed in float32, equal losses would give away their last digits."""
 
-    class Uniform:
+    class Uniform(torch.nn.Module):
         device = torch.device("cpu")
 
-        def __call__(self, input_ids: torch.Tensor, logits_to_keep: torch.Tensor, **_: Any) -> Any:
+        def forward(self, input_ids: torch.Tensor, logits_to_keep: torch.Tensor, **_: Any) -> Any:
             return SimpleNamespace(logits=torch.zeros(len(input_ids), len(logits_to_keep), 7))
 
     rows = [Row.of([5, 6, 5, 6], [IGNORE_INDEX, 6, 5, 6])] * 1001
