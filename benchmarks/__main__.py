@@ -34,7 +34,7 @@ PACKAGES = ("torch", "transformers", "axolotl", "trl", "peft", "datasets", "toke
             "gigatoken")  # fmt: skip
 DEMO_MODEL = ROOT / "outputs" / "cogex-tiny" / "best"
 PARTS: dict[str, list[str]] = {
-    "tokenising": [],
+    "tokenising": ["--rows", "20000"],
     "selecting": [],
     "training": [],
     "generation": ["recipes/cogex-tiny.yml", "tasks/tiny-coin.yml"],
