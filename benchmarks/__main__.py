@@ -1,6 +1,6 @@
 """Runs the benchmarks one after the other, and makes a table of what they have measured.
 
-    python -m benchmarks [PART …]     run these parts, or all: 17 minutes on two quiet cores
+    python -m benchmarks [PART …]     run these parts, or all: 25 minutes on two quiet cores
     python -m benchmarks --table      print what was kept, as Markdown
 
 Each part is a module of this package with `--json FILE`, into which it writes `{"figures": …}`:
