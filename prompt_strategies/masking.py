@@ -33,32 +33,6 @@ class Row(NamedTuple):
     masked: int
 
 
-def encode_batch(
-    tokenizer: "PreTrainedTokenizerFast",
-    prompts: Sequence[str],
-    completions: Sequence[str],
-    *,
-    trained_from: Sequence[int] | None = None,
-    names: Sequence[str] | None = None,
-) -> dict[str, list[list[int]]]:
-    """Return `input_ids`, `attention_mask` and `labels`, one list for each row, not padded.
-
-    `trained_from` holds for each row the offset, in characters of prompt + completion, where
-    loss starts: `len(prompt)` if not given. `names` is what an error calls the rows: their
-    index if not given. Raises ValueError if a token lies across that offset, if the tokenizer
-    reads a control token in the text, or if it has no EOS or no offsets.
-    """
-    texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
-    boundaries = [len(prompt) for prompt in prompts] if trained_from is None else trained_from
-    names = [str(index) for index in range(len(texts))] if names is None else names
-    rows = encode_rows(tokenizer, texts, boundaries, names)
-    return {
-        "input_ids": [list(ids) for ids, _ in rows],
-        "attention_mask": [[1] * len(ids) for ids, _ in rows],
-        "labels": [[IGNORE_INDEX] * masked + list(ids[masked:]) for ids, masked in rows],
-    }
-
-
 def encode_rows(
     tokenizer: "PreTrainedTokenizerFast",
     texts: Sequence[str],
@@ -67,7 +41,8 @@ def encode_rows(
 ) -> list[Row]:
     """Return the row of each text; `boundaries` are the offsets, in characters, where loss starts.
 
-    Raises ValueError as `encode_batch` does.
+    `names` is what an error calls the rows. Raises ValueError if a token lies across a boundary, if
+    the tokenizer reads a control token in a text, or if it has no EOS or no offsets.
     """
     check_tokenizer(tokenizer)
     bos = bos_ids(tokenizer)

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from prompt_strategies.masking import encode_batch
+from prompt_strategies.masking import encode_rows
 from tools.errors import UserError
 from tools.fields import PreparedRow, RejectedError, refuse_surrogates
 from tools.files import sha256, whole_file, write_json, write_jsonl
@@ -197,10 +197,10 @@ def _length_check(sequence_len: int, tokenizer: str | None) -> LengthCheck:
 
     def count(prompt: str, completion: str) -> str | None:
         try:
-            ids = encode_batch(encoder, [prompt], [completion])["input_ids"][0]
+            [row] = encode_rows(encoder, [prompt + completion], [len(prompt)], ["0"])
         except ValueError:
             return "not-tokenisable"
-        return "too-long" if len(ids) > sequence_len else None
+        return "too-long" if len(row.ids) > sequence_len else None
 
     return count
 
@@ -210,7 +210,7 @@ def _load_tokenizer(name: str) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
-        encode_batch(tokenizer, ["a\n"], ["b"])  # a tokenizer without EOS fails on every row
+        encode_rows(tokenizer, ["a\nb"], [2], ["0"])  # a tokenizer without EOS fails on every row
     except Exception as error:  # the tokenizers library raises Exception itself
         first_line = str(error).partition("\n")[0].rstrip(".")
         raise UserError(

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from prompt_strategies.alpaca_layout import render_completion, render_prompt
-from prompt_strategies.masking import IGNORE_INDEX, decode, encode_batch, encode_prompt
+from prompt_strategies.masking import IGNORE_INDEX, decode, encode_prompt
+from tests.encoded import encode_batch
 
 pytest_plugins = ["tests.real_tokenizers"]
 

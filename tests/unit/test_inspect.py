@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from prompt_strategies.layout import render_completion, render_prompt
-from prompt_strategies.masking import IGNORE_INDEX, encode_batch
+from prompt_strategies.masking import IGNORE_INDEX
+from tests.encoded import encode_batch
 from tools.errors import UserError
 from tools.recipe import Recipe
 from validation.inspect_rows import Piece, _cut, inspect_rows, print_rows, write_html

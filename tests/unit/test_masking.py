@@ -15,7 +15,8 @@ from prompt_strategies.layout import (
     render_prompt,
     split_code,
 )
-from prompt_strategies.masking import IGNORE_INDEX, decode, encode_batch, encode_prompt
+from prompt_strategies.masking import IGNORE_INDEX, decode, encode_prompt
+from tests.encoded import encode_batch
 
 pytest_plugins = ["tests.real_tokenizers"]
 

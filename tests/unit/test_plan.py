@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from prompt_strategies import plan_layout
 from prompt_strategies.layout import split_code
-from prompt_strategies.masking import IGNORE_INDEX, decode, encode_batch, encode_prompt
+from prompt_strategies.masking import IGNORE_INDEX, decode, encode_prompt
 from prompt_strategies.plan_layout import Plan, PlanCompletion, find_plan, parse_completion
+from tests.encoded import encode_batch
 
 pytest_plugins = ["tests.real_tokenizers"]
 

@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 
 from cogex import app
 from prompt_strategies.layout import render_completion, render_prompt
-from prompt_strategies.masking import encode_batch
+from tests.encoded import encode_batch
 from tools.errors import UserError
 from tools.models import add_adapter, load_base, load_trained, quantization
 from tools.recipe import Recipe
