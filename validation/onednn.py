@@ -18,15 +18,15 @@ class OneDnnLinear(torch.nn.Module):
     """A linear layer for inference, its weight laid out for oneDNN."""
 
     def __init__(self, linear: torch.nn.Linear) -> None:
-        """Copy the weight (out, in); the bias is shared."""
+        """Copy the weight (out, in) in that layout; it and the bias, which DoRA reads, are shared."""
         super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
         # the operators that torch.compile uses for frozen weights
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
-        self.bias = linear.bias
+        self.laid_out = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), None)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return x (..., in) times the weight, plus the bias: (..., out)."""
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(x, self.laid_out, self.bias, "none", [], "")
 
 
 @contextmanager

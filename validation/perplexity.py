@@ -22,7 +22,6 @@ from validation.onednn import fast_products
 # a GPU wants large matrices; a CPU is faster where its caches hold a batch
 TOKEN_BUDGET = {"cuda": 8192, "cpu": 1024}
 
-
 Tokens = Sequence[int] | NDArray[np.int32]
 
 

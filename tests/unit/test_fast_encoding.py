@@ -80,10 +80,20 @@ def test_doubtful_rows_are_left(fast, prompt, completion) -> None:
     assert fast.encode_rows([prompt + completion], [len(prompt)]) == [None]
 
 
-def test_a_token_across_the_boundary_is_left(fast) -> None:
+def test_a_token_across_the_boundary_is_left(fast, tokenizer) -> None:
     text = "instruction " * 3
-    rows = fast.encode_rows([text] * len(text), range(len(text)))
-    assert any(row is None for row in rows[1:])
+    refused = 0
+    for boundary in range(1, len(text)):
+        [row] = fast.encode_rows([text], [boundary])
+        if row is None:
+            refused += 1
+            with pytest.raises(ValueError, match="lies across"):
+                masking.encode_rows(tokenizer, [text], [boundary], ["0"])
+        else:
+            assert [row.masked] == [
+                other.masked for other in masking.encode_rows(tokenizer, [text], [boundary], ["0"])
+            ]
+    assert 0 < refused < len(text) - 1
 
 
 @pytest.fixture

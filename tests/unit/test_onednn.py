@@ -1,7 +1,10 @@
 """oneDNN's products are those of the layers that they stand in for, which come back."""
 
+import copy
+
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
 from validation import onednn
@@ -31,6 +34,19 @@ def test_score_is_the_same_within_rounding(model, monkeypatch) -> None:
     plain = score(model, ROWS)
     assert fast.nll_sum == pytest.approx(plain.nll_sum, rel=1e-7)
     assert fast.tokens == plain.tokens
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_score_with_an_adapter_is_the_same_within_rounding(model, monkeypatch, dora) -> None:
+    lora = LoraConfig(
+        r=8, init_lora_weights=False, target_modules=["q_proj", "down_proj"], use_dora=dora
+    )
+    adapted = get_peft_model(copy.deepcopy(model), lora).eval()
+    monkeypatch.setattr(onednn, "LEAST", 2**60)
+    plain = score(adapted, ROWS)
+    monkeypatch.setattr(onednn, "LEAST", 1)  # the adapter's own layers too
+    assert score(adapted, ROWS).nll_sum == pytest.approx(plain.nll_sum, rel=1e-6)
+    assert plain.nll_sum != pytest.approx(score(model, ROWS).nll_sum, rel=1e-6)
 
 
 @pytest.mark.parametrize("bias", [False, True])
