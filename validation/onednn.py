@@ -18,7 +18,7 @@ class OneDnnLinear(torch.nn.Module):
     """A linear layer for inference, its weight laid out for oneDNN."""
 
     def __init__(self, linear: torch.nn.Linear) -> None:
-        """Copy the weight (out, in) in that layout; it and the bias, which DoRA reads, are shared."""
+        """Lay a copy of the weight (out, in) out; DoRA reads the weight itself."""
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
         # the operators that torch.compile uses for frozen weights
