@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from prompt_strategies import masking
 
 COMPARED = 200  # rows, evenly spaced, that both tokenise before gigatoken is trusted
+LONGEST = 16_384  # characters; each batch is a matrix as wide as its longest row
 SPACE = "▁".encode()  # how SentencePiece writes a space in its pieces
 
 
@@ -49,6 +50,7 @@ class FastEncoder:
 
         Raises ValueError as `masking.encode_rows`.
         """
+        masking.check_tokenizer(tokenizer)
         try:
             fast = cls(tokenizer)
         except RuntimeError:
@@ -70,8 +72,9 @@ class FastEncoder:
         a row add up to its text, with the space that SentencePiece puts in front where it does.
         `</s>` in a text, which gigatoken takes for the control token, leaves the text to `masking`.
         """
+        texts = [text if text.isascii() and len(text) <= LONGEST else "" for text in texts]
         ids, lengths = self.encoder.encode_batch_padded(
-            list(texts), pad_id=self.eos, prefix=self.bos, suffix=[self.eos]
+            texts, pad_id=self.eos, prefix=self.bos, suffix=[self.eos]
         )
         ends = self.bytes[ids].cumsum(axis=1)
         in_front = ends[:, -1] - np.array([len(text) for text in texts])
@@ -79,7 +82,7 @@ class FastEncoder:
         masked = (ends <= starts[:, None]).sum(axis=1)
         last_masked = ends[np.arange(len(texts)), masked - 1]
         sure = (
-            np.array([text.isascii() for text in texts])
+            np.array([text != "" for text in texts])
             & np.isin(in_front, (0, 1))
             & (np.array(boundaries) > 0)
             & (last_masked == starts)  # no token lies across

@@ -1,6 +1,7 @@
 """gigatoken's ids are the tokenizer's own, or the row is left to the tokenizer."""
 
 import string
+from types import SimpleNamespace
 
 import pytest
 from datasets import Dataset
@@ -74,7 +75,12 @@ def test_control_tokens_in_a_text_are_left(fast, tokenizer) -> None:
 
 @pytest.mark.parametrize(
     ("prompt", "completion"),
-    [("", "x = 1"), (render_prompt("Say it."), ""), (render_prompt("Sage é."), "x = 1")],
+    [
+        ("", "x = 1"),
+        (render_prompt("Say it."), ""),
+        (render_prompt("Sage é."), "x = 1"),
+        (render_prompt("Say it."), "x = 1\n" * fast_encoding.LONGEST),
+    ],
 )
 def test_doubtful_rows_are_left(fast, prompt, completion) -> None:
     assert fast.encode_rows([prompt + completion], [len(prompt)]) == [None]
@@ -94,6 +100,20 @@ def test_a_token_across_the_boundary_is_left(fast, tokenizer) -> None:
                 other.masked for other in masking.encode_rows(tokenizer, [text], [boundary], ["0"])
             ]
     assert 0 < refused < len(text) - 1
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"), [("eos_token", "no EOS"), ("is_fast", "gives no offsets")]
+)
+def test_a_tokenizer_that_is_no_use_is_refused(tokenizer_folders, small, lacks, said) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folders["llama2"])
+    if lacks == "is_fast":
+        tokenizer = SimpleNamespace(is_fast=False, eos_token_id=2)
+    else:
+        tokenizer.eos_token = None
+    rows = [ROW | {"id": str(number)} for number in range(20)]
+    with pytest.raises(ValueError, match=said):
+        list(cogex.load(tokenizer, {"sequence_len": 512}).encode_rows(rows))
 
 
 @pytest.fixture
