@@ -1,29 +1,28 @@
-# make setup | demo | test | test-unit | lint | bench | tiny-base | constraints | clean
-PYTHON ?= python3.11
-VENV ?= .venv
+# make setup | demo | test | test-unit | lint | bench | tiny-base | lock | clean
+export VENV ?= .venv
+export PYTHON TORCH
 BIN := $(VENV)/bin
+SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema vendor.
 export AXOLOTL_DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit lint bench tiny-base constraints clean
+.PHONY: help setup demo test test-unit lint bench tiny-base lock clean
 
 help:
-	@echo "make setup        create $(VENV) with every pinned dependency"
+	@echo "make setup        create $(VENV) with every locked dependency"
+	@echo "                  (PYTHON=python3.13 names an interpreter, TORCH=cpu takes PyTorch's CPU build)"
 	@echo "make demo         raw data to a checked best checkpoint, on the CPU"
 	@echo "make test         all tests (make test-unit: the fast tier alone)"
-	@echo "make lint         ruff and mypy"
+	@echo "make lint         ruff, mypy, and the schemas of the forge's files"
 	@echo "make bench        every benchmark (25 minutes on two quiet cores)"
 	@echo "make tiny-base    train the tiny base model again (85 minutes on two cores)"
-	@echo "make constraints  resolve every pin again"
+	@echo "make lock         resolve requirements.lock again"
 
 setup: $(VENV)/.installed
 
-# torch first: what comes after then keeps the build that pip chose for this machine
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+$(VENV)/.installed: pyproject.toml requirements.lock tools/setup.sh
+	@tools/setup.sh
+	@touch $@
 
 demo: setup
 	$(BIN)/cogex demo
@@ -39,6 +38,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(SCHEMA)github-workflows .github/workflows/*.yml
+	$(SCHEMA)github-issue-forms .github/ISSUE_TEMPLATE/*.yml
+	$(SCHEMA)citation-file-format CITATION.cff
+	$(SCHEMA)compose-spec docker/compose.yml
 
 bench: setup
 	$(BIN)/python -m benchmarks
@@ -46,8 +49,8 @@ bench: setup
 tiny-base: setup
 	$(BIN)/python -m tools.tiny
 
-constraints:
-	tools/resolve_constraints.sh
+lock:
+	@tools/setup.sh lock
 
 clean:
-	rm -rf $(VENV) outputs data/tiny data/tiny-base
+	rm -rf $(VENV) $(VENV)-uv outputs data/tiny data/tiny-base

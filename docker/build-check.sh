@@ -4,11 +4,12 @@
 #
 #   docker/build-check.sh [FOLDER]      as root, on Debian with buildah, debootstrap and iproute2
 #
-# FOLDER (else one under /var/tmp) takes some 15 GB while it works; what was built is removed at the
-# end, the Debian base in FOLDER/base stays for the next time. The base is Debian bookworm with its
-# own Python 3.11, made by debootstrap from $MIRROR. pip's own configuration here (mirrors,
-# certificates, local folders) goes into the build as a secret. Further arguments for the build
-# stand in $BUILD_ARGUMENTS, as "--build-arg TORCH_INDEX=https://...".
+# FOLDER (else one under /var/tmp) takes some 20 GB while it works; what was built is removed at the
+# end, the Debian base in FOLDER/base stays for the next time. The base is Debian trixie, made by
+# debootstrap from $MIRROR. The configuration of pip and uv here (/etc/pip.conf, /etc/uv/uv.toml, or
+# what PIP_CONFIG_FILE and UV_CONFIG_FILE name) goes into the build as secrets, and the certificates
+# of SSL_CERT_FILE are there while it builds. Further arguments for the build stand in
+# $BUILD_ARGUMENTS: "--build-arg TORCH=cpu" builds the CPU image.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,9 +21,8 @@ refuse() {
 [ "$(id -u)" = 0 ] || refuse "only root can build with chroot isolation; run it as root"
 for tool in buildah debootstrap ip unshare python3; do
     command -v "$tool" > /dev/null ||
-        refuse "$tool is not installed: apt-get install buildah debootstrap iproute2 util-linux python3-pip"
+        refuse "$tool is not installed: apt-get install buildah debootstrap iproute2 util-linux python3"
 done
-python3 -m pip --version > /dev/null 2>&1 || refuse "pip is not installed: apt-get install python3-pip"
 
 work=$(realpath -m "${1:-/var/tmp/cogex-build-check}")
 mkdir -p "$work"
@@ -43,13 +43,10 @@ step() { echo "== $(date +%T) $1"; }
 if [ ! -e "$work/base/.whole" ]; then
     step "a Debian base by debootstrap"
     rm -rf "$work/base"
-    debootstrap --variant=minbase --include=ca-certificates bookworm "$work/base" \
+    debootstrap --variant=minbase --include=ca-certificates trixie "$work/base" \
         "${MIRROR:-http://deb.debian.org/debian}" > "$work/debootstrap.log" ||
         refuse "debootstrap failed: see $work/debootstrap.log"
-    DEBIAN_FRONTEND=noninteractive chroot "$work/base" sh -c 'apt-get update -qq &&
-        apt-get install -y -qq --no-install-recommends python3.11-venv python3.11-dev &&
-        apt-get clean && rm -rf /var/lib/apt/lists/*' >> "$work/debootstrap.log" 2>&1 ||
-        refuse "Python could not be installed: see $work/debootstrap.log"
+    chroot "$work/base" sh -c 'apt-get clean && rm -rf /var/lib/apt/lists/*'
     touch "$work/base/.whole"
 fi
 container=$(buildah "${store[@]}" from scratch)
@@ -58,34 +55,27 @@ buildah "${store[@]}" commit --quiet "$container" localhost/base > /dev/null
 buildah "${store[@]}" rm "$container" > /dev/null
 container=""
 
-# one file of what `pip config` says here, and a read-only mount for each local path it names
-python3 - "$scratch" <<'PY' > "$scratch/mounts"
-import ast, pathlib, subprocess, sys
+mine=() # of this machine, for the build alone
+for file in "pip:${PIP_CONFIG_FILE:-/etc/pip.conf}" "uv:${UV_CONFIG_FILE:-/etc/uv/uv.toml}"; do
+    [ ! -f "${file#*:}" ] || mine+=(--secret "id=${file%%:*},src=${file#*:}")
+done
+certificates=()
+[ -z "${SSL_CERT_FILE:-}" ] ||
+    certificates=(--volume "$SSL_CERT_FILE:/etc/ssl/certs/ca-certificates.crt:ro")
+read -ra arguments <<< "${BUILD_ARGUMENTS:-}"
 
-lines = subprocess.check_output([sys.executable, "-m", "pip", "config", "list"], text=True)
-options = {}
-for line in sorted(lines.splitlines(), key=lambda line: line.startswith(":env:")):  # it wins
-    key, _, value = line.partition("=")
-    options[key.rsplit(".", 1)[-1]] = ast.literal_eval(value)
-text = "".join(f"{key} = {value}\n" for key, value in options.items())
-pathlib.Path(sys.argv[1], "pip.conf").write_text(f"[global]\n{text}")
-words = [word.removeprefix("file://") for value in options.values() for word in value.split()]
-# a local index keeps its files beside the folder `simple`
-paths = {word.removesuffix("/").removesuffix("/simple") for word in words if word.startswith("/")}
-for path in sorted(path for path in paths if pathlib.Path(path).exists()):
-    print(f"--volume={path}:{path}:ro")
-PY
-mapfile -t mounts < "$scratch/mounts"
+build() {
+    buildah "${store[@]}" build --isolation chroot --format docker --layers --quiet \
+        "${mine[@]}" "${certificates[@]}" --build-arg BASE=localhost/base "${arguments[@]}" \
+        --file docker/Dockerfile "$@" . > "$scratch/build.log" 2>&1 || {
+        tail -n 40 "$scratch/build.log" >&2
+        exit 1
+    }
+}
 
 step "the image"
-read -ra arguments <<< "${BUILD_ARGUMENTS:-}"
-buildah "${store[@]}" build --isolation chroot --format docker --layers --quiet \
-    --secret "id=pip,src=$scratch/pip.conf" "${mounts[@]}" \
-    --build-arg BASE=localhost/base "${arguments[@]}" \
-    --file docker/Dockerfile --tag localhost/cogex . > "$scratch/build.log" 2>&1 || {
-    tail -n 40 "$scratch/build.log" >&2
-    exit 1
-}
+build --target build --tag localhost/build # its uv brings pytest
+build --tag localhost/cogex
 buildah "${store[@]}" inspect --type image localhost/cogex | python3 -c '
 import json, sys
 image = json.load(sys.stdin)
@@ -102,17 +92,19 @@ install -d "$scratch/data" && mv "$scratch/data-sample" "$scratch/data/sample"
 chown -R 1000:1000 "$scratch/data" "$scratch/outputs"
 
 step "pytest beside the image, which is left as it is"
-buildah "${store[@]}" run --isolation chroot --user root "${mounts[@]}" \
-    --volume "$scratch/pip.conf:/etc/pip.conf:ro" --volume "$scratch/tools:/test-tools" "$container" \
-    -- pip install --quiet --no-cache-dir --root-user-action ignore --target /test-tools \
-    --constraint constraints.txt pytest pytest-timeout pytest-xdist hypothesis
+builder=$(buildah "${store[@]}" from localhost/build)
+buildah "${store[@]}" run --isolation chroot "${certificates[@]}" \
+    --volume "$scratch/tools:/test-tools" "$builder" -- uv pip install --quiet --target /test-tools \
+    --constraint /build/requirements.lock pytest pytest-timeout pytest-xdist hypothesis
+buildah "${store[@]}" rm "$builder" > /dev/null
 
 # in a network namespace of its own, where there is nothing but the loopback
+mounts=()
 inside() {
     unshare --net sh -c 'ip link set lo up && exec "$@"' sh \
         buildah "${store[@]}" run --isolation chroot \
         --volume "$scratch/data:/cogex/data" --volume "$scratch/outputs:/cogex/outputs" \
-        --volume "$scratch/tools:/test-tools:ro" "$container" -- "$@"
+        --volume "$scratch/tools:/test-tools:ro" "${mounts[@]}" "$container" -- "$@"
 }
 
 step "who works there, and what is out of reach"
@@ -142,10 +134,28 @@ import json, sys
 print(*json.load(sys.stdin)["Docker"]["config"]["Healthcheck"]["Test"][1:], sep="\n")')
 inside "${health[@]}"
 
+step "every module comes with its bytecode"
+inside python -v -c "import cogex, axolotl.train, prompt_strategies.cogex" > "$scratch/imports" 2>&1
+if grep -E "^# code object from /.*\.py$" "$scratch/imports"; then
+    refuse "these modules are compiled at every start; have docker/Dockerfile compile them"
+fi
+
+step "cogex doctor"
+inside cogex doctor
+
 step "the unit tests"
 inside env PYTHONPATH=/test-tools HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis OMP_NUM_THREADS=1 \
     python -m pytest -m "not engine" -p no:cacheprovider --numprocesses 2
 
 step "cogex demo"
 inside cogex demo
+
+step "a recipe of one's own, mounted, on the demo's data"
+sed 's|^output_dir:.*|output_dir: outputs/mine|; s|^num_epochs:.*|num_epochs: 1|' \
+    recipes/cogex-tiny.yml > "$scratch/mine.yml"
+mounts=(--volume "$scratch/mine.yml:/cogex/recipes/mine.yml:ro")
+inside cogex preflight recipes/mine.yml
+inside accelerate launch --cpu --num_cpu_threads_per_process 2 -m axolotl.cli.train recipes/mine.yml
+[ -s "$scratch/outputs/mine/adapter_model.safetensors" ] ||
+    refuse "the mounted recipe left no adapter in outputs/mine; see its training above"
 step "everything held"

@@ -9,7 +9,6 @@ left to `masking`. Beyond ASCII that is every row, for the two follow different 
 from collections.abc import Sequence
 from typing import Self
 
-import gigatoken
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
@@ -24,7 +23,13 @@ class FastEncoder:
     """What `masking.encode_rows` does, for the rows of which there is no doubt."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        """Read the tokenizer. Raises RuntimeError if gigatoken does not know its kind."""
+        """Read the tokenizer.
+
+        Raises ImportError where gigatoken is not installed, RuntimeError if it does not know the
+        tokenizer's kind.
+        """
+        import gigatoken
+
         self.encoder = gigatoken.Tokenizer.from_json(tokenizer.backend_tokenizer.to_str())
         self.bos = masking.bos_ids(tokenizer)
         self.eos: int = tokenizer.eos_token_id
@@ -53,7 +58,7 @@ class FastEncoder:
         masking.check_tokenizer(tokenizer)
         try:
             fast = cls(tokenizer)
-        except RuntimeError:
+        except (ImportError, RuntimeError):
             return None
         plain = masking.encode_rows(tokenizer, texts, boundaries, names)
         ours = fast.encode_rows(texts, boundaries)

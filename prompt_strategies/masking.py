@@ -113,18 +113,13 @@ def _tokenize(
     """Return the encoding of each text, without BOS and EOS, all of it read as text."""
     if not texts:
         return []
-    backend = tokenizer.backend_tokenizer
-    before = backend.encode_special_tokens
-    try:
-        encoded = tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_attention_mask=False,  # a list of ones for each row
-            verbose=False,  # over-long rows are counted by the strategy
-        )
-    finally:
-        backend.encode_special_tokens = before  # transformers leaves it switched over
+    encoded = tokenizer(
+        list(texts),
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_attention_mask=False,  # a list of ones for each row
+        verbose=False,  # over-long rows are counted by the strategy
+    )
     control = {tokenizer.bos_token_id, tokenizer.eos_token_id}
     for name, ids in zip(names, encoded["input_ids"], strict=True):
         if not control.isdisjoint(ids):

@@ -136,7 +136,10 @@ class CompletionStrategy(DatasetWrappingStrategy):
             return None
         fast = FastEncoder.of(self.tokenizer, *self._texts(sample), sample["id"])
         if fast is None:
-            LOG.info(f"{self.name}: gigatoken cannot stand in for this tokenizer, which is slower")
+            LOG.info(
+                f"{self.name}: tokenising is slower, for gigatoken is not installed (the extra "
+                "`fast`) or cannot stand in for this tokenizer"
+            )
         return fast
 
     def _fingerprint(self, dataset: Dataset) -> str:

@@ -1,6 +1,6 @@
 """Axolotl plugin: the key `label_smoothing_factor` in a recipe.
 
-Axolotl 0.19 has the key for DPO alone (`dpo_label_smoothing`). The trainer under it knows label
+Axolotl has the key for DPO alone (`dpo_label_smoothing`). The trainer under it knows label
 smoothing, and Axolotl's trainer leaves the loss to it (`AxolotlTrainer.compute_loss`), so the key
 need only be passed on. The logged `eval_loss` is then smoothed too; `cogex select` scores without.
 """

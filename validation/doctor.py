@@ -1,13 +1,14 @@
 """`cogex doctor`: what is installed on this machine, beside what this project was tested with.
 
 It refuses nothing and judges each line. `collect` gathers facts; `judge` turns facts into lines and
-looks at nothing else. Packages are compared with constraints.txt. What it does not cover: whether
+looks at nothing else. Packages are compared with requirements.lock. What it does not cover: whether
 the GPUs are fast or healthy, the network between them, and a given recipe (`cogex preflight`).
 """
 
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,9 @@ ENGINE = (
     "torch", "triton", "axolotl", "transformers", "peft", "accelerate", "datasets", "trl",
     "deepspeed", "bitsandbytes", "liger-kernel",
 )  # fmt: skip
-PYTHON = (3, 11)
+PYTHONS = ((3, 12), (3, 13), (3, 14))
+LOCK = "requirements.lock"
+INSTALL = f"uv pip install --constraint {LOCK}"
 GB = 1e9
 SECONDS_TO_IMPORT = 300.0  # a cold disk
 SECONDS_TO_ANSWER = 3.0
@@ -63,7 +66,7 @@ class Facts:
     python: tuple[int, int, int]
     system: str  # as Linux x86_64
     installed: dict[str, str]  # canonical name: version
-    pins: dict[str, str]  # the same, from constraints.txt; empty where there is no such file
+    pins: dict[str, str]  # the same, from requirements.lock; empty where there is no such file
     required: dict[str, str]  # canonical name: the versions that Axolotl and this project accept
     probe: dict[str, dict[str, Any]]  # what engine_probe said, each with `error` if it failed
     driver: str | None  # of the NVIDIA GPUs
@@ -103,7 +106,7 @@ def collect() -> Facts:
             "python": sys.version_info[:3],
             "system": f"{platform.system()} {platform.machine()}",
             "installed": {canonicalize_name(d.name): d.version for d in metadata.distributions()},
-            "pins": read_pins(REPOSITORY / "constraints.txt"),
+            "pins": read_pins(REPOSITORY / LOCK),
             "required": _required(),
             "driver": _driver(),
             "compiler": os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang"),
@@ -120,11 +123,16 @@ def collect() -> Facts:
 
 
 def read_pins(path: Path) -> dict[str, str]:
-    """Read a constraints file of `name==version` lines; empty if there is none."""
+    """Read the versions that a lock file names for this Python; empty if there is no such file."""
     if not path.is_file():
         return {}
-    pins = (line.partition("==") for line in path.read_text(encoding="utf-8").splitlines())
-    return {canonicalize_name(name): version for name, _, version in pins}
+    text = path.read_text(encoding="utf-8")
+    pins = [Requirement(line) for line in re.findall(r"^(\w.*?) *\\?$", text, re.M)]
+    return {
+        canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate()
+    }
 
 
 def _required() -> dict[str, str]:
@@ -242,16 +250,16 @@ def judge(facts: Facts) -> list[Line]:
 
 def _judge_python(facts: Facts) -> Line:
     found = f"{'.'.join(map(str, facts.python))}, {facts.system}"
-    tested = "3.11, Linux x86_64"
-    if facts.python[:2] != PYTHON or not facts.system.startswith("Linux"):
-        return Line("Python", found, tested, "fail", "use Python 3.11 on Linux")
+    tested = "3.12 and 3.13, Linux x86_64"
+    if facts.python[:2] not in PYTHONS or not facts.system.startswith("Linux"):
+        return Line("Python", found, tested, "fail", "use Python 3.12, 3.13 or 3.14 on Linux")
     verdict: Verdict = "ok" if facts.system == "Linux x86_64" else "note"
     return Line("Python", found, tested, verdict)
 
 
 def _judge_package(facts: Facts, name: str) -> Line:
     found, pin = facts.installed.get(name), facts.pins.get(name, "not known")
-    install = f"pip install --constraint constraints.txt {name}"
+    install = f"{INSTALL} {name}"
     if found is None:
         return Line(name, "not installed", pin, "fail", install)
     accepted = facts.required.get(name, "")
@@ -264,7 +272,7 @@ def _judge_package(facts: Facts, name: str) -> Line:
 def _judge_other_packages(facts: Facts) -> Line:
     """Compare the rest with the pins; what is pinned and not installed may be for CUDA or tests."""
     if not facts.pins:
-        return Line("other packages", "no constraints.txt here", "constraints.txt", "note")
+        return Line("other packages", f"no {LOCK} here", LOCK, "note")
     both = sorted((facts.installed.keys() & facts.pins.keys()) - set(ENGINE))
     other = [
         f"{name} {facts.installed[name]} (tested: {facts.pins[name]})"
@@ -273,15 +281,15 @@ def _judge_other_packages(facts: Facts) -> Line:
     ]
     found = f"{len(both) - len(other)} of {len(both)} as pinned"
     if not other:
-        return Line("other packages", found, "constraints.txt")
+        return Line("other packages", found, LOCK)
     shown = ", ".join(other[:5]) + (", ..." if len(other) > 5 else "")
-    return Line("other packages", f"{found}; {shown}", "constraints.txt", "note")
+    return Line("other packages", f"{found}; {shown}", LOCK, "note")
 
 
 def _judge_engine(facts: Facts) -> Line:
     error = facts.probe["engine"].get("error")
     if error:
-        todo = "install again: pip install --constraint constraints.txt --editable ."
+        todo = f"install again: {INSTALL} --editable ."
         return Line("engine", error, "can be imported", "fail", todo)
     return Line("engine", "it and the prompt strategies can be imported", "the same")
 
@@ -289,7 +297,7 @@ def _judge_engine(facts: Facts) -> Line:
 def _judge_gpu(facts: Facts) -> Iterator[Line]:
     torch, tested = facts.probe["torch"], "no GPU"
     if "error" in torch:
-        todo = "pip install --constraint constraints.txt torch"
+        todo = f"{INSTALL} torch"
         yield Line("GPU", f"torch cannot say: {torch['error']}", tested, "fail", todo)
         return
     gpus = [f"{name}, {memory / GB:.0f} GB" for name, memory, _ in torch["gpus"]]
@@ -346,7 +354,7 @@ def _judge_compiler(facts: Facts) -> Line:
         return Line("C compiler for Triton", facts.compiler, tested)
     lacks = "Python.h" if facts.compiler else "no gcc or clang"
     verdict: Verdict = "fail" if facts.probe["torch"].get("gpus") else "note"
-    todo = "on a GPU Triton needs them: apt-get install gcc libc6-dev python3.11-dev"
+    todo = "on a GPU Triton needs them: apt-get install gcc libc6-dev python3-dev"
     return Line("C compiler for Triton", f"lacking: {lacks}", tested, verdict, todo)
 
 

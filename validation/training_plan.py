@@ -9,7 +9,7 @@ from tools.recipe_header import read_header
 from validation.preflight.batches import number, padded, whole
 from validation.preflight.schedule import warmup_steps
 
-# with one of these Axolotl 0.19 makes another curve than cosine (core/trainers/mixins/scheduler.py)
+# with one of these Axolotl makes another curve than cosine (core/trainers/mixins/scheduler.py)
 OTHER_CURVES = (
     "cosine_min_lr_ratio", "cosine_constant_lr_ratio", "lr_quadratic_warmup",
     "jagged_restart_steps", "lr_scheduler_kwargs",

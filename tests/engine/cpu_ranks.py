@@ -22,6 +22,8 @@ class GlooRanksOnCpuForTests(BasePlugin):
         if torch.cuda.is_available():
             raise SystemExit(f"{type(self).__name__} is for tests on CPUs, and here is a GPU")
         os.environ |= {"DS_ACCELERATOR": "cpu", "ACCELERATE_TORCH_DEVICE": "cpu"}
+        # Axolotl asks for it on every rank; without a driver the CUDA build raises RuntimeError
+        torch.cuda.can_device_access_peer = lambda *_: True
         PartialState._prepare_backend = _gloo_where_there_is_none
         ParallelismConfig.build_device_mesh = lambda self, _: _build_device_mesh(self, "cpu")
         if cfg.deepspeed:

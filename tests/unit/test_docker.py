@@ -18,7 +18,8 @@ COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 IGNORED = (ROOT / ".dockerignore").read_text().splitlines()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-FIRST, LAST = DOCKERFILE.split("\nFROM ")[1:]
+SYSTEM, BUILD, LAST = DOCKERFILE.split("\nFROM ")[1:]
+LEFT_OUT = (ROOT / "docker" / "left-out.txt").read_text().splitlines()
 
 
 def mount(service: dict[str, Any], target: str) -> dict[str, Any]:
@@ -76,13 +77,46 @@ def test_cpu_and_gpu_image_have_names_of_their_own() -> None:
     assert SERVICES["train"]["image"] == SERVICES["select"]["image"] != SERVICES["demo"]["image"]
 
 
-def test_every_install_takes_its_versions_from_constraints() -> None:
-    installs = re.findall(r"pip install [^&\n]*", DOCKERFILE)
+def test_every_install_takes_its_versions_from_the_lock() -> None:
+    installs = re.findall(r"uv pip install [^;&\n]*", DOCKERFILE)
     assert len(installs) == 3
     for install in installs:
-        assert "--constraint constraints.txt" in install or "--no-deps" in install
-        assert not re.search(r"[=<>]=", install)  # no version but theirs
-    assert "['project']['dependencies']" in FIRST
+        assert "--constraint requirements.lock" in install or "--no-deps" in install
+        assert not re.search(r"[=<>]=", install)  # no version but the lock's
+    [chosen] = [install for install in installs if "--no-verify-hashes" in install]
+    assert "--torch-backend" in chosen and chosen.split()[-1] == "torch"  # of another index
+    assert any("--requirement pyproject.toml --extra fast" in install for install in installs)
+
+
+def test_uv_has_a_version_and_stays_in_its_stage() -> None:
+    assert re.search(r"/opt/uv/bin/pip install --no-cache-dir uv==\d+\.\d+\.\d+\n", BUILD)
+    assert re.findall(r"^COPY --from=build (.*)$", LAST, re.M) == ["/opt/venv /opt/venv"]
+    assert "--mount=type=bind,from=build,source=/opt/uv,target=/opt/uv" in LAST
+
+
+def test_torch_is_chosen_before_anything_else_is_installed() -> None:
+    assert re.search(r'^ARG TORCH=""$', BUILD, re.M)
+    [chosen] = re.findall(r'if \[ -n "\$\{TORCH\}" \]; then (.* torch); +fi && +uv pip', BUILD)
+    assert '--torch-backend "${TORCH}"' in chosen
+
+
+def test_what_is_left_out_has_a_reason_and_is_a_locked_package() -> None:
+    locked = (ROOT / "requirements.lock").read_text()
+    packages = [line for line in LEFT_OUT if not line.startswith("#")]
+    assert packages
+    for line in packages:
+        name, _, reason = line.partition("#")
+        assert reason.strip(), f"{name}: why?"
+        assert f"\n{name.strip()}==" in locked, f"{name} is nothing that would be installed"
+    assert "docker/left-out.txt" in BUILD and "--excludes left-out.txt" in BUILD
+
+
+def test_bytecode_is_made_once_where_the_files_are() -> None:
+    assert "PYTHONDONTWRITEBYTECODE" not in DOCKERFILE
+    assert BUILD.split("&&")[-1].strip() == "python3 -m compileall -q -j 0 ."
+    own = {"cogex.py", "prompt_strategies", "tools", "validation"}
+    [compiled] = re.findall(r"python -m compileall -q (.*)", LAST)
+    assert set(compiled.split()) == own  # what pyproject.toml installs
 
 
 def test_image_runs_as_the_user_that_it_names() -> None:
@@ -92,10 +126,12 @@ def test_image_runs_as_the_user_that_it_names() -> None:
 
 
 def test_compiler_sandbox_and_base() -> None:
-    assert {"gcc", "libc6-dev", "bubblewrap"} <= set(LAST.split())
-    assert re.search(r"^ARG BASE=python:3\.11-slim-bookworm$", DOCKERFILE, re.M)
-    assert FIRST.startswith("${BASE} AS build\n") and LAST.startswith("${BASE}\n")
-    assert "COPY --from=build /opt/venv /opt/venv" in LAST
+    needed = {"bubblewrap", "ca-certificates", "gcc", "libc6-dev", "python3-dev"}
+    assert needed <= set(SYSTEM.split())
+    base = r"^ARG BASE=debian:trixie-\d{8}-slim@sha256:[0-9a-f]{64}$"  # the same one every time
+    assert re.search(base, DOCKERFILE, re.M)
+    assert SYSTEM.startswith("${BASE} AS system\n")
+    assert BUILD.startswith("system AS build\n") and LAST.startswith("system\n")
 
 
 def test_image_sends_nothing_home_and_caches_in_the_mount() -> None:
@@ -159,15 +195,26 @@ def test_every_tracked_file_but_those_of_the_forge_goes_into_the_image() -> None
 
 
 def test_no_secret_is_an_argument_or_written_down() -> None:
-    assert set(re.findall(r"^ARG (\w+)", DOCKERFILE, re.M)) == {"BASE", "TORCH_INDEX"}
+    assert set(re.findall(r"^ARG (\w+)", DOCKERFILE, re.M)) == {"BASE", "TORCH"}
     for service in SERVICES.values():  # None: taken from the caller's environment
         assert service.get("environment", {}) in ({}, {"HF_TOKEN": None})
 
 
-def test_pip_configuration_stays_out_of_the_image() -> None:
-    [run] = [step for step in FIRST.split("\nRUN ") if "requirements.txt" in step]
-    assert run.startswith("--mount=type=secret,id=pip,target=/etc/pip.conf")
-    assert "pip.conf" not in LAST
+def test_configuration_of_pip_and_uv_stays_out_of_the_image() -> None:
+    steps = BUILD.split("\nRUN ")
+    [pip] = [step for step in steps if "bin/pip install" in step]
+    [uv] = [step for step in steps if "uv pip install" in step]
+    assert pip.startswith("--mount=type=secret,id=pip,target=/etc/pip.conf ")
+    assert uv.startswith("--mount=type=secret,id=uv,target=/etc/uv/uv.toml ")
+    assert "pip.conf" not in SYSTEM + LAST and "uv.toml" not in SYSTEM + LAST
+
+
+def test_a_recipe_of_ones_own_is_mounted_where_the_launch_line_looks() -> None:
+    text = (ROOT / "docker" / "compose.yml").read_text()
+    [(target, command)] = re.findall(r'--volume "\$PWD/my\.yml:(\S+):ro" train (.*)', text)
+    [workdir] = re.findall(r"^WORKDIR (\S+)", LAST, re.M)
+    assert command == SERVICES["train"]["command"].replace("cogex-llama2-13b", "my")
+    assert target == f"{workdir}/{command.split()[-1]}"
 
 
 def test_build_check_names_a_missing_tool(tmp_path: Path) -> None:

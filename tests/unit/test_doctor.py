@@ -50,19 +50,19 @@ def test_this_machine_can_run(here: Facts) -> None:
 
 
 def test_requirements_are_axolotls_own_and_ours(here: Facts) -> None:
-    assert "2.11.0" in here.required["torch"]  # axolotl: <=2.13.0,>=2.11.0
-    assert "0.18.6" in here.required["deepspeed"]  # ours
+    assert "2.13.0" in here.required["torch"]  # axolotl: <2.15.0,>=2.13.0
+    assert "0.19.8" in here.required["deepspeed"]  # ours
     assert "transformers" not in here.required  # pinned exactly: another is noted, not failed
 
 
 @pytest.mark.parametrize(
     ("package", "version", "verdict"),
     [
-        ("torch", "2.13.0+cu130", "ok"),  # another build of the tested version
-        ("torch", "2.12.1", "note"),  # Axolotl takes it
-        ("torch", "2.14.0", "fail"),  # Axolotl refuses it
+        ("torch", "2.14.1+cpu", "ok"),  # another build of the tested version
+        ("torch", "2.13.0", "note"),  # Axolotl takes it
+        ("torch", "2.15.0", "fail"),  # Axolotl refuses it
         ("deepspeed", "0.18.2", "fail"),  # trains with wrong gradients
-        ("transformers", "5.16.2", "note"),
+        ("transformers", "5.20.0", "note"),
     ],
 )
 def test_version_is_judged_by_pin_and_requirement(
@@ -70,7 +70,7 @@ def test_version_is_judged_by_pin_and_requirement(
 ) -> None:
     line = judged(with_installed(here, **{package: version}))[package]
     assert line.verdict == verdict and line.found.startswith(version)
-    assert ("pip install --constraint" in line.todo) == (verdict != "ok")
+    assert ("uv pip install --constraint" in line.todo) == (verdict != "ok")
 
 
 def test_missing_package_fails(here: Facts) -> None:
@@ -89,8 +89,8 @@ def test_other_packages_that_differ_are_counted_and_named(here: Facts) -> None:
     assert line.found.startswith(f"{count - 1} of {count} as pinned; numpy 1.0 (tested: ")
 
 
-def test_without_a_constraints_file_nothing_is_compared(here: Facts, tmp_path: Path) -> None:
-    pins = doctor.read_pins(tmp_path / "constraints.txt")
+def test_without_a_lock_file_nothing_is_compared(here: Facts, tmp_path: Path) -> None:
+    pins = doctor.read_pins(tmp_path / doctor.LOCK)
     lines = judged(replace(here, pins=pins))
     assert lines["other packages"].verdict == lines["torch"].verdict == "note"
 
@@ -98,10 +98,12 @@ def test_without_a_constraints_file_nothing_is_compared(here: Facts, tmp_path: P
 @pytest.mark.parametrize(
     ("python", "system", "verdict"),
     [
-        ((3, 11, 0), "Linux x86_64", "ok"),
-        ((3, 11, 9), "Linux aarch64", "note"),
-        ((3, 12, 0), "Linux x86_64", "fail"),
-        ((3, 11, 9), "Darwin arm64", "fail"),
+        ((3, 12, 0), "Linux x86_64", "ok"),
+        ((3, 14, 9), "Linux x86_64", "ok"),
+        ((3, 13, 9), "Linux aarch64", "note"),
+        ((3, 11, 9), "Linux x86_64", "fail"),
+        ((3, 15, 0), "Linux x86_64", "fail"),
+        ((3, 12, 9), "Darwin arm64", "fail"),
     ],
 )
 def test_python(here: Facts, python: tuple[int, int, int], system: str, verdict: str) -> None:
@@ -248,9 +250,9 @@ def test_the_command_exits_1_only_for_a_failure_and_shows_no_token(
     good = CliRunner().invoke(app, ["doctor", "--json", str(tmp_path / "good.json")])
     assert good.exit_code == 0 and good.stdout.endswith("A run can work here.\n")
     assert json.loads((tmp_path / "good.json").read_text())["passed"] is True
-    monkeypatch.setattr(doctor, "collect", lambda: replace(here, python=(3, 12, 0)))
+    monkeypatch.setattr(doctor, "collect", lambda: replace(here, python=(3, 11, 0)))
     bad = CliRunner().invoke(app, ["doctor"])
     assert bad.exit_code == 1
-    assert "Python: use Python 3.11 on Linux" in bad.stdout
+    assert "Python: use Python 3.12, 3.13 or 3.14 on Linux" in bad.stdout
     assert bad.stdout.endswith("1 line says that a run cannot work here.\n")
     assert TOKEN not in good.stdout + bad.stdout + (tmp_path / "good.json").read_text()

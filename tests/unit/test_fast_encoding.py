@@ -1,6 +1,7 @@
 """gigatoken's ids are the tokenizer's own, or the row is left to the tokenizer."""
 
 import string
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -159,6 +160,14 @@ def test_an_encoder_with_other_ids_is_not_used(tokenizer, dataset, small, monkey
 def test_a_tokenizer_that_gigatoken_does_not_know_is_used_itself(dataset, small) -> None:
     tiny = AutoTokenizer.from_pretrained("models/tiny-base")
     made = cogex.load(tiny, {"sequence_len": 512})
+    rows = made.wrap_dataset(dataset)
+    assert made.fast is None
+    assert rows[:] == made.encode(dataset[:])
+
+
+def test_without_gigatoken_the_tokenizer_is_used(tokenizer, dataset, small, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "gigatoken", None)
+    made = cogex.load(tokenizer, {"sequence_len": 512})
     rows = made.wrap_dataset(dataset)
     assert made.fast is None
     assert rows[:] == made.encode(dataset[:])

@@ -239,7 +239,7 @@ def test_a_doubled_key_is_rejected(tmp_path: Path, inner: str) -> None:
 def test_deep_nesting_is_read_rejected_or_named(tmp_path: Path, field: str) -> None:
     row = json.dumps(make_row(**{field: "DEEP"}))
     outcomes: set[str] = set()
-    for depth in range(600, 1000, 20):  # the limit depends on the depth of the calls
+    for depth in (600, 900, 2_000, 9_000, 15_000, 200_000):  # Pythons have different limits
         source = tmp_path / "data.json"
         source.write_text(
             f"[{json.dumps(make_row())}, {row}]".replace('"DEEP"', "[" * depth + "]" * depth)

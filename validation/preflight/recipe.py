@@ -28,6 +28,7 @@ from validation.preflight.launch_files import (
     readable,
     zero_stage,
 )
+from validation.preflight.trackers import tracker_problems, trackers
 
 COGEX_PLUGIN = "tools.engine_plugin.CogexPlugin"
 LAUNCH_FOLDERS = ("deepspeed", "accelerate")  # beside the recipes, but no recipes
@@ -119,7 +120,7 @@ def _plugins(subject: _Subject) -> Finding:
         except (ImportError, AttributeError, ValueError) as error:  # Axolotl goes on without it
             problems.append(f"`{name}` cannot be loaded: {error}")
     if subject.is_adapter and COGEX_PLUGIN not in names:
-        problems.append(f"`{COGEX_PLUGIN}` is not there: the adapter's random start has no seed")
+        problems.append(f"`{COGEX_PLUGIN}` is not there: nothing holds the batch to the header's, nor resumes")
     return _finding("plugins", f"{len(names)} loaded", problems, "correct `plugins`")
 
 
@@ -444,6 +445,16 @@ def _deepspeed(subject: _Subject) -> Finding:
     return _finding("DeepSpeed", str(path), problems, "correct the file, or name another")
 
 
+def _trackers(subject: _Subject) -> Finding:
+    """Each tracker that is asked for can record the run."""
+    return _finding(
+        "trackers",
+        ", ".join(trackers(subject.values)) or "none",
+        list(tracker_problems(subject.values)),
+        "do so, or take the tracker's keys out (docs/trackers.md)",
+    )
+
+
 CHECKS: tuple[Callable[[_Subject], Finding], ...] = (
     _plugins,  # first: they may add keys
     _keys,
@@ -463,4 +474,5 @@ CHECKS: tuple[Callable[[_Subject], Finding], ...] = (
     _attention,
     _kernels,
     _deepspeed,
+    _trackers,
 )

@@ -1,4 +1,4 @@
-"""Steps, warm-up and checkpoints of a run, counted as Axolotl 0.19 and transformers 5 do."""
+"""Steps, warm-up and checkpoints of a run, counted as Axolotl and transformers 5 do."""
 
 import math
 from dataclasses import dataclass
