@@ -66,11 +66,12 @@ fi
 
 say "$("$python" --version), $("$uv" --version); packages go into $venv"
 "$uv" venv --quiet --allow-existing --python "$python" "$venv"
-install=("$uv" pip install --python "$venv" --constraint requirements.lock --compile-bytecode)
+install=("$uv" pip install --python "$venv" --constraint requirements.lock)
 if [ -n "${TORCH:-}" ]; then
     # first and alone: the lock's hashes are those of PyPI's files, and what is installed stays
     "${install[@]}" --no-verify-hashes --torch-backend "$TORCH" torch
 fi
 "${install[@]}" --editable '.[dev,fast]'
-"$venv/bin/python" -m compileall -q cogex.py prompt_strategies tools validation
+say "compiling the bytecode of what a start imports"
+env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m tools.compile_imports
 say "done: $(du -sh "$venv" | cut -f1) in $venv"

@@ -161,13 +161,6 @@ def test_earlier_truncation_and_padding_do_not_reach_a_row(tokenizer) -> None:
     assert encode(tokenizer, *row) == before
 
 
-def test_tokenizer_reads_control_tokens_again_afterwards(tokenizer) -> None:
-    tokenizer("x")
-    encode_prompt(tokenizer, [render_prompt("Say it.")])
-    backend_ids = tokenizer.backend_tokenizer.encode(tokenizer.eos_token).ids
-    assert tokenizer.eos_token_id in backend_ids
-
-
 def test_last_label_of_a_padded_batch_is_eos(tokenizer) -> None:
     assert tokenizer.pad_token_id != tokenizer.eos_token_id
     prompts = [render_prompt("Say it."), render_prompt("Say it twice, and then once more.")]

@@ -451,7 +451,7 @@ def _trackers(subject: _Subject) -> Finding:
         "trackers",
         ", ".join(trackers(subject.values)) or "none",
         list(tracker_problems(subject.values)),
-        "do so, or take the tracker's keys out (docs/trackers.md)",
+        "mend that, or take the tracker's keys out (docs/trackers.md)",
     )
 
 
