@@ -3,7 +3,7 @@ export VENV ?= .venv
 export PYTHON TORCH
 BIN := $(VENV)/bin
 SCHEMA := $(BIN)/check-jsonschema --quiet --builtin-schema vendor.
-export AXOLOTL_DO_NOT_TRACK := 1
+export DO_NOT_TRACK := true
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit lint bench tiny-base lock clean

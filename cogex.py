@@ -409,7 +409,7 @@ def _write_result(path: Path | None, result: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command; a user's mistake is one message and exit 2."""
-    os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # Axolotl uses what TRL warns of
     try:
         app()

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {
-    "HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "PYTHONPATH": str(ROOT),
+    "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true", "PYTHONPATH": str(ROOT),
 }  # fmt: skip
 
 

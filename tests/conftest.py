@@ -7,7 +7,7 @@ import os
 
 # before a test file imports a library that looks for kernels on the hub
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+os.environ.setdefault("DO_NOT_TRACK", "true")
 
 import pytest
 

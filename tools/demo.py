@@ -184,7 +184,7 @@ def _output_dir(recipe: Path) -> Path:
 
 def _environment() -> dict[str, str]:
     return os.environ | {
-        "AXOLOTL_DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true",
+        "DO_NOT_TRACK": "true", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true",
     }  # fmt: skip
 
 

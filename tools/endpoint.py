@@ -11,7 +11,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import openai
@@ -21,8 +21,7 @@ from tools.errors import UserError
 KEY = "OPENAI_API_KEY"
 CONNECT_SECONDS = 10.0  # an address behind which nobody is
 
-T = TypeVar("T")
-Call = Callable[[openai.AsyncOpenAI], Awaitable[T]]
+type Call[T] = Callable[[openai.AsyncOpenAI], Awaitable[T]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Endpoint:
 
         return self.run([partial(create, arguments=arguments) for arguments in requests])
 
-    def run(self, calls: Sequence[Call[T]]) -> Iterator[tuple[int, T]]:
+    def run[T](self, calls: Sequence[Call[T]]) -> Iterator[tuple[int, T]]:
         """Yield (index, answer) in the order of arrival; `concurrency` calls are in flight.
 
         A call may make several requests. Raises UserError as `completions` does.
@@ -85,7 +84,7 @@ class Endpoint:
             except Exception:
                 return  # not every server lists its models: the calls will tell
 
-    async def _answer_all(
+    async def _answer_all[T](
         self, calls: Sequence[Call[T]], answers: "asyncio.Queue[tuple[int, T | Exception]]"
     ) -> None:
         waiting = iter(enumerate(calls))

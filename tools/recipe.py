@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
 from tools.errors import UserError
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Recipe:
             f"{self.path}: `{key}` must name the one {what} file; give it one entry with {keys}"
         )
 
-    def _need(self, key: str, kind: type[T]) -> T:
+    def _need[T](self, key: str, kind: type[T]) -> T:
         value = self.values.get(key)
         if value in (None, ""):
             raise UserError(f"{self.path}: the key `{key}` is missing; add it to the recipe")

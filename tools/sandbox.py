@@ -41,7 +41,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import IO, Literal, TypeVar
+from typing import IO, Literal
 
 from rich.progress import track
 
@@ -65,8 +65,6 @@ _CPU_LIMIT_STATUS = 128 + signal.SIGXCPU
 _KILLED_STATUS = 128 + signal.SIGKILL
 
 Ended = Literal["itself", "time", "output"]
-Source = TypeVar("Source")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def run_pairs(
     return _run_all(partial(_run_pair, limits=limits), pairs, allow_code_execution)
 
 
-def _run_all(
+def _run_all[Source, Result](
     run: Callable[[Source], Result], sources: Sequence[Source], allow_code_execution: bool
 ) -> list[Result]:
     if not allow_code_execution:

@@ -71,7 +71,7 @@ if [ -n "${TORCH:-}" ]; then
     # first and alone: the lock's hashes are those of PyPI's files, and what is installed stays
     "${install[@]}" --no-verify-hashes --torch-backend "$TORCH" torch
 fi
-"${install[@]}" --editable '.[dev,fast]'
+"${install[@]}" --editable '.[dev,fast,mlflow]'
 say "compiling the bytecode of what a start imports"
 env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m tools.compile_imports
 say "done: $(du -sh "$venv" | cut -f1) in $venv"

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
@@ -20,7 +20,6 @@ from tools.task_metrics import Metric, load_metric
 from tools.task_metrics import number as as_number
 
 Fields = dict[str, Any]
-T = TypeVar("T")
 
 _TRIES_PER_ROW = 100  # draws of a generator before it counts as exhausted
 
@@ -97,7 +96,7 @@ def _fingerprint(card: TaskCard, splits: Sequence[Sequence[TaskRow]]) -> str:
     return hashlib.sha256(json.dumps(decisive, ensure_ascii=False).encode()).hexdigest()
 
 
-def _shuffled(rows: Sequence[T], seed: int) -> list[T]:
+def _shuffled[T](rows: Sequence[T], seed: int) -> list[T]:
     order = list(rows)
     random.Random(str(seed)).shuffle(order)
     return order

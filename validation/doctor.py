@@ -152,7 +152,7 @@ def _required() -> dict[str, str]:
 
 
 def _start_probe() -> subprocess.Popen[str]:
-    offline = {"HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1"}
+    offline = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true"}
     return subprocess.Popen(
         [sys.executable, "-m", "validation.engine_probe"],
         stdout=subprocess.PIPE,

@@ -134,8 +134,8 @@ def _cut(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> list[Piec
         held.append(token)
         if token in special:
             add(tokenizer.convert_ids_to_tokens(token), end)
-        elif text := stream.step(tokenizer.backend_tokenizer, token):
-            add(text, end)
+        elif shown := stream.step(tokenizer.backend_tokenizer, token):
+            add(shown, end)
     return pieces
 
 

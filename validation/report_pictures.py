@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -26,8 +26,6 @@ from validation.training_plan import TrainingPlan
 SIZE = (5.2, 3.4)  # inches: text of 10 points stays readable on a phone
 MOST_ROWS = 25  # of a table of logs
 BINS = 24  # at most, of the histogram
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ def _picture(
     return Picture(Markup(to_svg(figure, caption)), caption, headings, rows, logs)
 
 
-def _thinned(logs: Sequence[T]) -> list[T]:
+def _thinned[T](logs: Sequence[T]) -> list[T]:
     """At most `MOST_ROWS` of the logs, evenly spaced, the first and the last among them."""
     if len(logs) <= MOST_ROWS:
         return list(logs)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,7 +21,6 @@ from validation.trainer_state import NAME, TrainerState, read_run
 
 Count = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Written(BaseModel):
@@ -30,7 +29,7 @@ class _Written(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-def _within(figures: Model, count: int, of: int) -> Model:
+def _within[Model: BaseModel](figures: Model, count: int, of: int) -> Model:
     if count > of:
         raise ValueError(f"{count} of {of}: more than all")
     return figures
@@ -273,7 +272,7 @@ def _best(folder: Path, command: str) -> Best | None:
     return Best(folder, copied.checkpoint, model_hashes(folder))
 
 
-def _read(model: type[Model], path: Path, command: str) -> Model | None:
+def _read[Model: BaseModel](model: type[Model], path: Path, command: str) -> Model | None:
     text = _text(path, command)
     return None if text is None else _validated(model, text, str(path), command)
 
@@ -288,7 +287,7 @@ def _text(path: Path, command: str) -> str | None:
         raise UserError(f"{path}: cannot be read: {error}; run `{command}` again") from None
 
 
-def _validated(model: type[Model], text: str, where: str, command: str) -> Model:
+def _validated[Model: BaseModel](model: type[Model], text: str, where: str, command: str) -> Model:
     try:
         content: Any = json.loads(text)
         json.dumps(content, ensure_ascii=False).encode("utf-8")  # half a character fits no page

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -124,10 +124,7 @@ def read_state(path: Path) -> TrainerState:
     )
 
 
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def _validated(model: type[Model], value: Any, where: str) -> Model:
+def _validated[Model: BaseModel](model: type[Model], value: Any, where: str) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:

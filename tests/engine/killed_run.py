@@ -8,15 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import yaml
 
 from tools.prepare import prepare_cogex
 from tools.recipe import Recipe, read_recipe
 from tools.tiny.corpus import write_cogex_rows
-
-T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 ROWS, VALIDATION_ROWS = 160, 32  # four steps an epoch
@@ -99,7 +96,7 @@ def make_runs(folder: Path, names: list[str]) -> dict[str, Run]:
     return {name: Run(folder / name) for name in names}
 
 
-def two_at_once(jobs: dict[str, Callable[[], T]]) -> dict[str, T]:
+def two_at_once[T](jobs: dict[str, Callable[[], T]]) -> dict[str, T]:
     """Do every job, two at a time."""
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(jobs, pool.map(lambda job: job(), jobs.values()), strict=True))

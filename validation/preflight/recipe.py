@@ -120,7 +120,7 @@ def _plugins(subject: _Subject) -> Finding:
         except (ImportError, AttributeError, ValueError) as error:  # Axolotl goes on without it
             problems.append(f"`{name}` cannot be loaded: {error}")
     if subject.is_adapter and COGEX_PLUGIN not in names:
-        problems.append(f"`{COGEX_PLUGIN}` is not there: nothing holds the batch to the header's, nor resumes")
+        problems.append(f"`{COGEX_PLUGIN}` is not there: nothing holds the batch or resumes")
     return _finding("plugins", f"{len(names)} loaded", problems, "correct `plugins`")
 
 
