@@ -151,8 +151,7 @@ step "cogex demo"
 inside cogex demo
 
 step "a recipe of one's own, mounted, on the demo's data"
-sed 's|^output_dir:.*|output_dir: outputs/mine|; s|^num_epochs:.*|num_epochs: 1|' \
-    recipes/cogex-tiny.yml > "$scratch/mine.yml"
+sed 's|cogex-tiny|mine|; s|^num_epochs:.*|num_epochs: 1|' recipes/cogex-tiny.yml > "$scratch/mine.yml"
 mounts=(--volume "$scratch/mine.yml:/cogex/recipes/mine.yml:ro")
 inside cogex preflight recipes/mine.yml
 inside accelerate launch --cpu --num_cpu_threads_per_process 2 -m axolotl.cli.train recipes/mine.yml
