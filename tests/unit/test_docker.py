@@ -85,7 +85,7 @@ def test_every_install_takes_its_versions_from_the_lock() -> None:
         assert not re.search(r"[=<>]=", install)  # no version but the lock's
     [chosen] = [install for install in installs if "--no-verify-hashes" in install]
     assert "--torch-backend" in chosen and chosen.split()[-1] == "torch"  # of another index
-    assert any("--requirement pyproject.toml --extra fast" in install for install in installs)
+    assert any("--requirement pyproject.toml --extra fast --extra mlflow" in install for install in installs)
 
 
 def test_uv_has_a_version_and_stays_in_its_stage() -> None:
