@@ -205,7 +205,7 @@ HOSTILE: dict[str, tuple[str, set[str]]] = {
     "calls itself without end": ("def f(x): return f(x)", {"exception"}),
     "calls itself without a limit": (
         "import sys\nsys.setrecursionlimit(1 << 30)\ndef f(x): return max([x], key=f)",
-        {"died", "memory"},
+        {"died", "memory", "exception"},  # some Pythons guard their C stack
     ),
     # reaches out
     "opens a socket": (

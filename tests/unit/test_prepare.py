@@ -272,7 +272,10 @@ def test_deep_nesting_is_read_rejected_or_named(tmp_path: Path, field: str) -> N
         ({"code_output": "{}"}, ["no-answer"]),
         ({"code_prompt": "def f(:\n\n>>> f()"}, ["program-not-python"]),
         ({"code_prompt": "x = '\0'\n>>> f()"}, ["program-not-python"]),
-        ({"code_prompt": "x = " + "-" * 5000 + "1\n>>> f()"}, ["program-not-python"]),
+        (
+            {"code_prompt": "x = " + "-" * 100_000 + "1\n>>> f()"},
+            ["program-not-python", "maybe-too-long"],
+        ),
         ({"code_prompt": ">>> f(1)\n>>> f(2)"}, ["program-not-python"]),
         ({"input": "a" * 6200}, ["maybe-too-long"]),
         ({"input": "a" * 6200, "code_output": "{"}, ["output-not-dict", "maybe-too-long"]),
