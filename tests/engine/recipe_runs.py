@@ -46,7 +46,7 @@ NEEDED = {
     "tf32": ("cogex-llama2-7b", "--tf32 requires"),
     "deepspeed": ("cogex-llama2-7b", "distributed|nccl"),
     "fsdp_config": ("cogex-llama2-13b-fsdp2", "only works in distributed"),
-    "lora_o_kernel": ("cogex-llama2-7b-qlora", "cuda|nvidia"),
+    "lora_o_kernel": ("cogex-llama2-7b-qlora", "cuda|nvidia|getCurrentStream"),
     "gradient_accumulation_steps": ("cogex-llama2-7b", "the header declares"),
 }
 VALIDATION_ROWS = 7  # no multiple of a batch, so that a dropped last batch shows
