@@ -34,9 +34,12 @@ find_python() {
             return
         fi
     done
-    if command -v uv > /dev/null && uv python install --quiet 3.12 2> /dev/null; then
-        uv python find 3.12
-        return
+    if command -v uv > /dev/null; then
+        say "no Python 3.12, 3.13 or 3.14 is here; uv tries to fetch one"
+        if uv python install --quiet 3.12 2> /dev/null; then
+            uv python find 3.12
+            return
+        fi
     fi
     refuse "no Python 3.12, 3.13 or 3.14 was found; install one, or name it: make setup PYTHON=/path/to/python3.12"
 }
