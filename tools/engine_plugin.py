@@ -1,9 +1,10 @@
 """The one Axolotl plugin of this project, named in every recipe that trains an adapter.
 
 It holds the batch to the header's, keeps the trainer's log, decides whether and from where a run
-goes on, and lets all ranks draw one order of the rows.
+goes on, and makes several ranks train as one does.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tools.training_log import StateWriter
 
 
 class CogexPlugin(BasePlugin):
-    """Says where a run goes on, shares the order of the rows, and adds callbacks to the trainer."""
+    """Says where a run goes on, makes ranks train as one does, adds callbacks to the trainer."""
 
     def register(self, cfg: Any) -> None:
         """Keep the recipe as it is written, for validation fills in what depends on the machine."""
@@ -36,8 +37,19 @@ class CogexPlugin(BasePlugin):
             cfg.resume_from_checkpoint = str(checkpoint)
 
     def post_train_unload(self, cfg: Any) -> None:
-        """Note that the run is finished, its model saved."""
-        resume.finish(self.launch)
+        """Note that the run is finished, its model saved.
+
+        Axolotl 0.21 comes here after an error too, which is then on its way up.
+        """
+        if sys.exception() is None:
+            resume.finish(self.launch)
+
+    def get_training_args(self, cfg: Any) -> dict[str, Any]:
+        """Let each trained token of a step weigh the same, whichever rank has it.
+
+        Axolotl 0.21 has each rank average over its own tokens (core/builders/base.py).
+        """
+        return {"average_tokens_across_devices": True}
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         """Let all ranks draw the order of the rows from rank 0's random state, in each pass.

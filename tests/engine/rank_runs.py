@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.engine.killed_run import ENVIRONMENT, ROOT, make_runs
+from tests.engine.killed_run import ENVIRONMENT, ROOT, VALIDATION_ROWS, make_runs
 from tools.files import write_json
 
 FSDP2 = yaml.safe_load((ROOT / "recipes/cogex-llama2-13b-fsdp2.yml").read_text())
@@ -55,7 +55,7 @@ def make_folder(parent: Path) -> Path:
             "saves_per_epoch": 1,
             "micro_batch_size": MICRO,
             "gradient_accumulation_steps": 32 // MICRO // ranks,
-            "eval_batch_size": MICRO,
+            "eval_batch_size": VALIDATION_ROWS // ranks,  # one batch for all ranks, in each spread
             "plugins": PLUGINS,
             "output_dir": f"outputs/{name}",
         }

@@ -18,6 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from prompt_strategies import layout
 from tools import run_record
+from tools.engine_plugin import CogexPlugin
 from tools.resume import Launch, begin_or_resume, finish, this_launch, what_is_missing
 
 STATE, WEIGHTS = "trainer_state.json", "adapter_model.safetensors"
@@ -303,6 +304,19 @@ def test_a_finished_run_is_left_alone(cut_off: Launch, capsys: pytest.CaptureFix
     assert stop.value.code == 0
     assert content(cut_off.run) == before
     assert "run: this run is finished" in capsys.readouterr().err
+
+
+def test_a_run_that_an_error_ends_is_not_finished(cut_off: Launch) -> None:
+    plugin = CogexPlugin()
+    plugin.launch = cut_off
+    with pytest.raises(RuntimeError, match="out of memory"):
+        try:  # as in axolotl/cli/train.py
+            raise RuntimeError("out of memory")
+        finally:
+            plugin.post_train_unload({})
+    assert "finished" not in (run_record.read(cut_off.run) or {})
+    plugin.post_train_unload({})
+    assert (run_record.read(cut_off.run) or {})["finished"]
 
 
 def test_a_finished_run_is_not_that_of_another_recipe(cut_off: Launch) -> None:
