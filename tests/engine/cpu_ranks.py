@@ -1,8 +1,8 @@
 """An Axolotl plugin that lets ranks train together on CPUs, through gloo.
 
 Only the recipes that tests write name it. Axolotl, accelerate and DeepSpeed take several ranks for
-several GPUs; what the plugin replaces is that and nothing else: where the model lies, what carries
-the messages, and one call of DeepSpeed's that gloo refuses.
+several GPUs; what the plugin replaces is that and nothing else: where the model lies, and what
+carries the messages.
 """
 
 import os
@@ -27,7 +27,10 @@ class GlooRanksOnCpuForTests(BasePlugin):
         PartialState._prepare_backend = _gloo_where_there_is_none
         ParallelismConfig.build_device_mesh = lambda self, _: _build_device_mesh(self, "cpu")
         if cfg.deepspeed:
-            _let_deepspeed_use_gloo()
+            import deepspeed
+
+            # its own messages between CPUs would first be compiled, for half a minute
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
         """Axolotl has set device LOCAL_RANK by now."""
@@ -45,14 +48,3 @@ def _gloo_where_there_is_none(self: PartialState, *args: Any) -> tuple[str, Dist
         fsdp = os.environ.get("ACCELERATE_USE_FSDP") == "true"
         return "gloo", DistributedType.MULTI_GPU if fsdp else DistributedType.MULTI_CPU
     return backend, kind
-
-
-def _let_deepspeed_use_gloo() -> None:
-    """Gloo's all-gather refuses views of weights that need gradients; NCCL's takes them."""
-    import deepspeed
-    from deepspeed.runtime.zero.stage3 import DeepSpeedZeroOptimizer_Stage3
-    from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
-
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # it would be compiled first
-    for optimizer in (DeepSpeedZeroOptimizer, DeepSpeedZeroOptimizer_Stage3):
-        optimizer.step = torch.no_grad()(optimizer.step)
