@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tools.errors import UserError
 from tools.files import write_json
-from tools.prepare_command import prepare
+from tools.prepare.command import prepare
 from tools.recipe import read_recipe
 
 app = typer.Typer(
@@ -84,7 +84,7 @@ def curves(
 ) -> None:
     """Judge a run by the trainer's own state: losses, learning rate, gradients, batch."""
     chosen = read_recipe(recipe)  # before anything heavy is imported
-    from validation import curves as module
+    from validation.curves import curves as module
 
     result = module.follow(chosen, console) if follow else module.curves(chosen)
     module.print_curves(result, console)
@@ -102,8 +102,8 @@ def select(
 ) -> None:
     """Pick the checkpoint with the lowest exact validation perplexity; write best/."""
     chosen = read_recipe(recipe)  # before anything heavy is imported
-    from validation.select import print_selection
-    from validation.select import select as run
+    from validation.selection.select import print_selection
+    from validation.selection.select import select as run
 
     result = run(chosen, logged=logged)
     print_selection(result, console)
@@ -135,8 +135,8 @@ def check(
 ) -> None:
     """Generate on held-out rows: does the model write, call and emulate programs?"""
     chosen = read_recipe(recipe)  # before anything heavy is imported
-    from validation.check import check as run
-    from validation.check import print_check
+    from validation.check.check import check as run
+    from validation.check.check import print_check
 
     result = run(
         chosen,
@@ -161,7 +161,7 @@ def report(
 ) -> None:
     """Show a run on one page: pictures, figures, generations; and a model card in best/."""
     chosen = read_recipe(recipe)  # before anything heavy is imported
-    from validation.report import report as run
+    from validation.report.report import report as run
 
     with console.status("Encoding every training row for the picture of lengths"):
         path = run(chosen, html)
@@ -191,7 +191,7 @@ def fetch(
     name: Annotated[str, typer.Argument(help="svamp, word_sorting, humaneval or mbpp.")],
 ) -> None:
     """Bring a task's original file: one pinned revision, checked by its SHA-256."""
-    from tools.fetch import fetch as run
+    from tools.prepare.fetch import fetch as run
 
     console.print(f"{run(name)}: is there, as published", markup=False)
 
@@ -311,9 +311,9 @@ def codebench(
     json_path: JsonOption = None,
 ) -> None:
     """Run generated code against the tests of HumanEval, MBPP or twenty small functions."""
-    from validation.codebench import codebench as run
-    from validation.codebench import print_codebench
-    from validation.codebench_samples import Sampling
+    from validation.code.codebench import codebench as run
+    from validation.code.codebench import print_codebench
+    from validation.code.samples import Sampling
 
     result = run(
         target,
@@ -365,7 +365,7 @@ def codescore(
     if (recipe is None) == (pairs is None):
         raise UserError("codescore: name a recipe, or pairs made elsewhere with --pairs")
     chosen = read_recipe(recipe) if recipe else None  # before anything heavy is imported
-    from validation import codescore as module
+    from validation.code import codescore as module
 
     chosen_metrics = module.make_metrics(
         metrics,

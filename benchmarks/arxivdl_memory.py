@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools.prepare_arxivdl import SIZES, prepare_arxivdl
-from tools.prepare_arxivdl_source import Source, open_source
+from tools.prepare.arxivdl import SIZES, prepare_arxivdl
+from tools.prepare.arxivdl_source import Source, open_source
 
 WORDS = "batch data dim epoch feature grad head input layer loss mask model norm rate step".split()
 

@@ -21,9 +21,9 @@ from tools.search import baselines
 from tools.search.backend import InProcess, load_in_process
 from tools.search.candidates import PROGRAM
 from tools.search.cotacs import search
+from tools.search.data import load_task
 from tools.search.scoring import Scorer, Settings, share
 from tools.search.store import Store
-from tools.task_data import load_task
 
 TASKS = ("tiny-coin", "tiny-sum", "tiny-word_sorting")
 

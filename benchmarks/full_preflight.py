@@ -21,8 +21,8 @@ from rich.table import Table
 
 from benchmarks.made_cogex import alpaca_rows, cogex_rows, write_array
 from tests import real_tokenizers
-from tools.prepare import prepare_cogex
-from tools.prepare_alpaca import prepare_alpaca
+from tools.prepare.alpaca import prepare_alpaca
+from tools.prepare.cogex import prepare_cogex
 from tools.recipe import read_recipe
 from validation.preflight.architecture import load_config
 

@@ -16,13 +16,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from prompt_strategies.masking import encode_prompt
+from prompt_strategies.tokenise import encode_prompt
 from tools.files import write_json
 from tools.search.backend import InProcess, Request, load_in_process
 from tools.search.candidates import PROGRAM
+from tools.search.data import load_task
 from tools.search.scoring import Scorer, Settings
 from tools.search.store import Store
-from tools.task_data import load_task
 
 
 def plain(backend: InProcess, requests: Sequence[Request]) -> int:

@@ -44,7 +44,7 @@ from tests import real_tokenizers
 from tests.engine import tiny_bases
 from tests.engine.cpu_overrides import overrides
 from tools.files import write_json
-from tools.prepare import prepare_cogex
+from tools.prepare.cogex import prepare_cogex
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import read_header
 from validation.preflight.architecture import build, published

@@ -14,7 +14,7 @@ import torch
 from transformers import TrainerCallback
 
 from benchmarks.shares import profiler, shares
-from prompt_strategies.masking import IGNORE_INDEX
+from prompt_strategies.tokenise import IGNORE_INDEX
 
 GIB = 2**30
 

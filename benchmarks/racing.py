@@ -114,9 +114,9 @@ def record(recipe: Path, card: Path, out: Path, temperature: float, most: int) -
     """Score every candidate on every row of train, dev and test with the real model."""
     from tools.search.backend import load_in_process
     from tools.search.candidates import PROGRAM
+    from tools.search.data import load_task
     from tools.search.scoring import Scorer, Settings
     from tools.search.store import Store
-    from tools.task_data import load_task
 
     task = load_task(card)
     rows = [*task.train, *task.dev, *task.test]

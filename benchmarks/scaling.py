@@ -126,8 +126,8 @@ def select(rows: int) -> Took:
 
 
 def _write_short_rows(path: Path, rows: int) -> None:
-    from tools.prepare import prepare_cogex
-    from tools.rows import read_rows
+    from tools.prepare.cogex import prepare_cogex
+    from tools.prepared_rows import read_rows
     from tools.tiny.corpus import write_cogex_rows
 
     source = Path("short")

@@ -36,10 +36,10 @@ from benchmarks.made_llama import make_llama
 from benchmarks.shares import profiler, shares, told
 from tools.files import write_json
 from tools.models import add_adapter, load_base, load_tokenizer
-from tools.prepare import prepare_cogex
+from tools.prepare.cogex import prepare_cogex
+from tools.prepared_rows import encode_validation
 from tools.recipe import Recipe, read_recipe
-from tools.rows import encode_validation
-from validation.perplexity import Row, score
+from validation.selection.perplexity import Row, score
 
 RECIPE = Path("recipe.yml")
 BATCH = 4  # of evaluation, as in the paper's recipes

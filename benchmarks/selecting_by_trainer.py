@@ -11,8 +11,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
 from tools.models import load_tokenizer
+from tools.prepared_rows import encode_validation
 from tools.recipe import read_recipe
-from tools.rows import encode_validation
 
 
 def main(path: Path) -> None:

@@ -22,10 +22,10 @@ from benchmarks import child
 from benchmarks.child import ROOT
 from benchmarks.made_cogex import cogex_rows, write_array
 from tools.files import write_jsonl
-from tools.prepare import prepare_cogex
+from tools.prepare.cogex import prepare_cogex
+from tools.prepared_rows import encode_rows, load_strategy, read_rows
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import read_header
-from tools.rows import encode_rows, load_strategy, read_rows
 from validation.preflight.tokens import load_recipe_tokenizer
 
 RECIPES = ROOT / "recipes"

@@ -20,7 +20,7 @@ from rich.console import Console
 from benchmarks.child import ROOT, measure
 from tools import demo
 from tools.files import write_json
-from tools.prepare import prepare_cogex
+from tools.prepare.cogex import prepare_cogex
 from tools.tiny.corpus import write_cogex_rows
 
 HELP_RUNS = 5

@@ -28,8 +28,8 @@ from prompt_strategies.layout import render_completion, render_prompt
 from tests import real_tokenizers
 from tools.files import write_json
 from tools.models import load_tokenizer
-from tools.prepare import prepare_cogex
-from tools.rows import read_rows
+from tools.prepare.cogex import prepare_cogex
+from tools.prepared_rows import read_rows
 
 CONTESTANTS = ("ours", "Axolotl alpaca", "TRL")
 

@@ -40,7 +40,7 @@ def axolotl(recipe: str, clock: Clock) -> None:
     from axolotl.cli.preprocess import do_preprocess
     from axolotl.datasets import TokenizedPromptDataset
 
-    from prompt_strategies.strategy import CompletionStrategy
+    from prompt_strategies.base import CompletionStrategy
 
     for owner, name in ((TokenizedPromptDataset, "process"), (CompletionStrategy, "wrap_dataset")):
         setattr(owner, name, clock.around(getattr(owner, name)))

@@ -109,7 +109,7 @@ def arguments(values: dict[str, Any]) -> dict[str, Any]:
 def pairs(recipe: Recipe) -> list[dict[str, str]]:
     """The training rows as prompt and completion, in the file's order."""
     from prompt_strategies.layout import render_completion, render_prompt
-    from tools.rows import read_rows
+    from tools.prepared_rows import read_rows
 
     return [
         {

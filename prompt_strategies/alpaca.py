@@ -6,8 +6,8 @@
         type: prompt_strategies.alpaca
 
 The text is that of Axolotl's own `type: alpaca`, which tokenises prompt and response apart;
-here, as everywhere in this package, the whole text is tokenised once (see `masking`).
-Loss is on the response unless the recipe says otherwise: see `prompt_strategies.strategy`.
+here, as everywhere in this package, the whole text is tokenised once (see `tokenise`).
+Loss is on the response unless the recipe says otherwise: see `prompt_strategies.base`.
 A response is all output, so `roles_to_train: [output]` is the default under another name.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from transformers import PreTrainedTokenizerFast
 
 from prompt_strategies import alpaca_layout
-from prompt_strategies.strategy import CompletionStrategy, Rendered
+from prompt_strategies.base import CompletionStrategy, Rendered
 
 
 class AlpacaStrategy(CompletionStrategy):

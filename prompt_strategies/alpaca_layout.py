@@ -4,7 +4,7 @@ The source is PROMPT_DICT in train.py of github.com/tatsu-lab/stanford_alpaca. T
 `### Response:` ends the prompt and the response follows without a break; here, as in
 Axolotl's own `type: alpaca`, a newline stands between. A token must end where the prompt
 ends, and tokenizers join the `:` with a quote or a bracket that follows it.
-EOS is no text: `masking` appends it by id. Nothing here imports a tokenizer.
+EOS is no text: `tokenise` appends it by id. Nothing here imports a tokenizer.
 """
 
 LAYOUT_VERSION = 1  # raise it when a rendered text changes: prepared data names it

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedTokenizerFast
 
-from prompt_strategies.strategy import CompletionStrategy, Rendered
+from prompt_strategies.base import CompletionStrategy, Rendered
 
 
 class CodeStrategy(CompletionStrategy):

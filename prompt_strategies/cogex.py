@@ -6,7 +6,7 @@
         type: prompt_strategies.cogex
         roles_to_train: [output]  # only for loss on the output alone
 
-Loss is on code and output unless the recipe says otherwise: see `prompt_strategies.strategy`.
+Loss is on code and output unless the recipe says otherwise: see `prompt_strategies.base`.
 """
 
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from transformers import PreTrainedTokenizerFast
 
 from prompt_strategies import layout
-from prompt_strategies.strategy import CompletionStrategy, Rendered
+from prompt_strategies.base import CompletionStrategy, Rendered
 
 
 class CogexStrategy(CompletionStrategy):

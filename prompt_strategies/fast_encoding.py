@@ -2,7 +2,7 @@
 
 It reads the model's own `tokenizer.json`. It is young, so it is held to the tokenizer itself:
 `FastEncoder.of` compares the two on rows of the dataset, and a row of which there is any doubt is
-left to `masking`. Beyond ASCII that is every row, for the two follow different versions of Unicode
+left to `tokenise`. Beyond ASCII that is every row, for the two follow different versions of Unicode
 (which characters are letters).
 """
 
@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from prompt_strategies import masking
+from prompt_strategies import tokenise
 
 COMPARED = 200  # rows, evenly spaced, that both tokenise before gigatoken is trusted
 LONGEST = 16_384  # characters; each batch is a matrix as wide as its longest row
@@ -20,7 +20,7 @@ SPACE = "▁".encode()  # how SentencePiece writes a space in its pieces
 
 
 class FastEncoder:
-    """What `masking.encode_rows` does, for the rows of which there is no doubt."""
+    """What `tokenise.encode_rows` does, for the rows of which there is no doubt."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         """Read the tokenizer.
@@ -31,7 +31,7 @@ class FastEncoder:
         import gigatoken
 
         self.encoder = gigatoken.Tokenizer.from_json(tokenizer.backend_tokenizer.to_str())
-        self.bos = masking.bos_ids(tokenizer)
+        self.bos = tokenise.bos_ids(tokenizer)
         self.eos: int = tokenizer.eos_token_id
         size = max(len(tokenizer), self.encoder.vocab_size)
         self.bytes = np.zeros(size, np.int64)  # that a token stands for
@@ -53,14 +53,14 @@ class FastEncoder:
     ) -> Self | None:
         """Return the encoder, or None if it cannot be built or gives other ids for these rows.
 
-        Raises ValueError as `masking.encode_rows`.
+        Raises ValueError as `tokenise.encode_rows`.
         """
-        masking.check_tokenizer(tokenizer)
+        tokenise.check_tokenizer(tokenizer)
         try:
             fast = cls(tokenizer)
         except (ImportError, RuntimeError):
             return None
-        plain = masking.encode_rows(tokenizer, texts, boundaries, names)
+        plain = tokenise.encode_rows(tokenizer, texts, boundaries, names)
         ours = fast.encode_rows(texts, boundaries)
         same = all(
             row is None or (row.masked == other.masked and list(row.ids) == other.ids)
@@ -70,12 +70,12 @@ class FastEncoder:
 
     def encode_rows(
         self, texts: Sequence[str], boundaries: Sequence[int]
-    ) -> list[masking.Row | None]:
-        """Return ids and masked count of each text, None for one that `masking` must read.
+    ) -> list[tokenise.Row | None]:
+        """Return ids and masked count of each text, None for one that `tokenise` must read.
 
         `boundaries` are in characters, where loss starts. Tokens are found by their bytes: those of
         a row add up to its text, with the space that SentencePiece puts in front where it does.
-        `</s>` in a text, which gigatoken takes for the control token, leaves the text to `masking`.
+        `</s>` in a text, which gigatoken takes for the control token, leaves it to `tokenise`.
         """
         texts = [text if text.isascii() and len(text) <= LONGEST else "" for text in texts]
         ids, lengths = self.encoder.encode_batch_padded(
@@ -95,6 +95,6 @@ class FastEncoder:
             & (self.control[ids].sum(axis=1) == len(self.bos) + 1 + ids.shape[1] - lengths)
         )
         return [
-            masking.Row(ids[row, : lengths[row]], int(masked[row])) if sure[row] else None
+            tokenise.Row(ids[row, : lengths[row]], int(masked[row])) if sure[row] else None
             for row in range(len(texts))
         ]

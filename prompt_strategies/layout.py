@@ -13,7 +13,7 @@
 
 The sections are those of the CoGEX paper (arXiv 2405.16337) and of the card of its
 dataset, `mkhalifa/CoGEX`: `code` is the pseudo-program with its call, `output` a Python
-dict literal. EOS is no text: `masking` appends it by id. Nothing here imports a tokenizer.
+dict literal. EOS is no text: `tokenise` appends it by id. Nothing here imports a tokenizer.
 """
 
 import re

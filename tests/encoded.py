@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prompt_strategies.masking import IGNORE_INDEX, encode_rows
+from prompt_strategies.tokenise import IGNORE_INDEX, encode_rows
 
 
 def encode_batch(

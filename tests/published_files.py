@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.fetch import FILES, FOLDER
+from tools.prepare.fetch import FILES, FOLDER
 
 _ROOT = Path(__file__).parents[1]
 

@@ -10,7 +10,7 @@ import torch
 from rich.progress import track
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from prompt_strategies.masking import decode, encode_prompt
+from prompt_strategies.tokenise import decode, encode_prompt
 from tools.errors import UserError
 
 # prompt and completion at their longest: 64 rows of 512 tokens, 16 of 2,048

@@ -16,7 +16,7 @@ kernel draws it. What the sandbox covers, each with an attack in `tests/unit/tes
 - time and output: from outside; at either limit the whole tree is killed, and it dies with us
 
 What a program prints, and its exit status, are its own word. Where somebody must know whether it is
-right, the tests run in a second sandbox (`run_pairs`), as `tools.code_tasks.trial` says.
+right, the tests run in a second sandbox (`run_pairs`), as `tools.code.trial` says.
 
 Not covered: faults of the kernel, of bubblewrap or of the CPU, and timing side channels; memory
 that the kernel needs for a program without counting it (the inodes of many empty files); what the

@@ -32,7 +32,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tools import sandbox
-from validation.preflight.finding import COLOURS, Verdict
+from validation.preflight.verdict import COLOURS, Verdict
 
 REPOSITORY = Path(__file__).parents[1]
 ENGINE = (

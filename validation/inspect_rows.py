@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.text import Text
 from tokenizers.decoders import DecodeStream
 
-from prompt_strategies import masking
+from prompt_strategies import tokenise
 from tools.errors import UserError
 from tools.files import whole_file
+from tools.prepared_rows import load_strategy, read_rows
 from tools.recipe import Recipe
-from tools.rows import load_strategy, read_rows
 from validation.preflight.strategy import is_axolotls_own
 from validation.preflight.tokens import load_recipe_tokenizer
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "report" / "templates"
 LEGEND = "⟪trained⟫, masked, ⟦special token⟧; what cannot be printed is shown as \\x1b"
 # Rich styles; the brackets say the same without colour
 TRAINED, MASKED, SPECIAL = "bold green", "dim", "reverse"
@@ -122,14 +122,14 @@ def _cut(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> list[Piec
     held: list[int] = []  # tokens whose character is not whole yet
 
     def add(text: str, end: int) -> None:
-        trained = labels[end - 1] != masking.IGNORE_INDEX
+        trained = labels[end - 1] != tokenise.IGNORE_INDEX
         pieces.append(Piece(text, tuple(held), trained, special=ids[end - 1] in special))
         held.clear()
 
     for end, token in enumerate(ids, 1):
         if token in special and held:  # a replacement character at the end looks unfinished
             before = sum(len(piece.text) for piece in pieces if not piece.special)
-            text = masking.decode(tokenizer, ids[: end - 1])[before:]
+            text = tokenise.decode(tokenizer, ids[: end - 1])[before:]
             add(text, end - 1)
         held.append(token)
         if token in special:

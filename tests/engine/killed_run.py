@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.prepare import prepare_cogex
+from tools.prepare.cogex import prepare_cogex
 from tools.recipe import Recipe, read_recipe
 from tools.tiny.corpus import write_cogex_rows
 
@@ -23,7 +23,7 @@ CHANGES = {
     "saves_per_epoch": 2,
     "logging_steps": 1,
     "output_dir": "outputs",
-    "plugins": ["tools.engine_plugin.CogexPlugin", "tests.engine.killer.Killer"],
+    "plugins": ["tools.training.plugin.CogexPlugin", "tests.engine.killer.Killer"],
 }
 COMMAND = [
     *(sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu"),

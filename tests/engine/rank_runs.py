@@ -35,7 +35,7 @@ RESUMED = ["zero3", "fsdp2"]  # gone on with from half-way, as `zero3-resumed`
 EPOCHS, STEPS_OF_AN_EPOCH = 3, 4
 STEPS = EPOCHS * STEPS_OF_AN_EPOCH
 PLUGINS = [
-    "tools.engine_plugin.CogexPlugin",
+    "tools.training.plugin.CogexPlugin",
     "tests.engine.cpu_ranks.GlooRanksOnCpuForTests",
     "tests.engine.lost_rank.LostRank",
 ]

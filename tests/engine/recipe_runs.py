@@ -14,13 +14,13 @@ from typing import Any
 
 from tests.engine.cpu_overrides import overrides
 from tests.engine.tiny_bases import write_base, write_code_base
-from tools.code_tasks.synthetic import synthetic_tasks
+from tools.code.synthetic import synthetic_tasks
 from tools.files import write_json, write_jsonl
-from tools.prepare import prepare_cogex
-from tools.prepare_alpaca import prepare_alpaca
+from tools.prepare.alpaca import prepare_alpaca
+from tools.prepare.cogex import prepare_cogex
+from tools.prepared_rows import read_rows
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import Header, read_header
-from tools.rows import read_rows
 from tools.tiny.corpus import (
     base_documents,
     continued_documents,

@@ -26,11 +26,11 @@ from tests.unit.judge_server import Server
 from tests.unit.tiny_encoder import write_encoder
 from tools.files import write_json, write_jsonl
 from tools.models import load_base, load_tokenizer
-from tools.prepare_arxivdl import prepare_arxivdl
-from tools.prepare_arxivdl_source import open_source
+from tools.prepare.arxivdl import prepare_arxivdl
+from tools.prepare.arxivdl_source import open_source
+from tools.prepared_rows import read_rows
 from tools.recipe import Recipe, read_recipe
-from tools.rows import read_rows
-from validation.codescore import codescore, make_metrics
+from validation.code.codescore import codescore, make_metrics
 from validation.preflight.data import check_data
 from validation.preflight.model import check_model
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.needs_sandbox import needs_sandbox
 from tests.published_files import HUMANEVAL, MBPP, needs_published_files
-from validation.codebench import codebench
+from validation.code.codebench import codebench
 
 pytestmark = [pytest.mark.engine, needs_sandbox, needs_published_files]
 

@@ -148,7 +148,7 @@ def test_engine_trained_on_exactly_our_ids_and_labels(demo: DemoRun, inside: Pat
 
 def test_logged_selection_ranks_by_the_trainers_loss(demo: DemoRun, inside: Path) -> None:
     from tools.recipe import read_recipe
-    from validation.select import select
+    from validation.selection.select import select
 
     exact = Path("outputs/cogex-tiny/selection.json").read_bytes()
     try:

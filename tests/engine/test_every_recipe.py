@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from tests.engine.cpu_overrides import STEPS
 from tests.engine.recipe_runs import NEEDED, RECIPES, VALIDATION_ROWS, RecipeRun
 from tools.models import add_adapter, load_base, load_tokenizer
-from tools.rows import encode_rows
+from tools.prepared_rows import encode_rows
 
 PADDED = [name for name, recipe in RECIPES.items() if "sample_packing" not in recipe.values]
 ADAPTERS = [name for name, recipe in RECIPES.items() if recipe.adapter]

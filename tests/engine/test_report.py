@@ -7,7 +7,7 @@ import pytest
 from tests.engine.chromium import CHROMIUM, Scheme, look
 from tests.engine.demo_run import DemoRun
 from tools.recipe import read_recipe
-from validation.report import report
+from validation.report.report import report
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here")
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.engine.killed_run import Launched, Run, make_runs, two_at_once
-from validation.curves import curves
+from validation.curves.curves import curves
 
 # the moment of the kill; the checkpoint from which the run must go on
 KILLS = {
@@ -163,13 +163,13 @@ def test_another_learning_rate_is_refused(whole: Whole) -> None:
     assert "its run was started otherwise: `learning_rate` was 2e-3, is 0.001" in (
         whole.changed.printed
     )
-    assert "tools/resume.py" not in whole.changed.printed  # no traceback of ours
+    assert "tools/training/resume.py" not in whole.changed.printed  # no traceback of ours
 
 
 def test_preprocess_is_not_disturbed(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
     from axolotl.utils.dict import DictDefault
 
-    from tools.engine_plugin import CogexPlugin
+    from tools.training.plugin import CogexPlugin
 
     monkeypatch.chdir(whole.run.folder)
     values = yaml.safe_load(Path("recipe.yml").read_text()) | {"learning_rate": "1e-3"}

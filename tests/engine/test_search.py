@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from prompt_strategies.masking import encode_prompt
+from prompt_strategies.tokenise import encode_prompt
 from tests.engine.demo_run import DemoRun
 from tools.search.apply import apply
 from tools.search.backend import Request, Served
 from tools.search.candidates import PROGRAM
+from tools.search.data import load_task
 from tools.search.run import Target, run_search
 from tools.search.scoring import Settings
 from tools.search.store import NAME
-from tools.task_data import load_task
 from tools.tiny.families import SORTING
 
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,7 @@ from tests.engine.killed_run import ENVIRONMENT, ROOT, make_runs
 
 STEPS = 2
 SHORT = {
-    "plugins": ["tools.engine_plugin.CogexPlugin"],
+    "plugins": ["tools.training.plugin.CogexPlugin"],
     "max_steps": STEPS,
     "micro_batch_size": 2,
     "logging_steps": 1,

@@ -26,7 +26,7 @@ from tests.engine.rank_runs import (
     logged,
     make_folder,
 )
-from tools.resume import Launch, what_is_missing
+from tools.training.resume import Launch, what_is_missing
 
 # DDP, ZeRO-2 and FSDP2 were equal to the bit (one sum of two numbers has one order); ZeRO-3 makes
 # its norm and its step from flat shards: 1e-8 in a loss, 7e-6 in a norm. Adam divides a gradient by

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from tests.real_tokenizers import build_llama2, build_tiktoken
-from tools.code_base import Size, architecture, train_tokenizer
+from tools.code.bases import Size, architecture, train_tokenizer
 
 PIECES = 2_000  # of 32,000: the loss over all of them would take most of the time
 ALPHABET = {"▁", *string.printable}  # single characters stand at the end of Llama-2's vocabulary

@@ -19,7 +19,7 @@ from bitsandbytes.nn import Linear4bit
 from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 
-from prompt_strategies.masking import IGNORE_INDEX
+from prompt_strategies.tokenise import IGNORE_INDEX
 from tests.engine.cpu_overrides import keep_quantised_weights
 
 Row = tuple[list[int], list[int]]  # ids and labels of one example, without padding

@@ -10,7 +10,7 @@ from tests.fuzz.findings import Findings
 from tests.fuzz.mutation import mutate, spoil
 from tools.models import load_base
 from tools.recipe import Recipe
-from validation.runs import ADAPTER, ADAPTER_CONFIG, STATE, checkpoints
+from validation.selection.checkpoints import ADAPTER, ADAPTER_CONFIG, STATE, checkpoints
 
 
 def fuzz_checkpoints(rng: random.Random, count: int, findings: Findings) -> None:

@@ -20,15 +20,15 @@ from tests.fuzz.findings import Findings
 from tests.fuzz.mutation import mutate, rewrite
 from tools.generate import Generation
 from tools.models import load_tokenizer
-from tools.prepare import prepare_cogex
+from tools.prepare.cogex import prepare_cogex
+from tools.prepared_rows import read_rows
 from tools.recipe import Recipe
-from tools.rows import read_rows
 from tools.sandbox import Outcome
 from tools.tiny.corpus import write_cogex_rows
-from validation import check as module
-from validation.check import check, print_check
-from validation.emulation import BUILTINS, STATUSES, verify_emulation
-from validation.judging import MEASURES, judge
+from validation.check import check as module
+from validation.check.check import check, print_check
+from validation.check.emulation import BUILTINS, STATUSES, verify_emulation
+from validation.check.measures import MEASURES, judge
 
 ROOT = Path(__file__).parents[2]
 ROWS_AT_ONCE = 50
@@ -148,7 +148,7 @@ def _look_at_complete(rng: random.Random, program: str, call: str, written: Any)
     stdout = json.dumps(report if rng.random() < 0.5 else mutate(rng, report))
     stdout = rng.choice([stdout, stdout, rewrite(rng, stdout, [stdout])])
     outcome = Outcome(stdout, "", 0, rng.random() < 0.1, rng.random() < 0.1, 0.1)
-    with patch("validation.emulation.run_programs", return_value=[outcome]):
+    with patch("validation.check.emulation.run_programs", return_value=[outcome]):
         [found] = verify_emulation([written], allow_code_execution=True)
     assert found.status in STATUSES and found.status != "complete"
     assert not found.faithful or not (found.differing or found.missing or found.extra)

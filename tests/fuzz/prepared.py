@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from prompt_strategies import masking
+from prompt_strategies import tokenise
 from tests.fuzz.findings import Findings
 from tests.fuzz.mutation import FRAGMENTS, mutate, rewrite, spoil
 from tools.files import sha256
-from tools.prepare import prepare_cogex
+from tools.prepare.cogex import prepare_cogex
+from tools.prepared_rows import COGEX_FIELDS
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import read_header
-from tools.rows import COGEX_FIELDS
 from tools.tiny.corpus import write_cogex_rows
 from validation.preflight.data import check_data
 from validation.preflight.tokenized import Tokenized, tokenize
@@ -103,7 +103,7 @@ def _look_at(both: Tokenized, tokenizer: Any) -> None:
         tasks.append({(row["instruction"], row["input"]) for row in rows})
         for row, ids, labels in zip(rows, split.input_ids, split.labels, strict=True):
             assert all(type(row[field]) is str for field in COGEX_FIELDS)
-            assert masking.decode(tokenizer, ids.tolist()).startswith(
+            assert tokenise.decode(tokenizer, ids.tolist()).startswith(
                 f"### Instruction\n{row['instruction']}\n### Input\n{row['input']}\n### Code\n"
             )
             assert ids[-1] == labels[-1] == tokenizer.eos_token_id

@@ -11,9 +11,9 @@ from tests.fuzz.mutation import mutate
 from tools.recipe import read_recipe
 from tools.recipe_header import read_header
 from validation.preflight.cards import card_of
-from validation.preflight.finding import look
-from validation.preflight.plan import check_plan
+from validation.preflight.cost import check_plan
 from validation.preflight.recipe import check_recipe
+from validation.preflight.verdict import look
 
 AXOLOTL_KEEPS = 4  # checkpoints, where `save_total_limit` is not set
 

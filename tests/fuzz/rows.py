@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.fuzz.findings import Findings
 from tests.fuzz.mutation import mutate, spoil
-from tools.prepare import prepare_cogex
-from tools.rows import read_rows
+from tools.prepare.cogex import prepare_cogex
+from tools.prepared_rows import read_rows
 
 ROOT = Path(__file__).parents[2]
 ROWS_AT_ONCE = 50

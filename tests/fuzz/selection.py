@@ -17,14 +17,14 @@ from tests.fuzz.mutation import mutate, spoil
 from tests.unit.made_run import RUN, make_run
 from tools.models import load_base
 from tools.recipe import Recipe
-from validation import select as module
-from validation.model_card import write_model_card
-from validation.perplexity import Score
-from validation.report import report
-from validation.runs import ADAPTER, ADAPTER_CONFIG, STATE
-from validation.scores import NAME as SCORES
-from validation.scores import digest
-from validation.select import select
+from validation.report.model_card import write_model_card
+from validation.report.report import report
+from validation.selection import select as module
+from validation.selection.checkpoints import ADAPTER, ADAPTER_CONFIG, STATE
+from validation.selection.perplexity import Score
+from validation.selection.score_cache import NAME as SCORES
+from validation.selection.score_cache import digest
+from validation.selection.select import select
 
 TOKENS = 1000
 SHOWN = ("selection.json", "check.json", "generations.jsonl", "best/checkpoint.json")

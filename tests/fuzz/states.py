@@ -9,8 +9,8 @@ from pathlib import Path
 from tests.fuzz.findings import Findings
 from tests.fuzz.mutation import mutate, spoil
 from tests.unit.recorded_run import RecordedRun
-from validation.curves import curves
-from validation.runs import STATE
+from validation.curves.curves import curves
+from validation.selection.checkpoints import STATE
 
 
 def fuzz_states(rng: random.Random, count: int, findings: Findings) -> None:

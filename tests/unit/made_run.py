@@ -18,12 +18,12 @@ from prompt_strategies.layout import render_completion, render_prompt
 from tests.unit.recorded_run import ROWS, STATE
 from tools.generate import Generation
 from tools.models import load_base
-from tools.prepare import prepare_cogex
+from tools.prepare.cogex import prepare_cogex
+from tools.prepared_rows import read_rows
 from tools.recipe import Recipe, read_recipe
-from tools.rows import read_rows
 from tools.tiny.corpus import write_cogex_rows
-from validation.check import check
-from validation.select import select
+from validation.check.check import check
+from validation.selection.select import select
 
 ROOT = Path(__file__).parents[2]
 RUN = Path("outputs/made")
@@ -73,7 +73,7 @@ def make_run(folder: Path) -> Recipe:
     recipe = read_recipe(Path("recipe.yml"))
     select(recipe)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("validation.check.generate", _hand_made)
+        patch.setattr("validation.check.check.generate", _hand_made)
         check(recipe)
     return recipe
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.recipe import Recipe, read_recipe
-from validation.curves import curves
+from validation.curves.curves import curves
 
 STATE = Path(__file__).parent / "fixtures" / "trainer_state.json"
 ROWS = 328

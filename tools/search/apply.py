@@ -10,9 +10,9 @@ from prompt_strategies.layout import Completion, parse_completion
 from tools.errors import UserError
 from tools.search.backend import Request
 from tools.search.candidates import PROGRAM
+from tools.search.metrics import load_metric
 from tools.search.run import Target
 from tools.search.vote import derived_seed, vote
-from tools.task_metrics import load_metric
 
 
 class _Program(BaseModel):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from prompt_strategies.masking import encode_prompt
+from prompt_strategies.tokenise import encode_prompt
 from tools.errors import UserError
 from tools.files import sha256
 from tools.generate import Generation, generate_batch, plan_batches, tokens_per_batch

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tools.search.backend import Backend, Request
+from tools.search.data import TaskRow
 from tools.search.scoring import Scorer
 from tools.search.vote import derived_seed
-from tools.task_data import TaskRow
 
 SHOTS = 2
 ANSWER_TOKENS = 128

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from prompt_strategies import layout, plan_layout
+from prompt_strategies import layout, nl_plan_layout
 from tools.python_text import literal, parse
 
 
@@ -60,19 +60,19 @@ def _normalised(lines: list[str]) -> str:
 
 def cut_plan(generated: str) -> str | None:
     """Return the steps of a generated plan, numbered from 1; None without one."""
-    plan = plan_layout.find_plan(plan_layout.parse_completion(generated).plan)
+    plan = nl_plan_layout.find_plan(nl_plan_layout.parse_completion(generated).plan)
     if plan.source != "steps":
         return None
     return "\n".join(f"# Step {number}: {step}" for number, step in enumerate(plan.steps, 1))
 
 
 def _plan_emulator_prompt(instruction: str, input: str, plan: str) -> str:
-    return f"{plan_layout.render_prompt(instruction, input)}{plan}\n{layout.OUTPUT_HEADER}"
+    return f"{nl_plan_layout.render_prompt(instruction, input)}{plan}\n{layout.OUTPUT_HEADER}"
 
 
 def _plan_output(generated: str) -> str:
     """The output section; all of it where the prompt ended in that section's header."""
-    return plan_layout.parse_completion(generated).output or generated.strip()
+    return nl_plan_layout.parse_completion(generated).output or generated.strip()
 
 
 PROGRAM = Form(
@@ -82,4 +82,4 @@ PROGRAM = Form(
     cut_program,
     lambda generated: layout.parse_completion(generated).output,
 )
-PLAN = Form("plan", plan_layout.render_prompt, _plan_emulator_prompt, cut_plan, _plan_output)
+PLAN = Form("plan", nl_plan_layout.render_prompt, _plan_emulator_prompt, cut_plan, _plan_output)

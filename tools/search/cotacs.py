@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tools.errors import UserError
+from tools.search.data import TaskRow
 from tools.search.racing import Ranking, race, rank_all, reaches
 from tools.search.scoring import Scorer
-from tools.task_data import TaskRow
 
 
 @dataclass

@@ -15,9 +15,9 @@ from tools.search import baselines
 from tools.search.backend import Backend, Served, base_of, load_in_process
 from tools.search.candidates import PLAN, PROGRAM
 from tools.search.cotacs import search
+from tools.search.data import Task, load_task
 from tools.search.scoring import Scorer, Settings
 from tools.search.store import Store
-from tools.task_data import Task, load_task
 
 LABELS = {
     "end_to_end": "end to end: a program for each row",

@@ -9,11 +9,11 @@ import numpy as np
 from tools.errors import UserError
 from tools.search.backend import Backend, Request
 from tools.search.candidates import Form
+from tools.search.data import Task, TaskRow
+from tools.search.metrics import wilson
 from tools.search.racing import Evaluate
 from tools.search.store import Store
 from tools.search.vote import derived_seed, vote
-from tools.task_data import Task, TaskRow
-from tools.task_metrics import wilson
 
 
 @dataclass(frozen=True)

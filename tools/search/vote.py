@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from tools.task_metrics import Metric
+from tools.search.metrics import Metric
 
 
 def derived_seed(*parts: Any) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from tools.byte_level_bpe import train_byte_level_bpe
+from tools.code.tokenizer import train_byte_level_bpe
 from tools.tiny.corpus import base_documents, world_words
 
 # newline with its indent | word | one capital, digit or underscore | marks, with the spaces at

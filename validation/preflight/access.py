@@ -17,7 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from tools.recipe import Recipe
 from validation.preflight.architecture import local_folder
-from validation.preflight.finding import Finding, Verdict
+from validation.preflight.verdict import Finding, Verdict
 
 SECONDS_TO_ANSWER = 5.0
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")

@@ -9,22 +9,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from prompt_strategies.masking import IGNORE_INDEX
-from tools.code_tasks import near_duplicates
-from tools.code_tasks.prepare_tasks import ROW_FIELDS
+from prompt_strategies.tokenise import IGNORE_INDEX
+from tools.code import near_duplicates
 from tools.errors import UserError
 from tools.files import sha256
-from tools.prepare import COGEX
-from tools.prepare_alpaca import ALPACA
-from tools.prepare_arxivdl import ARXIVDL
-from tools.prepare_rows import Format
+from tools.prepare.alpaca import ALPACA
+from tools.prepare.arxivdl import ARXIVDL
+from tools.prepare.code import ROW_FIELDS
+from tools.prepare.cogex import COGEX
+from tools.prepare.pipeline import Format
+from tools.prepare.split import group_key
+from tools.prepared_rows import read_rows
 from tools.recipe import Recipe
 from tools.recipe_header import Header
-from tools.rows import read_rows
-from tools.split import group_key
-from validation.preflight.finding import Finding, Verdict
 from validation.preflight.prepared_cache import check_cache
 from validation.preflight.tokenized import Split, Tokenized
+from validation.preflight.verdict import Finding, Verdict
 
 
 class Made(NamedTuple):
@@ -37,7 +37,7 @@ class Made(NamedTuple):
 CODE = Made("code")
 FORMATS: dict[str, Format | Made] = {  # what must have been made for a dataset's `type`
     "prompt_strategies.cogex": COGEX,
-    "prompt_strategies.plan": COGEX,
+    "prompt_strategies.nl_plan": COGEX,
     "prompt_strategies.alpaca": ALPACA,
     "prompt_strategies.arxivdl": ARXIVDL,
     "prompt_strategies.code": CODE,
@@ -160,7 +160,7 @@ def _check_groups(train: Rows, val: Rows) -> Finding:
 def _task_keys(row: dict[str, str]) -> frozenset[tuple[str, str]]:
     """What rows of one task share: instruction and input without case and spacing.
 
-    Of the code track: name, body or docstring (`tools.code_tasks.near_duplicates`).
+    Of the code track: name, body or docstring (`tools.code.near_duplicates`).
     """
     if "solution" not in row:
         return frozenset({group_key(row)})

@@ -19,7 +19,7 @@ from validation.preflight.architecture import (
     local_folder,
     published,
 )
-from validation.preflight.finding import Finding
+from validation.preflight.verdict import Finding
 
 # arXiv 2405.16337, section 3.1: query, key, value and output projections of all layers
 PAPER_TARGETS = {"q_proj", "k_proj", "v_proj", "o_proj"}

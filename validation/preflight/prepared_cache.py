@@ -16,8 +16,8 @@ import numpy as np
 import tools.models  # noqa: F401 - Axolotl, imported in the functions, must find it loaded
 from tools.errors import UserError
 from tools.recipe import Recipe
-from validation.preflight.finding import Finding
 from validation.preflight.tokenized import Split, Tokens
+from validation.preflight.verdict import Finding
 
 Key = Literal["datasets", "test_datasets"]
 BATCH = 1000  # rows of the cache read at once

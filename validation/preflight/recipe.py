@@ -20,7 +20,6 @@ from tools.models import quiet_and_offline  # first: what Axolotl imports would 
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import Header
 from validation.preflight.cards import Card
-from validation.preflight.finding import Finding, look
 from validation.preflight.keys import empty_keys, repeated_keys, unknown_keys
 from validation.preflight.launch_files import (
     accelerate_problems,
@@ -29,8 +28,9 @@ from validation.preflight.launch_files import (
     zero_stage,
 )
 from validation.preflight.trackers import tracker_problems, trackers
+from validation.preflight.verdict import Finding, look
 
-COGEX_PLUGIN = "tools.engine_plugin.CogexPlugin"
+COGEX_PLUGIN = "tools.training.plugin.CogexPlugin"
 LAUNCH_FOLDERS = ("deepspeed", "accelerate")  # beside the recipes, but no recipes
 KEPT_UNLESS_TOLD = 4  # axolotl.core.builders.base: save_total_limit
 EOS_TOKENS = ("</s>", "<|end_of_text|>", "<|eot_id|>", "<|endoftext|>", "<|im_end|>")

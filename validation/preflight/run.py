@@ -16,14 +16,14 @@ from tools.recipe import Recipe
 from tools.recipe_header import read_header
 from validation.preflight.access import check_access
 from validation.preflight.cards import card_of, find_card
+from validation.preflight.cost import check_plan
 from validation.preflight.data import check_data
-from validation.preflight.finding import COLOURS, Finding, look
 from validation.preflight.model import check_model
-from validation.preflight.plan import check_plan
 from validation.preflight.recipe import check_recipe
 from validation.preflight.strategy import check_strategy
 from validation.preflight.tokenized import Tokenized, tokenize
 from validation.preflight.tokens import check_tokens, load_recipe_tokenizer
+from validation.preflight.verdict import COLOURS, Finding, look
 
 
 def preflight(recipe: Recipe, *, gpu: str | None = None, gpus: int | None = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import tools.models  # noqa: F401 - Axolotl, imported in the functions, must find it loaded
 from tools.recipe import Recipe
-from validation.preflight.finding import Finding
+from validation.preflight.verdict import Finding
 
 OWN_TYPE = "a type of your own is written package.module, with a function `load` in that module"
 
@@ -46,7 +46,7 @@ def is_axolotls_own(entry: dict[str, Any]) -> bool:
 
 
 def _check_entry(recipe: Recipe, check: str, entry: dict[str, Any]) -> Finding:
-    from prompt_strategies.strategy import CompletionStrategy
+    from prompt_strategies.base import CompletionStrategy
 
     kind = entry.get("type")
     if not kind:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tools.prepared_rows import Tokens, encode, load_strategy, read_rows
 from tools.recipe import Recipe
-from tools.rows import Tokens, encode, load_strategy, read_rows
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from prompt_strategies import masking
-from prompt_strategies.masking import IGNORE_INDEX
+from prompt_strategies import tokenise
+from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.errors import UserError
 from tools.models import load_tokenizer
 from tools.recipe import Recipe
 from validation.preflight.architecture import load_config
-from validation.preflight.finding import Finding
 from validation.preflight.tokenized import Split, Tokenized
+from validation.preflight.verdict import Finding
 
 SAMPLE = 5000  # rows that are decoded: a stated sample, for decoding all of them takes minutes
 SEED = 42  # of the sample
@@ -152,7 +152,7 @@ def _round_trip(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
     for split, index in sample:
         rendered = split.strategy.render(split.rows[index])
         text = rendered.prompt + rendered.completion
-        decoded = masking.decode(tokenizer, split.input_ids[index].tolist())
+        decoded = tokenise.decode(tokenizer, split.input_ids[index].tolist())
         if decoded != text:
             yield split.rows[index]["id"], _difference(text, decoded)
 
@@ -160,7 +160,7 @@ def _round_trip(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
 def _prefix(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
     """A prompt alone, as it is generated from, must be the beginning of the training ids."""
     prompts = [split.strategy.render(split.rows[index]).prompt for split, index in sample]
-    for (split, index), ids in zip(sample, masking.encode_prompt(tokenizer, prompts), strict=True):
+    for (split, index), ids in zip(sample, tokenise.encode_prompt(tokenizer, prompts), strict=True):
         trained = split.input_ids[index][: len(ids)].tolist()
         if trained != ids:
             at = _first_difference(ids, trained)
@@ -176,7 +176,7 @@ def _mask(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
         rendered = split.strategy.render(split.rows[index])
         expected = (rendered.prompt + rendered.completion)[split.strategy.trained_from(rendered) :]
         masked = int(np.argmax(labels != IGNORE_INDEX))
-        found = masking.decode(tokenizer, ids[masked:].tolist(), ids[:masked].tolist())
+        found = tokenise.decode(tokenizer, ids[masked:].tolist(), ids[:masked].tolist())
         if not np.array_equal(labels[masked:], ids[masked:]):
             yield split.rows[index]["id"], f"labels differ from the ids after token {masked}"
         elif found != expected:

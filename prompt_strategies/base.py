@@ -1,0 +1,302 @@
+"""What every strategy here shares: rows to token ids and labels, what carries loss, the counts.
+
+A strategy of ours is a module that Axolotl can name in a recipe (`type: prompt_strategies.cogex`):
+a subclass of `CompletionStrategy` that says how a row becomes text, and a function `load`.
+
+What carries loss (EOS always does, BOS never):
+
+- `completion`: all that the model writes; the default, also as `roles_to_train: [code, output]`
+- `output`: what follows the last header; `roles_to_train: [output]`
+- `full`: the whole text; `train_on_inputs: true` at the top of the recipe
+
+Both keys are Axolotl's own, for its schema drops any other key of a dataset without a word,
+and both are part of the name under which it caches a prepared dataset.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import pyarrow  # type: ignore[import-untyped]
+import pyarrow.compute  # type: ignore[import-untyped]
+from axolotl.prompt_tokenizers import DatasetWrappingStrategy
+from axolotl.utils.logging import get_logger
+from datasets import Dataset
+from datasets.fingerprint import Hasher
+from transformers import PreTrainedTokenizerFast
+
+from prompt_strategies import tokenise
+from prompt_strategies.fast_encoding import COMPARED, FastEncoder
+
+LOG = get_logger("axolotl." + __name__)  # Axolotl prints its own loggers from INFO on
+
+TrainOn = Literal["completion", "output", "full"]
+BATCH = 1_000  # rows encoded at once: few enough to hold, enough to use every core
+FAST_FROM = 1_000  # rows; to build a fast encoder takes as long as it saves on these
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A row as text: what is given, what the model writes, and where in that the output starts."""
+
+    prompt: str
+    completion: str  # without EOS
+    output_start: int  # in characters of `completion`
+
+
+class CompletionStrategy(DatasetWrappingStrategy):
+    """Turn a dataset of prepared rows into token ids and labels, and say what will be lost."""
+
+    columns: ClassVar[tuple[str, ...]]  # the fields of a prepared row, `id` among them
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        train_on: TrainOn,
+        sequence_len: int,
+        excess: str = "drop",
+        name: str = "dataset",
+    ) -> None:
+        """Hold the settings: lengths are in tokens, `excess` is what Axolotl does above them."""
+        self.tokenizer = tokenizer
+        self.train_on = train_on
+        self.sequence_len = sequence_len
+        self.excess = excess
+        self.name = name
+        self.fast: FastEncoder | None = None
+
+    @classmethod
+    def from_recipe(
+        cls,
+        tokenizer: PreTrainedTokenizerFast,
+        cfg: dict[str, Any],
+        ds_cfg: dict[str, Any] | None = None,
+    ) -> Self:
+        """Return the strategy of one dataset entry of a recipe.
+
+        Raises ValueError if the recipe says two things about what carries loss, or one that
+        cannot be done.
+        """
+        dataset = ds_cfg or {}
+        return cls(
+            tokenizer,
+            train_on=_train_on(cfg, dataset),
+            sequence_len=cfg["sequence_len"],
+            excess=cfg.get("excess_length_strategy") or "drop",
+            name=str(dataset.get("path") or "dataset"),
+        )
+
+    def render(self, row: dict[str, str]) -> Rendered:
+        """Return the text of one row."""
+        raise NotImplementedError
+
+    def wrap_dataset(
+        self,
+        dataset: Dataset,
+        process_count: int | None = None,
+        keep_in_memory: bool | None = False,
+        **kwargs: Any,
+    ) -> Dataset:
+        """Return the dataset with `input_ids`, `attention_mask`, `labels`; log one line of counts.
+
+        `process_count` is not used: the tokenizers' threads take every core, and a process each
+        would first be sent a copy of the tokenizer, a second for 32,000 pieces.
+        Raises ValueError where a row cannot be used, naming the row and the key.
+        """
+        missing = [column for column in self.columns if column not in dataset.column_names]
+        if missing:
+            raise ValueError(f"{self.name}: no column {', '.join(missing)}: run `cogex prepare`")
+        if not len(dataset):
+            raise ValueError(f"{self.name}: no rows")
+        tokenise.check_tokenizer(self.tokenizer)
+        with _tokenizer_threads():
+            sample = dataset.select(_sample(len(dataset)))[:]
+            self.fast = self._fast_encoder(len(dataset), sample)
+            tokenized = dataset.map(
+                self._encode_table,
+                batched=True,
+                batch_size=BATCH,
+                remove_columns=dataset.column_names,
+                keep_in_memory=bool(keep_in_memory),
+                load_from_cache_file=False,
+                new_fingerprint=self._fingerprint(dataset),
+                desc="Tokenizing rows",
+            )
+        self._log_counts(tokenized)
+        return tokenized
+
+    def _fast_encoder(self, rows: int, sample: dict[str, list[str]]) -> FastEncoder | None:
+        """Return gigatoken's copy of the tokenizer where it pays and can be trusted."""
+        if rows < FAST_FROM:
+            return None
+        fast = FastEncoder.of(self.tokenizer, *self._texts(sample), sample["id"])
+        if fast is None:
+            LOG.info(
+                f"{self.name}: tokenising is slower, for gigatoken is not installed (the extra "
+                "`fast`) or cannot stand in for this tokenizer"
+            )
+        return fast
+
+    def _fingerprint(self, dataset: Dataset) -> str:
+        """Name what the rows will be, for the caches of what Axolotl does with them.
+
+        Left to itself, datasets would pickle the tokenizer for a second, and not see our code.
+        """
+        code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+        tokenizer = [self.tokenizer.backend_tokenizer.to_str(), self.tokenizer.special_tokens_map]
+        settings = [type(self).__qualname__, type(self).__module__, self.train_on]
+        return Hasher.hash([dataset._fingerprint, code, tokenizer, settings])
+
+    def encode_rows(self, rows: Sequence[dict[str, str]]) -> Iterator[tokenise.Row]:
+        """Yield what training makes of prepared rows, in their order. Errors as `wrap_dataset`."""
+
+        def columns(some: Sequence[dict[str, str]]) -> dict[str, list[str]]:
+            return {key: [row[key] for row in some] for key in self.columns}
+
+        with _tokenizer_threads():
+            sample = columns([rows[index] for index in _sample(len(rows))])
+            self.fast = self._fast_encoder(len(rows), sample)
+            for start in range(0, len(rows), BATCH):
+                yield from self._encode(columns(rows[start : start + BATCH]))
+
+    def encode(self, batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        """Return ids, mask and labels of a batch of rows, given as columns."""
+        return self._encode_table(batch).to_pydict()
+
+    def _encode_table(self, batch: dict[str, list[str]]) -> pyarrow.Table:
+        """Return what `encode` does, in the types that datasets would choose for it.
+
+        Told so, it need not look at each token to choose them, which takes three times as long.
+        """
+        return _table(self._encode(batch))
+
+    def _encode(self, batch: dict[str, list[str]]) -> list[tokenise.Row]:
+        texts, boundaries = self._texts(batch)
+        fast = self.fast.encode_rows(texts, boundaries) if self.fast else [None] * len(texts)
+        left = [index for index, row in enumerate(fast) if row is None]
+        plain = iter(
+            tokenise.encode_rows(
+                self.tokenizer,
+                [texts[index] for index in left],
+                [boundaries[index] for index in left],
+                [batch["id"][index] for index in left],
+            )
+        )
+        return [row or next(plain) for row in fast]
+
+    def _texts(self, batch: dict[str, list[str]]) -> tuple[list[str], list[int]]:
+        """Return the text of each row, and the offset in it where loss starts."""
+        for column in self.columns:
+            _check_strings(batch, column)
+        rows = zip(*(batch[column] for column in self.columns), strict=True)
+        rendered = [self.render(dict(zip(self.columns, row, strict=True))) for row in rows]
+        texts = [text.prompt + text.completion for text in rendered]
+        return texts, [self.trained_from(text) for text in rendered]
+
+    def trained_from(self, text: Rendered) -> int:
+        """Return the offset, in characters of prompt + completion, where loss starts."""
+        match self.train_on:
+            case "full":
+                return 0
+            case "output":
+                return len(text.prompt) + text.output_start
+            case "completion":
+                return len(text.prompt)
+
+    def _log_counts(self, tokenized: Dataset) -> None:
+        counts = count_lengths(tokenized, self.sequence_len)
+        log = LOG.warning if counts["over_long"] else LOG.info
+        log(
+            f"{self.name}: {counts['rows']} rows, {counts['over_long']} longer than "
+            f"{self.sequence_len} tokens (excess_length_strategy: {self.excess}), "
+            f"{counts['fully_masked']} without a trained token within that length; "
+            f"longest {counts['longest']}, trained on: {self.train_on}"
+        )
+
+
+def count_lengths(tokenized: Dataset, sequence_len: int) -> dict[str, int]:
+    """Return `rows`, `over_long`, `fully_masked` and `longest`; lengths are in tokens.
+
+    A row is fully masked if its first `sequence_len` tokens hold none that carries loss.
+    """
+    column = tokenized.with_format("arrow")["input_ids"][:]
+    lengths = pyarrow.compute.list_value_length(column).to_numpy()
+    over_long = np.flatnonzero(lengths > sequence_len)
+    fully_masked = sum(
+        set(labels[:sequence_len]) == {tokenise.IGNORE_INDEX}
+        for labels in tokenized.select(over_long)["labels"]
+    )  # the rows that fit have their EOS
+    return {
+        "rows": len(lengths),
+        "over_long": len(over_long),
+        "fully_masked": fully_masked,
+        "longest": int(lengths.max()),
+    }
+
+
+@contextmanager
+def _tokenizer_threads() -> Iterator[None]:
+    """Let the tokenizer use every core, which Axolotl forbids for the sake of its processes."""
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TOKENIZERS_PARALLELISM"]
+        else:
+            os.environ["TOKENIZERS_PARALLELISM"] = before
+
+
+def _sample(rows: int) -> range:
+    return range(0, rows, max(1, rows // COMPARED))
+
+
+def _table(rows: list[tokenise.Row]) -> pyarrow.Table:
+    starts = np.cumsum([0, *(len(row.ids) for row in rows)])
+    ids = np.concatenate([np.asarray(row.ids, np.int32) for row in rows])
+    labels = ids.astype(np.int64)
+    for start, row in zip(starts, rows, strict=False):
+        labels[start : start + row.masked] = tokenise.IGNORE_INDEX
+    columns = {"input_ids": ids, "attention_mask": np.ones(len(ids), np.int8), "labels": labels}
+    offsets = pyarrow.array(starts, pyarrow.int32())
+    return pyarrow.table(
+        {name: pyarrow.ListArray.from_arrays(offsets, values) for name, values in columns.items()}
+    )
+
+
+def _train_on(cfg: dict[str, Any], dataset: dict[str, Any]) -> TrainOn:
+    """Read what carries loss from `train_on_inputs` and `roles_to_train`."""
+    if dataset.get("train_on") is not None:
+        raise ValueError("`train_on` is no key of Axolotl's datasets: use `roles_to_train`")
+    roles = dataset.get("roles_to_train")
+    if cfg.get("train_on_inputs"):
+        if roles:
+            raise ValueError(
+                f"`train_on_inputs: true` trains the whole text, `roles_to_train: {list(roles)}` "
+                "a part of it: keep one of the two"
+            )
+        return "full"
+    if not roles or sorted(roles) == ["code", "output"]:
+        return "completion"
+    if list(roles) == ["output"]:
+        return "output"
+    raise ValueError(
+        f"`roles_to_train: {list(roles)}` is not known here: use [code, output] or [output], "
+        "or `train_on_inputs: true` for the whole text"
+    )
+
+
+def _check_strings(batch: dict[str, list[str]], column: str) -> None:
+    for index, value in enumerate(batch[column]):
+        if not isinstance(value, str):
+            name = batch["id"][index]
+            raise ValueError(
+                f"row {name!r}: {column!r} is {type(value).__name__}, not a string: "
+                "run `cogex prepare`"
+            )

@@ -1,0 +1,198 @@
+"""The Axolotl base, called the way Axolotl calls it."""
+
+import json
+import os
+
+import axolotl.prompt_strategies
+import pytest
+from datasets import Dataset
+from transformers import AutoTokenizer
+
+from prompt_strategies import base, cogex
+from prompt_strategies.layout import render_completion, render_prompt
+from prompt_strategies.tokenise import IGNORE_INDEX, decode
+
+pytest_plugins = ["tests.real_tokenizers"]
+
+CODE = "def plural(word):\n    return add_s(word)\n\n>>> plural('cat')"
+OUTPUT = "{'answer': 'cats'}"
+ROW = {"id": "7", "instruction": "Pluralise.", "input": "cat", "code": CODE, "output": OUTPUT}
+PROMPT = render_prompt("Pluralise.", "cat")
+COMPLETION = render_completion(CODE, OUTPUT)
+LONG_PROMPT = {**ROW, "id": "8", "instruction": "word " * 700}
+LONG_OUTPUT = {**ROW, "id": "9", "output": "['word'," * 400}
+
+
+@pytest.fixture
+def load(tokenizer):
+    """Load the strategy by the name a recipe has for it."""
+
+    def load(cfg: dict | None = None, ds_cfg: dict | None = None) -> cogex.CogexStrategy:
+        return axolotl.prompt_strategies.load(
+            "prompt_strategies.cogex",
+            tokenizer,
+            {"sequence_len": 512, **(cfg or {})},
+            {"path": "rows.jsonl", **(ds_cfg or {})},
+        )
+
+    return load
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What the strategy logs, by level."""
+    lines: dict[str, list[str]] = {"info": [], "warning": []}
+    for level in lines:
+        monkeypatch.setattr(base.LOG, level, lines[level].append)
+    return lines
+
+
+def trained_text(tokenizer, row: dict) -> str:
+    pairs = zip(row["input_ids"], row["labels"], strict=True)
+    return decode(tokenizer, [token for token, label in pairs if label != IGNORE_INDEX])
+
+
+@pytest.mark.parametrize(
+    ("cfg", "ds_cfg", "trained"),
+    [
+        ({}, {}, COMPLETION),
+        ({"train_on_inputs": False}, {"roles_to_train": ["code", "output"]}, COMPLETION),
+        ({}, {"roles_to_train": ["output"]}, OUTPUT),
+        ({"train_on_inputs": True}, {}, PROMPT + COMPLETION),
+    ],
+)
+def test_recipe_says_what_is_trained(tokenizer, load, cfg, ds_cfg, trained) -> None:
+    [row] = load(cfg, ds_cfg).wrap_dataset(Dataset.from_list([ROW]))
+    assert trained_text(tokenizer, row) == trained
+    assert decode(tokenizer, row["input_ids"]) == PROMPT + COMPLETION
+    assert row["labels"][-1] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize(
+    ("cfg", "ds_cfg", "message"),
+    [
+        ({"train_on_inputs": True}, {"roles_to_train": ["output"]}, "keep one of the two"),
+        ({}, {"roles_to_train": ["assistant"]}, "not known"),
+        ({}, {"train_on": "output"}, "use `roles_to_train`"),
+    ],
+)
+def test_recipe_that_cannot_be_followed_is_refused(load, cfg, ds_cfg, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(cfg, ds_cfg)
+
+
+def test_missing_column_is_named(load) -> None:
+    rows = Dataset.from_list([ROW]).remove_columns(["code"])
+    with pytest.raises(ValueError, match=r"rows.jsonl: no column code"):
+        load().wrap_dataset(rows)
+
+
+@pytest.mark.parametrize("value", [None, ["cat"], 3])
+def test_value_that_is_no_string_is_named(load, value) -> None:
+    rows = Dataset.from_list([{**ROW, "input": value}])
+    with pytest.raises(ValueError, match="row '7': 'input' is"):
+        load().wrap_dataset(rows)
+
+
+def test_row_that_cannot_be_masked_is_named(tokenizer_folders) -> None:
+    """Without code, tiktoken's pre-tokenizer joins the newline of `### Code` with the next."""
+    tiktoken = AutoTokenizer.from_pretrained(tokenizer_folders["tiktoken"])
+    strategy = cogex.load(tiktoken, {"sequence_len": 512})
+    with pytest.raises(ValueError, match=r"row 7: the token .*lies across"):
+        strategy.wrap_dataset(Dataset.from_list([{**ROW, "code": ""}]))
+
+
+def test_rows_too_long_are_counted(load, logged) -> None:
+    kept = load().wrap_dataset(Dataset.from_list([ROW, LONG_PROMPT, LONG_OUTPUT]))
+    assert [len(ids) > 512 for ids in kept["input_ids"]] == [False, True, True]
+    [line] = logged["warning"]
+    assert "rows.jsonl: 3 rows, 2 longer than 512 tokens (excess_length_strategy: drop)" in line
+    assert "1 without a trained token within that length" in line
+    assert logged["info"] == []
+
+
+def test_row_of_just_the_length_is_not_too_long(load) -> None:
+    rows = load().wrap_dataset(Dataset.from_list([ROW]))
+    length = len(rows[0]["input_ids"])
+    assert base.count_lengths(rows, length)["over_long"] == 0
+    assert base.count_lengths(rows, length - 1)["over_long"] == 1
+
+
+def test_one_line_is_logged_where_all_rows_fit(load, logged) -> None:
+    load().wrap_dataset(Dataset.from_list([ROW, ROW]))
+    assert logged["warning"] == []
+    [line] = logged["info"]
+    assert "2 rows, 0 longer" in line
+
+
+def test_empty_dataset_is_refused(load) -> None:
+    with pytest.raises(ValueError, match=r"rows.jsonl: no rows"):
+        load().wrap_dataset(Dataset.from_list([ROW]).select([]))
+
+
+def test_axolotl_gets_the_rows_of_encode_in_order(load) -> None:
+    rows = Dataset.from_list([{**ROW, "id": str(n), "input": "cat " * n} for n in range(4)])
+    wrapped = load().wrap_dataset(rows, process_count=2)
+    assert wrapped[:] == load().encode(rows[:])
+    types = {name: feature.feature.dtype for name, feature in wrapped.features.items()}
+    assert types == {"input_ids": "int32", "attention_mask": "int8", "labels": "int64"}
+
+
+@pytest.mark.parametrize("before", [None, "false"])
+def test_threads_are_allowed_to_the_tokenizer_while_it_works(load, monkeypatch, before) -> None:
+    name = "TOKENIZERS_PARALLELISM"
+    monkeypatch.delenv(name, raising=False)
+    if before:
+        monkeypatch.setenv(name, before)
+    seen = []
+    strategy = load()
+    monkeypatch.setattr(strategy, "_encode_table", lambda rows: seen.append(os.environ[name]))
+    with pytest.raises(KeyError):  # what it returns is no rows
+        strategy.wrap_dataset(Dataset.from_list([ROW]))
+    assert seen == ["true"]
+    assert os.environ.get(name) == before
+
+
+@pytest.mark.engine
+def test_axolotl_keeps_what_the_strategy_counts(tokenizer_folders, tmp_path, monkeypatch) -> None:
+    """From a recipe's text to the trainer's datasets, through Axolotl's schema and loaders."""
+    from axolotl.utils.config import validate_config
+    from axolotl.utils.data import prepare_datasets
+    from axolotl.utils.dict import DictDefault
+
+    monkeypatch.setenv("AXOLOTL_IS_PREPROCESS", "1")  # no count of steps, which needs a trainer
+    lines: list[str] = []
+    monkeypatch.setattr(base.LOG, "warning", lines.append)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folders["llama2"])
+    files = {split: tmp_path / f"{split}.jsonl" for split in ("train", "val")}
+    for file in files.values():
+        file.write_text("".join(json.dumps(row) + "\n" for row in [ROW, LONG_PROMPT, LONG_OUTPUT]))
+    dataset = {
+        "ds_type": "json",
+        "type": "prompt_strategies.cogex",
+        "split": "train",
+        "roles_to_train": ["output"],
+    }
+    cfg = validate_config(
+        DictDefault(
+            base_model=str(tokenizer_folders["llama2"]),
+            datasets=[{**dataset, "path": str(files["train"]), "train_on": "full"}],
+            test_datasets=[{**dataset, "path": str(files["val"])}],
+            dataset_prepared_path=str(tmp_path / "prepared"),
+            output_dir=str(tmp_path / "output"),
+            sequence_len=512,
+            dataset_num_proc=1,
+            micro_batch_size=1,
+            gradient_accumulation_steps=1,
+            num_epochs=1,
+            learning_rate=3e-4,
+            bf16=False,
+        )
+    )
+    assert "train_on" not in cfg["datasets"][0]  # why the strategy has no key of that name
+    train, evaluation, _, _ = prepare_datasets(cfg, tokenizer)
+    assert len(lines) == 2
+    assert all("3 rows, 2 longer than 512" in line for line in lines)
+    for split in (train, evaluation):
+        assert len(split) == 1
+        assert trained_text(tokenizer, split[0]) == OUTPUT

@@ -1,0 +1,193 @@
+"""gigatoken's ids are the tokenizer's own, or the row is left to the tokenizer."""
+
+import string
+import sys
+from types import SimpleNamespace
+
+import pytest
+from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from prompt_strategies import base, cogex, fast_encoding, tokenise
+from prompt_strategies.fast_encoding import FastEncoder
+from prompt_strategies.layout import render_completion, render_prompt
+from tests.unit.prompt_strategies.test_tokenise import CODE, OUTPUT, field, filled
+
+pytest_plugins = ["tests.real_tokenizers"]
+
+CODE_LIKE = st.sampled_from(
+    [
+        "def f(x):\n    return x",
+        "\n\n>>> f(1)",
+        "'s",
+        "'LL",
+        "<0x0A>",
+        "</b>",
+        "{'a': [1, 2]}",
+        " //\n",
+    ]
+)
+plain = st.lists(st.one_of(CODE_LIKE, st.text(string.printable, max_size=20)), max_size=8).map(
+    "".join
+)
+ROW = {"id": "7", "instruction": "Say it.", "input": "", "code": CODE, "output": OUTPUT}
+
+
+@pytest.fixture(scope="session")
+def fast(tokenizer) -> FastEncoder:
+    return FastEncoder(tokenizer)
+
+
+def both(fast, tokenizer, prompt: str, completion: str):
+    texts, boundaries = [prompt + completion], [len(prompt)]
+    [ours] = fast.encode_rows(texts, boundaries)
+    [theirs] = tokenise.encode_rows(tokenizer, texts, boundaries, ["0"])
+    return ours, theirs
+
+
+def same(ours: tokenise.Row, theirs: tokenise.Row) -> bool:
+    return (list(ours.ids), ours.masked) == theirs
+
+
+@settings(max_examples=300, deadline=None)
+@given(instruction=plain, code=plain.filter(str.strip), output=plain.filter(str.strip))
+def test_ascii_rows_get_the_tokenizers_ids(fast, tokenizer, instruction, code, output) -> None:
+    prompt, completion = render_prompt(instruction), render_completion(code, output)
+    ours, theirs = both(fast, tokenizer, prompt, completion)
+    assert ours is not None
+    assert same(ours, theirs)
+
+
+@settings(max_examples=150, deadline=None)
+@given(instruction=field, code=filled, output=filled)
+def test_hostile_rows_get_them_or_are_left(fast, tokenizer, instruction, code, output) -> None:
+    prompt, completion = render_prompt(instruction), render_completion(code, output)
+    ours, theirs = both(fast, tokenizer, prompt, completion)
+    assert ours is None or same(ours, theirs)
+
+
+def test_control_tokens_in_a_text_are_left(fast, tokenizer) -> None:
+    ours, theirs = both(fast, tokenizer, render_prompt(f"a {tokenizer.eos_token} b"), "x = 1")
+    assert ours is None
+    assert list(theirs.ids).count(tokenizer.eos_token_id) == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion"),
+    [
+        ("", "x = 1"),
+        (render_prompt("Say it."), ""),
+        (render_prompt("Sage é."), "x = 1"),
+        (render_prompt("Say it."), "x = 1\n" * fast_encoding.LONGEST),
+    ],
+)
+def test_doubtful_rows_are_left(fast, prompt, completion) -> None:
+    assert fast.encode_rows([prompt + completion], [len(prompt)]) == [None]
+
+
+def test_a_token_across_the_boundary_is_left(fast, tokenizer) -> None:
+    text = "instruction " * 3
+    refused = 0
+    for boundary in range(1, len(text)):
+        [row] = fast.encode_rows([text], [boundary])
+        if row is None:
+            refused += 1
+            with pytest.raises(ValueError, match="lies across"):
+                tokenise.encode_rows(tokenizer, [text], [boundary], ["0"])
+        else:
+            assert [row.masked] == [
+                other.masked for other in tokenise.encode_rows(tokenizer, [text], [boundary], ["0"])
+            ]
+    assert 0 < refused < len(text) - 1
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"), [("eos_token", "no EOS"), ("is_fast", "gives no offsets")]
+)
+def test_a_tokenizer_that_is_no_use_is_refused(tokenizer_folders, small, lacks, said) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folders["llama2"])
+    if lacks == "is_fast":
+        tokenizer = SimpleNamespace(is_fast=False, eos_token_id=2)
+    else:
+        tokenizer.eos_token = None
+    rows = [ROW | {"id": str(number)} for number in range(20)]
+    with pytest.raises(ValueError, match=said):
+        list(cogex.load(tokenizer, {"sequence_len": 512}).encode_rows(rows))
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    texts = ["a cat", "é", "</s>", "日本", "it's 12345 //\n", "<|end_of_text|>"]
+    return Dataset.from_list(
+        [{**ROW, "id": str(n), "input": texts[n % 6] * (n % 7)} for n in range(40)]
+    )
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    monkeypatch.setattr(base, "FAST_FROM", 10)
+    monkeypatch.setattr(base, "COMPARED", 5)
+
+
+def test_axolotl_gets_the_same_rows_either_way(tokenizer, dataset, small, monkeypatch) -> None:
+    made = cogex.load(tokenizer, {"sequence_len": 512})
+    fast = made.wrap_dataset(dataset)
+    assert made.fast is not None
+    monkeypatch.setattr(base, "FAST_FROM", 1_000)
+    slow = made.wrap_dataset(dataset)
+    assert made.fast is None
+    assert fast[:] == slow[:]
+    assert fast.features == slow.features
+
+
+def test_an_encoder_with_other_ids_is_not_used(tokenizer, dataset, small, monkeypatch) -> None:
+    right = FastEncoder.encode_rows
+
+    def wrong(self, texts, boundaries):
+        return [
+            row and row._replace(masked=row.masked - 1) for row in right(self, texts, boundaries)
+        ]
+
+    monkeypatch.setattr(fast_encoding.FastEncoder, "encode_rows", wrong)
+    made = cogex.load(tokenizer, {"sequence_len": 512})
+    expected = made.encode(dataset[:])
+    assert made.wrap_dataset(dataset)[:] == expected
+    assert made.fast is None
+
+
+def test_a_tokenizer_that_gigatoken_does_not_know_is_used_itself(dataset, small) -> None:
+    tiny = AutoTokenizer.from_pretrained("models/tiny-base")
+    made = cogex.load(tiny, {"sequence_len": 512})
+    rows = made.wrap_dataset(dataset)
+    assert made.fast is None
+    assert rows[:] == made.encode(dataset[:])
+
+
+def test_without_gigatoken_the_tokenizer_is_used(tokenizer, dataset, small, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "gigatoken", None)
+    made = cogex.load(tokenizer, {"sequence_len": 512})
+    rows = made.wrap_dataset(dataset)
+    assert made.fast is None
+    assert rows[:] == made.encode(dataset[:])
+
+
+def test_a_row_that_cannot_be_masked_is_named(tokenizer_folders, dataset, small) -> None:
+    tiktoken = AutoTokenizer.from_pretrained(tokenizer_folders["tiktoken"])
+    rows = Dataset.from_list([*dataset, {**ROW, "id": "bad", "code": ""}])
+    with pytest.raises(ValueError, match=r"row bad: the token .*lies across"):
+        cogex.load(tiktoken, {"sequence_len": 512}).wrap_dataset(rows)
+
+
+def test_cached_results_are_those_of_these_rows_and_settings(tokenizer_folders, dataset) -> None:
+    def named(name="llama2", cfg=None, rows=dataset) -> str:
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folders[name])
+        made = cogex.load(tokenizer, {"sequence_len": 512, **(cfg or {})})
+        return made.wrap_dataset(rows)._fingerprint
+
+    others = [
+        named("tiktoken"), named(cfg={"train_on_inputs": True}), named(rows=dataset.select([1, 2]))
+    ]  # fmt: skip
+    assert named() == named()
+    assert len({named(), *others}) == 4

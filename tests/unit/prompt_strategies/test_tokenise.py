@@ -1,0 +1,244 @@
+"""Token ids and labels, with real tokenizers of three kinds and hostile field text."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken
+from transformers import AutoTokenizer, DataCollatorForSeq2Seq, PreTrainedTokenizerFast
+
+from prompt_strategies.layout import (
+    render_code_section,
+    render_completion,
+    render_emulator_prompt,
+    render_prompt,
+    split_code,
+)
+from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompt
+from tests.encoded import encode_batch
+
+pytest_plugins = ["tests.real_tokenizers"]
+
+CODE = "def f(x):\n    return x != 1\n\n>>> f(1)"
+OUTPUT = "{'answer': False}"
+
+HOSTILE = [
+    *("</s>", "<s>", "<unk>", "<|begin_of_text|>", "<|end_of_text|>", "<|endoftext|>", "<|pad|>"),
+    *("### Instruction\n", "\n### Code\n", "\n### Output\n", "\n\n>>> f(1)", "<0x0A>", "<0x41>"),
+    *("\r\n", "\n", "\n\n\n", "\t", "    ", " ", "\0", "\u00a0", "\u2028", "\u200b", "\ufeff"),
+    *("e\u0301", "日本語", "🤖", "👩‍👩‍👧", "مرحبا", "\u202e", "}\n", "'", "//\n", "def "),
+]
+# SentencePiece writes a space as U+2581, so that character is the one it cannot give back
+text = st.text(st.characters(codec="utf-8", exclude_characters="▁"), max_size=12)
+field = st.lists(st.one_of(st.sampled_from(HOSTILE), text), max_size=6).map("".join)
+filled = field.filter(str.strip)
+hostile_rows = given(instruction=field, input=field, code=filled, output=filled)
+few = settings(max_examples=80, deadline=None)
+
+
+def encode(tokenizer, prompt: str, completion: str, **options) -> tuple[list[int], list[int]]:
+    encoded = encode_batch(tokenizer, [prompt], [completion], **options)
+    return encoded["input_ids"][0], encoded["labels"][0]
+
+
+def parts(ids: list[int], labels: list[int]) -> tuple[list[int], list[int]]:
+    """The masked ids and the trained ids, which lie in one piece behind them."""
+    masked = labels.count(IGNORE_INDEX)
+    assert labels == [IGNORE_INDEX] * masked + ids[masked:]
+    return ids[:masked], ids[masked:]
+
+
+@few
+@hostile_rows
+def test_decoded_ids_are_the_text(tokenizer, instruction, input, code, output) -> None:
+    prompt, completion = render_prompt(instruction, input), render_completion(code, output)
+    ids, _ = encode(tokenizer, prompt, completion)
+    assert decode(tokenizer, ids) == prompt + completion
+
+
+@few
+@hostile_rows
+def test_prompt_is_masked_and_completion_trained(
+    tokenizer,
+    instruction,
+    input,
+    code,
+    output,
+) -> None:
+    prompt, completion = render_prompt(instruction, input), render_completion(code, output)
+    masked, trained = parts(*encode(tokenizer, prompt, completion))
+    assert (decode(tokenizer, masked), decode(tokenizer, trained)) == (prompt, completion)
+
+
+@few
+@hostile_rows
+def test_output_alone_can_be_trained(tokenizer, instruction, input, code, output) -> None:
+    prompt, completion = render_prompt(instruction, input), render_completion(code, output)
+    start = len(prompt) + len(render_code_section(code))
+    _, trained = parts(*encode(tokenizer, prompt, completion, trained_from=[start]))
+    assert decode(tokenizer, trained) == output.lstrip()
+
+
+@few
+@hostile_rows
+def test_inference_ids_are_a_prefix_of_training_ids(
+    tokenizer,
+    instruction,
+    input,
+    code,
+    output,
+) -> None:
+    prompt, completion = render_prompt(instruction, input), render_completion(code, output)
+    masked, _ = parts(*encode(tokenizer, prompt, completion))
+    assert encode_prompt(tokenizer, [prompt]) == [masked]
+
+
+@few
+@hostile_rows
+def test_emulator_ids_are_a_prefix_of_training_ids(
+    tokenizer,
+    instruction,
+    input,
+    code,
+    output,
+) -> None:
+    program, call = split_code(code + "\n\n" + ">>> f(1)")
+    ids, _ = encode(
+        tokenizer,
+        render_prompt(instruction, input),
+        render_completion(f"{program}\n\n{call}", output),
+    )
+    [prompt_ids] = encode_prompt(tokenizer, [render_emulator_prompt(instruction, input, program)])
+    assert prompt_ids == ids[: len(prompt_ids)]
+    assert decode(tokenizer, ids[len(prompt_ids) :], after=prompt_ids).startswith(">>> f(1)")
+
+
+@few
+@hostile_rows
+def test_one_bos_first_and_one_eos_last(tokenizer, instruction, input, code, output) -> None:
+    ids, labels = encode(
+        tokenizer, render_prompt(instruction, input), render_completion(code, output)
+    )
+    assert ids.count(tokenizer.eos_token_id) == 1
+    assert ids[-1] == labels[-1] == tokenizer.eos_token_id
+    if tokenizer.bos_token_id is not None:
+        assert ids.count(tokenizer.bos_token_id) == 1
+        assert ids[0] == tokenizer.bos_token_id
+        assert labels[0] == IGNORE_INDEX
+
+
+def test_full_trains_all_but_bos(tokenizer) -> None:
+    prompt, completion = render_prompt("Say it."), render_completion(CODE, OUTPUT)
+    masked, trained = parts(*encode(tokenizer, prompt, completion, trained_from=[0]))
+    assert masked == [tokenizer.bos_token_id][: len(masked)]
+    assert decode(tokenizer, trained) == prompt + completion
+
+
+def test_eos_alone_is_trained_where_the_completion_is_empty(tokenizer) -> None:
+    _, trained = parts(*encode(tokenizer, render_prompt("Say it."), ""))
+    assert trained == [tokenizer.eos_token_id]
+
+
+def test_rows_do_not_change_each_other(tokenizer) -> None:
+    prompts = [render_prompt("a" * 40 * index, "</s>🤖") for index in range(4)]
+    completions = [render_completion(CODE, OUTPUT + "\n" * index) for index in range(4)]
+    together = encode_batch(tokenizer, prompts, completions)
+    alone = [encode(tokenizer, *row) for row in zip(prompts, completions, strict=True)]
+    assert list(zip(together["input_ids"], together["labels"], strict=True)) == alone
+    assert together["attention_mask"] == [[1] * len(ids) for ids, _ in alone]
+
+
+def test_no_rows_give_no_ids(tokenizer) -> None:
+    assert encode_batch(tokenizer, [], []) == {"input_ids": [], "attention_mask": [], "labels": []}
+    assert encode_prompt(tokenizer, []) == []
+
+
+def test_earlier_truncation_and_padding_do_not_reach_a_row(tokenizer) -> None:
+    row = render_prompt("Say it."), render_completion(CODE, OUTPUT)
+    before = encode(tokenizer, *row)
+    tokenizer("one two three", truncation=True, max_length=2, padding="max_length")
+    assert encode(tokenizer, *row) == before
+
+
+def test_last_label_of_a_padded_batch_is_eos(tokenizer) -> None:
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+    prompts = [render_prompt("Say it."), render_prompt("Say it twice, and then once more.")]
+    encoded = encode_batch(tokenizer, prompts, [render_completion(CODE, OUTPUT)] * 2)
+    rows = [
+        dict(zip(encoded, values, strict=True)) for values in zip(*encoded.values(), strict=True)
+    ]
+    batch = DataCollatorForSeq2Seq(tokenizer)(rows)
+    for labels in batch["labels"]:
+        assert labels[labels != IGNORE_INDEX][-1] == tokenizer.eos_token_id
+
+
+def test_ids_are_those_of_the_text_as_a_whole(tokenizer_folders) -> None:
+    """Llama-2 writes `def` apart from the text before it as `▁def`."""
+    llama2 = AutoTokenizer.from_pretrained(tokenizer_folders["llama2"])
+    masked, trained = parts(
+        *encode(llama2, render_prompt("Say it."), render_completion(CODE, OUTPUT))
+    )
+    assert llama2.convert_ids_to_tokens(masked[-1]) == "<0x0A>"
+    assert llama2.convert_ids_to_tokens(trained[0]) == "def"
+
+
+@pytest.mark.parametrize("name", ["llama2", "llama2_hub"])
+def test_ids_are_those_of_sentencepiece(tokenizer_folders, sentencepiece_model, name) -> None:
+    llama2 = AutoTokenizer.from_pretrained(tokenizer_folders[name])
+    prompt, completion = render_prompt("</s> 🤖", "a  b"), render_completion(CODE, OUTPUT)
+    ids, _ = encode(llama2, prompt, completion)
+    assert ids == [1, *sentencepiece_model.encode(prompt + completion), 2]
+
+
+def test_leading_space_of_a_generation_is_kept(tokenizer) -> None:
+    [before] = encode_prompt(tokenizer, ["def f():\n"])
+    [both] = encode_prompt(tokenizer, ["def f():\n pass\n"])
+    assert both[: len(before)] == before
+    assert decode(tokenizer, both[len(before) :], after=before) == " pass\n"
+
+
+def test_decoding_cleans_nothing_up(tokenizer) -> None:
+    source = "x != y , z . n 't\n"
+    [ids] = encode_prompt(tokenizer, [source])
+    assert decode(tokenizer, ids) == source
+
+
+def test_token_across_the_boundary_names_the_row(tokenizer) -> None:
+    with pytest.raises(ValueError, match=r"row second: the token .*lies across"):
+        encode_batch(
+            tokenizer,
+            ["### Code\n", "### Ins"],
+            ["def", "truction\n"],
+            names=["first", "second"],
+        )
+
+
+def test_prompt_that_ends_inside_a_token_is_refused(tokenizer) -> None:
+    with pytest.raises(ValueError, match=r"row 0: the token .*lies across"):
+        encode_prompt(tokenizer, ["f(1)\n>"])
+
+
+def test_control_token_read_in_the_text_is_refused(tokenizer_folders) -> None:
+    """An EOS that the vocabulary makes by merging cannot be told from text."""
+    small = PreTrainedTokenizerFast.from_pretrained(tokenizer_folders["small"], eos_token="def")
+    with pytest.raises(ValueError, match="row 0: the tokenizer reads BOS or EOS"):
+        encode_prompt(small, ["def f():\n"])
+
+
+def test_tokenizer_without_eos_is_refused() -> None:
+    with pytest.raises(ValueError, match="no EOS"):
+        encode_batch(SimpleNamespace(eos_token_id=None), ["a\n"], ["b"])
+
+
+def test_tokenizer_without_offsets_is_refused() -> None:
+    slow = SimpleNamespace(is_fast=False, bos_token_id=None, eos_token_id=1)
+    with pytest.raises(ValueError, match="offsets"):
+        encode_prompt(slow, ["a\n"])
+
+
+def test_bos_stands_only_where_the_tokenizer_puts_it(tokenizer_folders) -> None:
+    small = PreTrainedTokenizerFast.from_pretrained(tokenizer_folders["small"])
+    small.bos_token = AddedToken("<|pad|>", special=True)
+    [ids] = encode_prompt(small, ["def f():\n"])
+    assert small.bos_token_id not in ids

@@ -1,0 +1,143 @@
+"""docs/fidelity.md says what the recipes hold, and they hold it."""
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tools.recipe import read_recipe
+from tools.recipe_header import Header, read_header
+from validation.preflight.recipe import recipes_in
+
+ROOT = Path(__file__).parents[3]
+RECIPES = recipes_in(ROOT / "recipes")
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table; `keys` is empty where no recipe holds the value."""
+
+    what: str
+    value: Any
+    keys: tuple[str, ...]
+    binds: tuple[str, ...]
+    leaves_out: tuple[str, ...]
+    test: str
+
+    def binds_recipe(self, name: str) -> bool:
+        return any(fnmatch(name, pattern) for pattern in self.binds) and not any(
+            fnmatch(name, pattern) for pattern in self.leaves_out
+        )
+
+
+def read_table() -> list[Row]:
+    lines = (ROOT / "docs" / "fidelity.md").read_text().splitlines()
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("| ")][1:]
+    return [_row([cell.strip().replace("\\|", "|") for cell in row]) for row in cells]
+
+
+def _row(cells: list[str]) -> Row:
+    what, value, _, key, binds, test = cells
+    inside, _, outside = binds.partition(", not ")
+    written = _code(value)
+    return Row(
+        what=what,
+        value=_number(yaml.safe_load(written[0])) if written else None,
+        keys=tuple(_code(key)),
+        binds=tuple(_code(inside)),
+        leaves_out=tuple(_code(outside)),
+        test=test.strip("`"),
+    )
+
+
+def _code(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 3e-4 as text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+TABLE = read_table()
+
+
+def held(key: str, values: dict[str, Any], header: Header) -> Any:
+    """What a recipe has under a key of the table, such as `datasets.0.type` or `# batch_size`."""
+    if key.startswith("# "):
+        return getattr(header, key.removeprefix("# "))
+    found: Any = values
+    for part in key.split("."):
+        try:
+            found = found[int(part) if isinstance(found, list) else part]
+        except (KeyError, IndexError):
+            return ABSENT
+    return _number(found)
+
+
+def differences(name: str, values: dict[str, Any], header: Header) -> list[str]:
+    """Where the recipe of that name departs from the table."""
+    return [
+        f"`{key}` is {given!r}, not {row.value!r} ({row.what})"
+        for row in TABLE
+        if row.binds_recipe(name)
+        for key in row.keys
+        if (given := held(key, values, header)) != row.value or type(given) is not type(row.value)
+    ]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_has_the_value(path: Path) -> None:
+    assert differences(path.stem, read_recipe(path).values, read_header(path)) == []
+
+
+def test_the_table_is_read() -> None:
+    by_what = {row.what: row for row in TABLE}
+    assert len(TABLE) > 60
+    assert by_what["pad token, Llama-3.1"].value == "<|finetune_right_pad_id|>"
+    rate = [row.value for row in TABLE if row.what == "learning rate"]
+    assert rate == [0.0003, 0.002]
+    assert not by_what["base in bf16"].binds_recipe("cogex-llama2-7b-qlora")
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.keys], ids=lambda row: row.what)
+def test_row_binds_a_recipe(row: Row) -> None:
+    assert [path.stem for path in RECIPES if row.binds_recipe(path.stem)]
+
+
+@pytest.mark.parametrize(
+    "test", sorted({row.test for row in TABLE} - {"table"}), ids=lambda test: test
+)
+def test_named_test_exists(test: str) -> None:
+    file, name = test.split("::")
+    text = (ROOT / "tests" / "unit" / file).read_text()
+    assert re.search(rf"^def {name}\(", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in RECIPES if path.stem.startswith(("cogex-", "alpaca-"))],
+    ids=lambda path: path.stem,
+)
+def test_no_key_is_left_out_of_the_document(path: Path) -> None:
+    listed = {key.split(".")[0] for row in TABLE if row.binds_recipe(path.stem) for key in row.keys}
+    text = (ROOT / "docs" / "fidelity.md").read_text()
+    named = re.search(r"No result hangs on these keys.*?\n\n", text, re.DOTALL)
+    assert named
+    assert set(read_recipe(path).values) - listed - set(_code(named[0])) == set()
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in TABLE if row.value and not row.keys], ids=lambda row: row.what
+)
+def test_value_that_no_recipe_holds_is_in_its_test(row: Row) -> None:
+    text = (ROOT / "tests" / "unit" / row.test.split("::")[0]).read_text()
+    assert f"{row.value:_}" in text

@@ -1,0 +1,286 @@
+"""Every recipe keeps its contract, and a recipe that breaks it is told so.
+
+The contract: what preflight looks at (`check_recipe`), what docs/fidelity.md says, and below the
+form that the recipes of this repository share.
+"""
+
+import importlib.util
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import transformers.integrations.deepspeed
+import yaml
+
+from tests.unit.repository.test_fidelity import differences
+from tools.errors import UserError
+from tools.recipe import read_recipe
+from tools.recipe_header import LABELS, OPTIONAL, read_header
+from validation.preflight.cards import card_of
+from validation.preflight.recipe import check_recipe, recipes_in
+
+ROOT = Path(__file__).parents[3]
+RECIPES = recipes_in(ROOT / "recipes")
+# to be broken; tests/unit/test_code_recipes.py: the larger code recipes differ in size alone, and
+# tests/unit/test_arxivdl_recipes.py: those of ArXivDLInstruct in their data alone
+SISTERS = re.compile(r"^code-.*-(52|88|105)m$|^arxivdl-.*-(500|1000|5000|10000)(-augmented)?$")
+BREAKABLE = [path for path in RECIPES if not SISTERS.search(path.stem)]
+SECTIONS = ["model", "method", "data", "training", "precision and memory", "evaluation and output"]
+
+
+def problems(path: Path) -> list[str]:
+    """Return everything by which the recipe of that path breaks the contract."""
+    try:
+        recipe, header = read_recipe(path), read_header(path)
+    except UserError as error:
+        return [str(error)]
+    findings = check_recipe(recipe, header, card=card_of(header.card_gb), gpus=header.ranks)
+    return [
+        *(f"{each.check}: {each.value}" for each in findings if each.verdict == "fail"),
+        *form_problems(path.read_text(), path.stem),
+        *differences(path.stem, recipe.values, header),
+    ]
+
+
+def form_problems(text: str, name: str) -> Iterator[str]:
+    """Yield what is wrong with header, launch line, sections and output folder."""
+    header, body = text.split("\n\n", 1)
+    labels = re.findall(r"^# (\w+): +\S", header, re.MULTILINE)
+    if [label for label in labels if label not in OPTIONAL] != [*LABELS][: -len(OPTIONAL)]:
+        yield f"labels: {labels}"
+    if not re.match(r"# \w.*\.\n#\n# ", header):
+        yield "purpose: the first line is no sentence that stands alone"
+    launch = rf"^# Launch:   accelerate launch .*-m axolotl\.cli\.train recipes/{name}\.yml$"
+    if not re.search(launch, header, re.MULTILINE):
+        yield "launch: not `accelerate launch … -m axolotl.cli.train` and this file"
+    sections = re.findall(r"^# ([a-z][a-z ]+)$", body, re.MULTILINE)
+    if sections != [each for each in SECTIONS if each in sections] or len(sections) < 5:
+        yield f"sections: {sections}"
+    if f"\noutput_dir: outputs/{name}\n" not in text:
+        yield f"output folder: not outputs/{name}"
+
+
+# breaking it
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """A change to a recipe's text (none where it does not apply), and the problem it makes."""
+
+    name: str
+    change: Callable[[str], str]
+    problem: str  # a regular expression
+
+
+def sub(pattern: str, new: str) -> Callable[[str], str]:
+    return lambda text: re.sub(pattern, new, text, count=1, flags=re.MULTILINE)
+
+
+def put(key: str, value: str) -> Callable[[str], str]:
+    """Set a key of the recipe, or add it."""
+
+    def change(text: str) -> str:
+        line = f"{key}: {value}"
+        if re.search(rf"^{key}:", text, re.MULTILINE):
+            return re.sub(rf"^{key}:.*$", line, text, flags=re.MULTILINE)
+        return f"{text}{line}\n"
+
+    return change
+
+
+def where(pattern: str, change: Callable[[str], str]) -> Callable[[str], str]:
+    """Change those recipes alone in which the pattern is found."""
+    return lambda text: change(text) if re.search(pattern, text, re.MULTILINE) else text
+
+
+def swap(first: str, second: str) -> Callable[[str], str]:
+    return lambda text: text.replace(first, "\0").replace(second, first).replace("\0", second)
+
+
+PAPER = r"^output_dir: outputs/(cogex|alpaca)-"  # the recipes that docs/fidelity.md binds
+ON_GPU = r"GB GPU"
+ON_CPU = r"^# Hardware: two CPU"
+EPOCHS = "^evals_per_epoch"
+FIVE_EPOCHS = r"^num_epochs: 5\n[^$]*^evals_per_epoch"
+
+BREAKAGES = [
+    Breakage("misspelt key", sub("^learning_rate", "leraning_rate"),
+             "keys: `leraning_rate` is no key of Axolotl; did you mean `learning_rate`"),
+    Breakage("misspelt key of a dataset", sub("    ds_type", "    ds_tpye"),
+             r"keys: `datasets\.ds_tpye` is no key of Axolotl; did you mean `ds_type`"),
+    Breakage("misspelt special token", sub("^  pad_token", "  pad_tokn"),
+             r"keys: `special_tokens\.pad_tokn` is no key .* `pad_token`"),
+    Breakage("misspelt key of FSDP", sub("^  reshard_after", "  reshard_afer"),
+             r"keys: `fsdp_config\.reshard_afer_forward` .* `reshard_after_forward`"),
+    Breakage("key without a value", put("logging_steps", ""), "values: `logging_steps` has no"),
+    Breakage("key twice", lambda text: text + "sequence_len: 99\n",
+             "values: `sequence_len` stands more than once"),
+    Breakage("value of another type", put("num_epochs", "five"), "schema: `num_epochs: five`"),
+    Breakage("no YAML", lambda text: text + "a: [1\n", "is not valid YAML"),
+    Breakage("label missing", sub(r"^# Hardware:.*\n", ""), "has no `# Hardware:` line"),
+    Breakage("labels in another order", swap("# Hardware:", "# Time:    "), "labels: "),
+    Breakage("launch line of another recipe",
+             sub(r"^(# Launch:.*)recipes/\S+$", r"\1recipes/x.yml"),
+             r"launch line: the header's Launch line names recipes/x\.yml"),
+    Breakage("launch line without accelerate", sub("accelerate launch", "python"), "launch: not"),
+    Breakage("accelerate file of another number", swap("accelerate/1gpu", "accelerate/2gpu"),
+             r"accelerate: recipes/accelerate/.gpu\.yml starts . processes"),
+    Breakage("accelerate file missing", sub("accelerate/.gpu", "accelerate/9gpu"),
+             r"accelerate: recipes/accelerate/9gpu\.yml: cannot be used"),
+    Breakage("sections in another order", swap("\n# model\n", "\n# data\n"), "sections: "),
+    Breakage("batch of another size", put("micro_batch_size", "3"),
+             "batch: the header counts .* micro_batch_size 3"),
+    Breakage("arithmetic of the header", sub(r"\d+ examples", "64 examples"),
+             r"is \d+, not 64|`# batch_size` is 64, not 32"),
+    Breakage("arithmetic for other GPUs", sub(r"(accumulation_steps to) \d+", r"\1 3"),
+             r"batch: on \d GPUs"),
+    Breakage("validation rows",
+             where(PAPER, lambda text: sub("^# Rows:.*\n", "")(text).replace(
+                 "\n# Batch:", "\n# Rows:     100 for validation\n# Batch:", 1)),
+             "`# validation_rows` is 100"),
+    Breakage("rank", where(PAPER, put("lora_r", "8")), "`lora_r` is 8, not 16"),
+    Breakage("alpha", where(PAPER, put("lora_alpha", "16")), "`lora_alpha` is 16, not 32"),
+    Breakage("dropout", where(PAPER, put("lora_dropout", "0.1")), r"`lora_dropout` is 0\.1"),
+    Breakage("modules", where(PAPER, sub(", o_proj", "")), "`lora_target_modules` is"),
+    Breakage("no modules", sub(r"^lora_target_modules.*\n", ""), "adapter: `lora_target_modules`"),
+    Breakage("learning rate", where(PAPER, put("learning_rate", "1e-4")),
+             r"`learning_rate` is 0\.0001"),
+    Breakage("epochs", where(PAPER, put("num_epochs", "3")), "`num_epochs` is 3, not 5"),
+    Breakage("warm-up", where(PAPER, put("warmup_ratio", "0.1")), r"`warmup_ratio` is 0\.1"),
+    Breakage("base", where(PAPER, put("base_model", "owner/model")), "`base_model` is 'owner/"),
+    Breakage("prompt", where(PAPER, sub("type: prompt_strategies.*", "type: alpaca")),
+             r"`datasets\.0\.type` is 'alpaca'"),
+    Breakage("what carries loss", where(PAPER, put("train_on_inputs", "true")),
+             "`train_on_inputs` is True, not 'absent'"),
+    Breakage("packing", where(PAPER, swap("sample_packing: true", "group_by_length: true")),
+             "`sample_packing` is"),
+    Breakage("no seed", sub(r"^seed:.*\n", ""), "seed: `seed` is not set"),
+    Breakage("no plugin of ours",
+             where("^adapter:", sub(r"^plugins:\n  - tools\.engine_plugin.*\n", "")),
+             "plugins: .*nothing holds the batch"),
+    Breakage("plugin that is not there", sub(r"^  - tools\.(\w+)", r"  - tools.\1s"),
+             "plugins: .* cannot be loaded: No module named"),
+    Breakage("output folder of another recipe",
+             lambda text: put("output_dir", "outputs/cogex-tiny" if "/cogex-tiny\n" not in text
+                              else "outputs/tiny-base")(text),
+             r"output folder: outputs/\S+ is also the folder of \S+\.yml"),
+    Breakage("output folder of another name", put("output_dir", "./outputs/else"),
+             "output folder: not outputs/"),
+    Breakage("pad is EOS",
+             sub("(Tokenizer.*\n)(special_tokens:\n  pad_token.*\n)?",
+                 r"\1special_tokens:\n  pad_token: </s>\n"),
+             "pad token: `pad_token: </s>` is the EOS token"),
+    Breakage("checkpoints lost", where(FIVE_EPOCHS, put("save_total_limit", "4")),
+             "checkpoints: 5 are made, the last 4 kept"),
+    Breakage("Axolotl's own limit", where(FIVE_EPOCHS, sub(r"^save_total_limit.*\n", "")),
+             "checkpoints: 5 are made, the last 4 kept"),
+    Breakage("evaluations beside checkpoints", where(EPOCHS, put("evals_per_epoch", "2")),
+             "evaluation: evaluates 2 an epoch, saves 1 an epoch"),
+    Breakage("evaluation steps beside checkpoints", where("^eval_steps", put("eval_steps", "7")),
+             r"evaluation: evaluates every 7 steps, saves every \d+ steps"),
+    Breakage("DeepSpeed file missing", put("deepspeed", "recipes/deepspeed/zero9.json"),
+             r"DeepSpeed: .*zero9\.json: there is no such file"),
+    Breakage("DeepSpeed file cut short", put("deepspeed", "recipes/deepspeed/cut.json"),
+             r"DeepSpeed: .*cut\.json: is not JSON"),
+    Breakage("DeepSpeed key unknown", put("deepspeed", "recipes/deepspeed/misspelt.json"),
+             r"DeepSpeed: .*misspelt\.json: `stag: 2`: Extra inputs"),
+    Breakage("DeepSpeed has another batch", put("deepspeed", "recipes/deepspeed/batch.json"),
+             "DeepSpeed: .*ds train_micro_batch_size_per_gpu=7 vs hf"),
+    Breakage("LoRA kernels with ZeRO-3",
+             where(PAPER, lambda text: text if "_kernel: false" in text
+                   else put("deepspeed", "recipes/deepspeed/zero3.json")(text)),
+             "LoRA kernels: they read the weights past"),
+    Breakage("LoRA kernels on a CPU",
+             where(ON_CPU, lambda text: re.sub(r"lora_\w+_kernel.*\n", "", text)),
+             "LoRA kernels: they need a GPU"),
+    Breakage("TF32 on a CPU", where(ON_CPU, put("tf32", "true")), "precision: `tf32` needs a GPU"),
+    Breakage("flash attention on a CPU",
+             where(ON_CPU, put("attn_implementation", "flash_attention_2")),
+             "attention: .*flash_attention_2 needs a GPU"),
+]  # fmt: skip
+if importlib.util.find_spec("flash_attn") is None:
+    BREAKAGES.append(
+        Breakage(
+            "attention that is not installed",
+            where(ON_GPU, put("attn_implementation", "flash_attention_2")),
+            "attention: flash_attention_2 needs the package flash_attn",
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a copy of the recipes, and DeepSpeed files with faults."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
+    deepspeed = folder / "recipes" / "deepspeed"
+    whole = (deepspeed / "zero2.json").read_text()
+    (deepspeed / "cut.json").write_text(whole[:40])
+    (deepspeed / "misspelt.json").write_text(whole.replace('"stage"', '"stag"'))
+    batch = json.loads(whole) | {"train_micro_batch_size_per_gpu": 7}
+    (deepspeed / "batch.json").write_text(json.dumps(batch))
+    return folder
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_keeps_its_contract(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert problems(path) == []
+
+
+@pytest.fixture
+def swift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of recipes are read: YAML by libyaml, and no package's version looked up again."""
+    monkeypatch.setattr(yaml, "SafeLoader", yaml.CSafeLoader)
+    monkeypatch.setattr(transformers.integrations.deepspeed, "dep_version_check", lambda name: None)
+
+
+@pytest.mark.usefixtures("swift")
+@pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda breakage: breakage.name)
+def test_planted_breakage_is_found(
+    breakage: Breakage, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(copy)
+    found = {
+        path.stem: problems_of(broken, copy / "recipes" / path.name)
+        for path in BREAKABLE
+        if (broken := breakage.change(path.read_text())) != path.read_text()
+    }
+    assert found
+    for name, said in found.items():
+        assert any(re.search(breakage.problem, problem) for problem in said), (name, said)
+
+
+def problems_of(text: str, path: Path) -> list[str]:
+    """What is said of a recipe with that text in place of the whole one, which is put back."""
+    whole = path.read_text()
+    path.write_text(text)
+    try:
+        return problems(path)
+    finally:
+        path.write_text(whole)
+
+
+def test_every_recipe_of_the_project_is_here() -> None:
+    bases = ["llama2-7b", "llama2-13b", "llama3.1-8b", "codellama-7b", "codellama-13b"]
+    variants = ["llama2-7b-qlora", "llama2-13b-qlora", "llama3.1-8b-qlora", "llama2-7b-packed",
+                "llama2-7b-plan", "llama2-13b-fsdp2"]  # fmt: skip
+    expected = {f"cogex-{name}" for name in bases + variants}
+    expected |= {"alpaca-llama2-7b", "alpaca-llama2-13b", "cogex-tiny", "cogex-tiny-random"}
+    sizes = ["tiny", "29m", "52m", "88m", "105m"]
+    expected |= {f"code-{kind}-{size}" for kind in ("base", "lora") for size in sizes}
+    names = ["200", "500", "1000", "1000-augmented", "5000", "10000"]
+    expected |= {f"arxivdl-llama3.1-8b-qlora-{name}" for name in names}
+    assert expected <= {path.stem for path in RECIPES}
+
+
+def test_the_control_differs_in_base_and_output_alone() -> None:
+    tiny, control = (
+        read_recipe(ROOT / "recipes" / f"cogex-tiny{end}.yml").values for end in ("", "-random")
+    )
+    differing = {key for key in tiny | control if tiny.get(key) != control.get(key)}
+    assert differing == {"base_model", "output_dir"}

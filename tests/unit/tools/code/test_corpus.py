@@ -1,0 +1,316 @@
+"""A folder of Python files becomes a corpus, and every file is accounted for."""
+
+import json
+import os
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cogex import app
+from tools.code.corpus import OUTPUTS, Summary, prepare_python_corpus
+from tools.code.mini import mini_tasks
+from tools.errors import UserError
+
+PUBLISHED = Path(__file__).parents[5] / "shared" / "data"
+FUNCTION = '''def {name}(values):
+    """Count the values that are above {number}."""
+    count = 0
+    for value in values:
+        if value > {number}:
+            count += 1
+    return count
+'''
+
+
+def module(number: int) -> str:
+    return f"# file {number}\nimport os\n\n\n" + FUNCTION.format(name=f"f{number}", number=number)
+
+
+def write(folder: Path, files: dict[str, str | bytes], plain: int = 40) -> Path:
+    """Write these files and some that are in order, enough for both splits."""
+    for number in range(plain):
+        files = {f"plain/m{number:02}.py": module(number)} | files
+    for name, content in files.items():
+        path = folder / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return folder / "source"
+
+
+def prepare(folder: Path, files: dict[str, str | bytes] | None = None, **options: Any) -> Summary:
+    source = write(folder, files or {})
+    return prepare_python_corpus(source, folder / "out", **({"val_share": 0.2} | options))
+
+
+def lines(folder: Path, name: str) -> list[Any]:
+    text = (folder / "out" / f"{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def documents(folder: Path) -> dict[str, str]:
+    return {each["id"]: each["text"] for name in ("train", "val") for each in lines(folder, name)}
+
+
+def test_a_file_is_a_document_with_its_text_as_it_is(tmp_path: Path) -> None:
+    text = "# -*- coding: utf-8 -*-\n\n\ndef f():\n\treturn 'naïve' # …\n\x0c\n\n"
+    prepare(tmp_path, {"deep/er/a.py": text})
+    assert documents(tmp_path)["deep/er/a.py"] == text
+
+
+def test_line_ends_and_encoding_are_made_one(tmp_path: Path) -> None:
+    prepare(
+        tmp_path,
+        {
+            "crlf.py": "x = 1\r\ny = 2\rz = 3\n",
+            "bom.py": b"\xef\xbb\xbfx = 4\n",
+            "latin.py": "# coding: latin-1\nx = 'é'\n".encode("latin-1"),
+        },
+    )
+    found = documents(tmp_path)
+    assert found["crlf.py"] == "x = 1\ny = 2\nz = 3\n"
+    assert found["bom.py"] == "x = 4\n"
+    assert found["latin.py"] == "# coding: latin-1\nx = 'é'\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("LICENSE.py", "x = 1\n", "licence file"),
+        ("licence_header.py", "x = 1\n", "licence file"),
+        ("bytes.py", b"x = '\xff'\n", "not text"),
+        ("encoding.py", b"# coding: none-such\nx = 1\n", "not text"),
+        ("broken.py", "def f(:\n", "does not parse"),
+        ("python2.py", "print 'x'\n", "does not parse"),
+        ("null.py", b"x = 1\x00\n", "does not parse"),
+        ("deep.py", "x = " + "-" * 30_000 + "1\n", "nested too deep"),
+        ("long.py", "x = 1\n" * 20_000, "too long"),
+        ("empty.py", "", "no code"),
+        ("header.py", "# Copyright 2020\n# All rights reserved.\n", "no code"),
+        ("docstring.py", '"""A package."""\nimport os\nfrom a import b\n', "no code"),
+        ("copy.py", module(7), "duplicate"),
+        ("other_header.py", "# Licence: MIT\n\n" + module(7), "duplicate"),
+        ("other_spaces.py", module(7).replace("\n", " \n\n"), "duplicate"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_rejected_with_its_reason(
+    tmp_path: Path, name: str, content: str | bytes, reason: str
+) -> None:
+    summary = prepare(tmp_path, {f"zoo/{name}": content})
+    assert (summary.read, summary.kept, summary.rejected) == (41, 40, 1)
+    assert summary.reasons == {reason: 1}
+    assert lines(tmp_path, "rejected") == [
+        {"index": 40, "reason": reason, "row": {"id": f"zoo/{name}"}}
+    ]
+    assert f"zoo/{name}" not in documents(tmp_path)
+
+
+def test_what_is_no_plain_file_is_rejected_unopened(tmp_path: Path) -> None:
+    source = write(tmp_path, {})
+    (source / "link.py").symlink_to(source / "plain/m00.py")
+    (source / "loop").symlink_to(source)
+    (source / "folder.py").mkdir()
+    os.mkfifo(source / "pipe.py")  # opening it would wait for ever
+    summary = prepare_python_corpus(source, tmp_path / "out", val_share=0.2)
+    assert summary.reasons == {"not a plain file": 2}
+    assert summary.kept == 40
+
+
+def test_other_files_are_not_read(tmp_path: Path) -> None:
+    assert prepare(tmp_path, {"a.txt": "x = 1", "b.pyc": b"\0", "c.PY": "x = 2"}).read == 40
+
+
+def test_a_name_that_is_no_text_is_shown_and_the_file_used(tmp_path: Path) -> None:
+    source = write(tmp_path, {})
+    Path(os.fsdecode(os.fsencode(source) + b"/\xff.py")).write_text("x = 1\n")
+    assert prepare_python_corpus(source, tmp_path / "out", val_share=0.2).kept == 41
+    assert documents(tmp_path)[r"\xff.py"] == "x = 1\n"
+
+
+def test_all_documents_of_a_file_are_in_one_split(tmp_path: Path) -> None:
+    files = {
+        f"two{n:02}.py": FUNCTION.format(name="a", number=n + 100)
+        + FUNCTION.format(name="b", number=n + 200)
+        for n in range(40)
+    }
+    prepare(tmp_path, dict(files), lines=10)
+    train, val = (
+        {each["id"].split(":")[0] for each in lines(tmp_path, name)} for name in ("train", "val")
+    )
+    assert train and val and not train & val
+
+
+def test_the_share_of_validation_is_as_asked(tmp_path: Path) -> None:
+    source = write(tmp_path, {}, plain=400)
+    summary = prepare_python_corpus(source, tmp_path / "out", val_share=0.25)
+    assert 75 < summary.documents["val"] < 125  # 100 ± 3 standard deviations
+
+
+def test_same_input_and_seed_same_bytes_another_seed_another_split(tmp_path: Path) -> None:
+    source = write(tmp_path, {})
+    made = {}
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        prepare_python_corpus(source, tmp_path / name, val_share=0.3, seed=seed)
+        made[name] = [(tmp_path / name / file).read_bytes() for file in OUTPUTS]
+    assert made["one"] == made["again"]
+    assert made["one"] != made["other"]
+
+
+def test_another_file_changes_the_split_of_no_file(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    before = {each["id"] for each in lines(tmp_path, "val")}
+    prepare(tmp_path, {"aaa.py": "x = 1\n"})
+    assert {each["id"] for each in lines(tmp_path, "val")} - {"aaa.py"} == before
+
+
+def test_manifest_counts_and_hashes(tmp_path: Path) -> None:
+    prepare(tmp_path, {"zoo/empty.py": ""}, seed=5)
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    train, val = lines(tmp_path, "train"), lines(tmp_path, "val")
+    assert manifest["read"] == manifest["kept"] + manifest["rejected"] == 41
+    assert manifest["documents"] == {"train": len(train), "val": len(val)}
+    assert manifest["characters"]["val"] == sum(len(each["text"]) for each in val)
+    assert (manifest["seed"], manifest["reasons"]) == (5, {"no code": 1})
+    assert set(manifest["sha256"]) == set(OUTPUTS)
+
+
+# functions
+
+
+def test_short_functions_with_a_docstring_are_documents(tmp_path: Path) -> None:
+    long = FUNCTION.format(name="long", number=900).replace(
+        "    count = 0\n", "    count = 0\n" * 5
+    )
+    bare = FUNCTION.format(name="bare", number=901).replace('    """', '    # """')
+    hollow = 'def hollow():\n    """Nothing behind it."""\n'
+    decorated = "@cache\n" + FUNCTION.format(name="decorated", number=902)
+    method = "class A:\n" + "".join(
+        f"    {line}\n" for line in FUNCTION.format(name="m", number=903).splitlines()
+    )
+    good = FUNCTION.format(name="good", number=904)
+    text = "\n\n".join([long, bare, hollow, decorated, method, good])
+    summary = prepare(tmp_path, {"zoo/a.py": text}, lines=7)
+    found = {name: text for name, text in documents(tmp_path).items() if name.startswith("zoo")}
+    line = text.split("def good")[0].count("\n") + 1
+    assert found == {f"zoo/a.py:{line}": good}
+    assert summary.kept == 41
+
+
+def test_a_file_without_a_usable_function_has_the_reason_of_its_first(tmp_path: Path) -> None:
+    again = FUNCTION.format(name="f7", number=7)  # as in plain/m07.py
+    summary = prepare(tmp_path, {"zoo/a.py": "x = 1\n", "zoo/b.py": again}, lines=7)
+    assert summary.reasons == {"no short function with a docstring": 1, "duplicate": 1}
+
+
+# benchmarks
+
+
+def rows(folder: Path, *problems: Any) -> Path:
+    path = folder / "problems.jsonl"
+    path.write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+    return path
+
+
+PROMPT, SOLUTION = FUNCTION.format(name="above", number=7).split("    count = 0\n")
+SOLUTION = "    count = 0\n" + SOLUTION
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        {"task_id": "HumanEval/1", "prompt": PROMPT, "canonical_solution": SOLUTION},
+        {"task_id": 1, "code": (PROMPT + SOLUTION).replace("\n", "\r\n")},
+        {"id": "he_1", "prompt": PROMPT, "solution": SOLUTION},
+    ],
+    ids=["HumanEval", "MBPP", "row"],
+)
+@pytest.mark.parametrize("most_lines", [None, 7], ids=["files", "functions"])
+def test_a_problem_of_a_benchmark_is_kept_out(
+    tmp_path: Path, problem: dict[str, Any], most_lines: int | None
+) -> None:
+    summary = prepare(tmp_path, exclude=[rows(tmp_path, problem)], lines=most_lines)
+    assert summary.reasons == {"benchmark problem": 1}  # f7 of plain/m07.py, under another name
+    assert not any("m07" in name for name in documents(tmp_path))
+
+
+@pytest.mark.parametrize("task", mini_tasks(), ids=lambda task: task.entry_point)
+def test_the_mini_suite_is_always_kept_out(tmp_path: Path, task: Any) -> None:
+    text = "import os\n\n\n" + task.prompt + task.solution
+    source = write(tmp_path, {"zoo/a.py": text}, plain=12)
+    summary = prepare_python_corpus(source, tmp_path / "out", val_share=0.4)
+    assert summary.reasons == {"benchmark problem": 1}
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published files are not here")
+@pytest.mark.parametrize("name", ["HumanEval.jsonl.gz", "mbpp.jsonl"])
+def test_published_problems_are_read_and_kept_out(tmp_path: Path, name: str) -> None:
+    humaneval = (
+        "def close(xs, t):\n    for i, a in enumerate(xs):\n        for j, b in enumerate(xs):\n"
+        "            if i != j:\n                d = abs(a - b)\n                if d < t:\n"
+        "                    return True\n\n    return False\n"
+    )
+    mbpp = (
+        "import math\ndef f(k):\n    r = False\n    for j in range(2,int(math.sqrt(k)) + 1):\n"
+        "        if k % j == 0:\n            r = True\n    return r\n"
+    )
+    files = {"zoo/he_0.py": humaneval, "zoo/mbpp_3.py": mbpp}
+    prepare(tmp_path, dict(files), exclude=[PUBLISHED / name])
+    kept = [each for each in documents(tmp_path) if each.startswith("zoo")]
+    assert kept == ["zoo/mbpp_3.py" if name.startswith("Human") else "zoo/he_0.py"]
+
+
+@pytest.mark.parametrize("problem", [{"text": "x"}, {"code": "x = 1"}, {"code": "def f(:"}, [], 3])
+def test_a_file_that_holds_no_problems_is_refused(tmp_path: Path, problem: Any) -> None:
+    with pytest.raises(UserError, match=r"problems\.jsonl, problem 2: holds no function"):
+        prepare(tmp_path, exclude=[rows(tmp_path, {"code": "def f(): pass"}, problem)])
+    assert not (tmp_path / "out").exists()
+
+
+# settings, and the folder
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -1.0, float("nan")])
+def test_a_share_that_is_none_is_refused(tmp_path: Path, share: float) -> None:
+    with pytest.raises(UserError, match="--val-share"):
+        prepare(tmp_path, val_share=share)
+
+
+def test_no_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no folder"):
+        prepare_python_corpus(tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_a_split_without_a_document_is_refused_and_nothing_written(tmp_path: Path) -> None:
+    source = write(tmp_path, {"a.py": "x = 1\n"}, plain=0)
+    with pytest.raises(UserError, match="of 1 Python files none is left for val"):
+        prepare_python_corpus(source, tmp_path / "out")
+    assert not any((tmp_path / "out").iterdir())
+
+
+def test_output_within_the_source_is_not_read_again(tmp_path: Path) -> None:
+    source = write(tmp_path, {"out/x.py": "x = 1\n"})
+    first = prepare_python_corpus(source, source / "out", val_share=0.2)
+    assert (first.read, first.kept) == (40, 40)
+
+
+def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
+    filler = f"x = '{'y' * 90_000}'\n"
+    files = {f"big/{n}.py": f"n = {n}\n{filler}" for n in range(40)}  # 3.6 MB
+    source = write(tmp_path, dict(files))
+    tracemalloc.start()
+    prepare_python_corpus(source, tmp_path / "out", val_share=0.2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_500_000
+
+
+def test_the_command_prints_every_reason(tmp_path: Path) -> None:
+    source = write(tmp_path, {"zoo/empty.py": "", "zoo/broken.py": "def"})
+    command = ["prepare", "python-corpus", str(source), "--out", str(tmp_path / "out")]
+    command += ["--val-share", "0.2", "--json", str(tmp_path / "result.json")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0
+    assert "does not parse" in done.output and "no code" in done.output
+    assert json.loads((tmp_path / "result.json").read_text())["rejected"] == 2

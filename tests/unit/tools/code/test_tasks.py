@@ -1,0 +1,481 @@
+"""Published benchmarks become verified rows; what is held out never reaches the training split."""
+
+import ast
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from tests.needs_sandbox import needs_sandbox
+from tests.published_files import HUMANEVAL, MBPP, needs_published_files
+from tools.code import near_duplicates
+from tools.code.difficulty import count_lines, not_simple
+from tools.code.humaneval import humaneval_task
+from tools.code.mbpp import mbpp_task
+from tools.code.merge import merge
+from tools.code.mini import mini_tasks
+from tools.code.tasks import read_published
+from tools.errors import UserError
+from tools.files import sha256, write_json, write_jsonl
+from tools.prepare.code import prepare_published
+from tools.prepare.command import prepare
+from tools.prepare.fields import RejectedError
+
+HE_ROW = {
+    "task_id": "HumanEval/7",
+    "prompt": "def double(x):\n    return 2 * x\n\n\ndef fourfold(x):\n    '''Four times x.'''\n",
+    "canonical_solution": "    return double(double(x))\n",
+    "test": "def check(candidate):\n    assert candidate(3) == double(6)\n",
+    "entry_point": "fourfold",
+}
+MBPP_ROW: dict[str, Any] = {
+    "task_id": 11,
+    "text": "Write a function to shift a number.",
+    "code": "import math\r\nSTEP = 2; BASE = 1\r\nclass Box:\r\n"
+    "\tdef __init__(self, x): self.x = x\r\n"
+    "def helper(x) : return x + STEP # adds\r\ndef shift(box,   n=BASE):\r\n\t'''Old.'''\r\n"
+    "\tresult = helper(box.x); result += n\r\n\treturn math.floor(result)",
+    "test_setup_code": "box = Box(4)",
+    "test_list": ["assert shift(box) == 7", "assert shift(Box(0), 3) == 5"],
+    "challenge_test_list": ["assert math.floor(shift(Box(1))) == 4"],
+}
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def mbpp_row(code: str, *tests: str, text: str = "Do it.") -> dict[str, Any]:
+    return {"task_id": 1, "text": text, "code": code, "test_list": list(tests)}
+
+
+def test_humaneval_row_is_kept_as_it_is() -> None:
+    task = humaneval_task(HE_ROW)
+    assert task.row == {
+        "id": "he_7",
+        "prompt": HE_ROW["prompt"],
+        "solution": HE_ROW["canonical_solution"],
+    }
+    assert task.names == ("fourfold",)
+
+
+def test_mbpp_program_is_split_by_its_syntax_tree() -> None:
+    task = mbpp_task(MBPP_ROW)
+    assert task.prompt == (
+        "import math\n\n\nSTEP = 2\nBASE = 1\n\n\nclass Box:\n\n    def __init__(self, x):\n"
+        "        self.x = x\n\n\ndef helper(x):\n    return x + STEP\n\n\n"
+        'def shift(box, n=BASE):\n    """Write a function to shift a number.\n'
+        '    >>> shift(box)\n    7\n    """\n'
+    )
+    assert task.solution == (
+        "    result = helper(box.x)\n    result += n\n    return math.floor(result)\n"
+    )
+    assert (task.id, task.task_id, task.entry_point) == ("mbpp_11", 11, "shift")
+    assert task.names == ("Box", "shift") and task.setup == "import math\n"
+
+
+@pytest.mark.parametrize(
+    ("assertion", "example"),
+    [
+        ("assert f(1,2) == [3]", ">>> f(1, 2)\n[3]"),
+        ("assert f('a\\n') == 'b\\\\'", ">>> f('a\\n')\n'b\\\\'"),
+        ('assert f(\'"""\') == 1', '>>> f(\'"""\')\n1'),
+        ("assert f(1)", "assert f(1)"),
+        ("assert f(1) is not None", "assert f(1) is not None"),
+        ("assert set(f(1)) == {1}", ">>> set(f(1))\n{1}"),
+    ],
+)
+def test_first_assertion_is_the_docstrings_example(assertion: str, example: str) -> None:
+    task = mbpp_task(mbpp_row("def f(*args):\n    return 1", assertion))
+    [function] = ast.parse(task.prompt + task.solution).body
+    assert isinstance(function, ast.FunctionDef)
+    assert ast.get_docstring(function) == f"Do it.\n{example}"
+
+
+def test_function_asked_for_is_the_last_that_every_assertion_calls() -> None:
+    code = "def g(x):\n    return x\n\ndef f(x):\n    return g(x)\n\ndef h(x):\n    return x\n"
+    task = mbpp_task(mbpp_row(code, "assert f(g(1)) == 1", "assert f(2) == g(2)"))
+    assert task.entry_point == "f"
+    assert task.prompt.index("def h") < task.prompt.index("def f")
+
+
+@given(
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["\t", "    ", "  ", " "]),
+    st.sampled_from(["'''Old.'''", "pass", "x = 1; x += 1", "# why\u2028"]),
+    st.sampled_from(["def h(): return 1", "K = 5", "class C: pass", "from math import pi", ""]),
+)
+@settings(deadline=None)
+def test_split_program_means_what_the_published_one_does(
+    newline: str, indent: str, first: str, other: str
+) -> None:
+    lines = [other, "def f(x):", f"{indent}{first}", f"{indent}if x:", f"{indent * 2}return -x"]
+    code = newline.join([*lines, f"{indent}return 0", ""])
+    task = mbpp_task(mbpp_row(code, "assert f(2) == -2"))
+    mine, theirs = ast.parse(task.prompt + task.solution), ast.parse(code.replace("\r\n", "\n"))
+    for tree in (mine, theirs):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
+                del node.body[0]
+    assert ast.dump(mine) == ast.dump(theirs)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"code": "def f(:"}, "code: no Python"),
+        ({"code": None}, "wrong type: code"),
+        ({"task_id": "11"}, "wrong type: task_id"),
+        ({"test_list": []}, "has no tests"),
+        ({"test_list": ["assert"]}, "tests: no Python"),
+        ({"test_list": "assert f(1)"}, "wrong type: test_list"),
+        ({"code": "f = lambda x: x"}, "no function that every test calls"),
+        ({"code": "def f(x):\n    'Old.'"}, "the function has no body"),
+        ({"code": f"def f(x):\n    return {'-' * 900}x"}, "nested too deep"),
+        ({"code": f"def f(x):\n    return {'-' * 99_999}x"}, "nested too deep"),
+    ],
+)
+def test_mbpp_row_that_cannot_be_split_has_its_reason(changed: Any, reason: str) -> None:
+    row = mbpp_row("def f(x):\n    return x", "assert f(1) == 1") | changed
+    with pytest.raises(RejectedError, match=f"^{reason}$"):
+        mbpp_task(row)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"task_id": "Other/1"}, "task_id is not HumanEval/N"),
+        ({"prompt": "def f():"}, "the prompt does not end in a newline"),
+        ({"test": 1}, "wrong type: test"),
+    ],
+)
+def test_humaneval_row_that_cannot_be_used_has_its_reason(changed: Any, reason: str) -> None:
+    with pytest.raises(RejectedError, match=f"^{reason}$"):
+        humaneval_task(HE_ROW | changed)
+    with pytest.raises(RejectedError, match="not an object"):
+        humaneval_task([HE_ROW])
+
+
+SIMPLE = "def f(x):\n"
+DEEP = "    for a in x:\n        while a:\n            if a:\n                return a\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "problem"),
+    [
+        (SIMPLE + DEEP, None),
+        (SIMPLE + DEEP.replace("return a", "for b in a: pass"), "has blocks over 3 deep"),
+        (SIMPLE + "    return (a and b and c and d and e and f and g and h and i)\n", None),
+        (
+            SIMPLE + "    return (a or b or c or d or e or f or g or h or i or j)\n",
+            "has over 8 decisions",
+        ),
+        (SIMPLE + "    return [y for y in x if y if not y]\n" * 3, "has over 8 decisions"),
+        (
+            SIMPLE
+            + "    if a: pass\n"
+            + "    elif b: pass\n" * 7
+            + "    else:\n        for c in x: pass\n",
+            "has over 8 decisions",
+        ),
+        (SIMPLE + "    if a: pass\n" + "    elif b: pass\n" * 7, None),
+        (SIMPLE + "    try: pass\n    finally: pass\n", "has Try"),
+        (SIMPLE + "    yield x\n", "has Yield"),
+        ("def g(x):\n    pass\n" + SIMPLE + "    pass\n", "has several functions"),
+        ("def f(*x):\n    pass\n", "has decorators or star parameters"),
+        ("class A: pass\n", "has ClassDef"),
+    ],
+)
+def test_difficulty_is_by_the_syntax_tree(program: str, problem: str | None) -> None:
+    assert not_simple(program) == problem
+
+
+def test_lines_are_counted_without_docstrings_comments_and_blanks() -> None:
+    program = 'def f(x):\n    """One.\n\n    Two."""\n    # why\n\n    a = 1; b = 2\n    return a\n'
+    assert count_lines(program) == 4
+
+
+def row(name: str, body: str, said: str = "", **more: str) -> dict[str, str]:
+    prompt = f'def {name}(x, y):\n    """{said}\n    >>> {name}(1, 2)\n    3\n    """\n'
+    return {"id": f"id_{name}", "prompt": prompt, "solution": f"    {body}\n", **more}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (row("f", "return x + y"), row("g", "return x - y"), False),
+        (row("is_prime", "return x"), row("isPrime", "return -x"), True),
+        (row("f", "return x % 3"), row("g", "return x % 7"), True),
+        (row("f", "return x % 3"), row("g", "return x % '3'"), False),
+        (row("f", "return None"), row("g", "return True"), False),
+        (row("f", "z = x\n    return z"), row("g", "w = x\n    return w"), True),
+        (row("f", "return x", "Add two numbers."), row("g", "return y", "add  two numbers"), True),
+        (row("f", "return x", "Add."), row("g", "return y", "Subtract."), False),
+        (row("f", "return x, y", ""), row("g", "return y", ""), False),
+    ],
+)
+def test_near_duplicates_share_name_body_or_text(
+    one: dict[str, str], other: dict[str, str], alike: bool
+) -> None:
+    assert (len(near_duplicates.group([one, other])) == 1) is alike
+    assert bool(near_duplicates.keys(one) & near_duplicates.keys(other)) is alike
+
+
+def test_near_duplicates_of_near_duplicates_are_in_the_group() -> None:
+    rows = [row("a", "return x"), row("b", "return y"), row("b", "return x + y"), row("c", "pass"),
+            row("d", "return x + y"), row("d", "return x")]  # fmt: skip
+    assert near_duplicates.group(rows) == [[0, 1, 2, 4, 5], [3]]
+
+
+def prepared(folder: Path, rows: list[dict[str, str]]) -> Path:
+    """A folder as `cogex prepare` leaves it."""
+    write_jsonl(folder / "rows.jsonl", rows)
+    write_json(folder / "manifest.json", {"sha256": {"rows.jsonl": sha256(folder / "rows.jsonl")}})
+    return folder
+
+
+def family(name: str, size: int) -> list[dict[str, str]]:
+    """Near-duplicates of each other by their body, and of no other family."""
+    names = [f"{name}{index}" for index in range(size)]
+    return [row(each, f"return x * {index} + {name}") for index, each in enumerate(names)]
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> list[Path]:
+    sizes = {"alpha": 7, "beta": 3, "gamma": 3, "delta": 2, "kappa": 1}
+    rows = [each for name, size in sizes.items() for each in family(name, size)]
+    return [prepared(tmp_path / "one", rows[:9]), prepared(tmp_path / "two", rows[9:])]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_of_near_duplicates_straddles_the_split(
+    inputs: list[Path], tmp_path: Path, seed: int
+) -> None:
+    summary = merge(inputs, tmp_path / "out", train_size=10, val_size=4, seed=seed)
+    train, val = (lines_of(tmp_path / f"out/{name}.jsonl") for name in ("train", "val"))
+    keys = [{key for each in rows for key in near_duplicates.keys(each)} for rows in (train, val)]
+    assert not keys[0] & keys[1]
+    assert (len(train), len(val), summary.rejected) == (10, 4, 2)
+
+
+def test_every_row_is_trained_on_validated_or_rejected(inputs: list[Path], tmp_path: Path) -> None:
+    merge(inputs, tmp_path / "out", train_size=10, val_size=4)
+    found = [
+        line.get("row", line)["id"]
+        for name in ("train", "val", "rejected")
+        for line in lines_of(tmp_path / f"out/{name}.jsonl")
+    ]
+    given = [each["id"] for folder in inputs for each in lines_of(folder / "rows.jsonl")]
+    assert sorted(found) == sorted(given)
+
+
+def test_the_same_inputs_and_seed_give_the_same_bytes(inputs: list[Path], tmp_path: Path) -> None:
+    def content(out: str, seed: int) -> list[bytes]:
+        merge(inputs, tmp_path / out, train_size=10, val_size=4, seed=seed)
+        return [path.read_bytes() for path in sorted((tmp_path / out).iterdir())]
+
+    assert content("a", 1) == content("b", 1) != content("c", 2)
+
+
+def merged_reasons(tmp_path: Path, rows: list[dict[str, str]], **options: Any) -> dict[str, str]:
+    folder = prepared(tmp_path / "in", rows)
+    merge([folder], tmp_path / "out", train_size=1, val_size=0, **options)
+    found = lines_of(tmp_path / "out/rejected.jsonl")
+    return {line["row"]["id"]: line["reason"] for line in found}
+
+
+def test_mini_suite_is_never_trained_on(tmp_path: Path) -> None:
+    """Not its rows, not its names with another body, not its bodies with another name."""
+    tasks = mini_tasks()
+    own = [task.row for task in tasks]
+    renamed = [
+        {**task.row, "id": f"n_{task.id}", "prompt": f"def other{i}({task.prompt.split('(', 1)[1]}"}
+        for i, task in enumerate(tasks)
+    ]
+    rewritten = [
+        row(task.entry_point.title(), f"return [x, {i}]", id=f"b_{task.id}")
+        for i, task in enumerate(tasks)
+    ]
+    reasons = merged_reasons(tmp_path, [*own, *renamed, *rewritten, row("f", "return x ** y")])
+    assert len(reasons) == 60 and all(reason.startswith("held out") for reason in reasons.values())
+    assert reasons["mini_gcd"] == "held out: by its id"
+
+
+def test_held_out_rows_are_kept_away_by_id_and_by_likeness(tmp_path: Path) -> None:
+    held = prepared(tmp_path / "held", [row("f", "return x ** y"), row("h", "return x // 3")])
+    reasons = merged_reasons(
+        tmp_path,
+        [
+            row("a", "return (x, y)", id="id_f"),
+            row("b", "return x ** y"),
+            row("H", "return 1"),
+            row("c", "return x // 9"),
+            row("d", "return [x, y]"),
+        ],
+        held_out=[held],
+    )
+    assert reasons == {
+        "id_f": "held out: by its id",
+        "id_b": "held out: near-duplicate of id_f",
+        "id_H": "held out: near-duplicate of id_h",
+        "id_c": "held out: near-duplicate of id_h",
+    }
+
+
+def test_repeated_rows_are_used_once(tmp_path: Path) -> None:
+    one = row("a", "return (x, y)")
+    reasons = merged_reasons(
+        tmp_path, [one, {**one, "id": "again"}, row("b", "return -x", id="id_a")]
+    )
+    assert reasons == {"again": "duplicate of id_a", "id_a": "duplicate id"}
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda folder: (folder / "rows.jsonl").write_text('{"id": "x"}\n'), "not a prepared row"),
+        (lambda folder: (folder / "manifest.json").unlink(), "not known to be verified"),
+        (
+            lambda folder: write_jsonl(folder / "rows.jsonl", [row("z", "return x ** y")]),
+            "not known to be verified",
+        ),
+    ],
+)
+def test_rows_that_were_not_verified_are_refused(
+    inputs: list[Path], tmp_path: Path, break_it: Callable[[Path], Any], message: str
+) -> None:
+    break_it(inputs[1])
+    with pytest.raises(UserError, match=message):
+        merge(inputs, tmp_path / "out", train_size=2, val_size=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_rows_are_told_with_what_became_of_them(inputs: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"need 500 rows, and there are 16: give smaller sizes"):
+        merge(inputs, tmp_path / "out")
+
+
+def published(path: Path, rows: list[dict[str, Any]], pack: bool = False) -> Path:
+    text = "".join(f"{json.dumps(each)}\n" for each in rows).encode()
+    path.write_bytes(gzip.compress(text) if pack else text)
+    return path
+
+
+@needs_sandbox
+def test_only_what_passes_its_own_tests_is_kept(tmp_path: Path) -> None:
+    rows = [
+        MBPP_ROW,
+        mbpp_row("def f(x):\n    return x", "assert f(1) == 2") | {"task_id": 2},
+        mbpp_row("def f(x):\n    while True: pass", "assert g(1) == 2") | {"task_id": 3},
+        mbpp_row("import numpy\ndef f(x):\n    return x", "assert f(1) == 1") | {"task_id": 4},
+        mbpp_row("def f(x):\n    return x", "assert f(1) == 1") | {"task_id": 11},
+        mbpp_row("def f(x):\n" + "    x += 1\n" * 30, "assert f(1) is None") | {"task_id": 5},
+        mbpp_row("def f(x):\n    return x", "assert f(1) == 1") | {"task_id": 6},
+        mbpp_row("def f(x):\n    return x", "if False: f(1)") | {"task_id": 7},
+    ]
+    summary = prepare_published(
+        "mbpp",
+        published(tmp_path / "mbpp.jsonl", rows),
+        tmp_path / "out",
+        allow_code_execution=True,
+        max_lines=30,
+        difficulty="any",
+    )
+    assert [each["id"] for each in lines_of(tmp_path / "out/rows.jsonl")] == ["mbpp_11", "mbpp_6"]
+    rejected = lines_of(tmp_path / "out/rejected.jsonl")
+    assert {line["index"]: line["reason"] for line in rejected} == {
+        1: "its own solution gives a wrong answer: AssertionError",
+        2: "no function that every test calls",
+        3: "its own solution has tests that cannot be run: ModuleNotFoundError: No module named "
+        "'numpy'",
+        4: "duplicate id",
+        5: "more than 30 lines",
+        7: "its own solution has tests that cannot be run: they ask the program nothing",
+    }
+    assert [line["row"] for line in rejected] == [*rows[1:6], rows[7]]
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert (manifest["read"], manifest["kept"], manifest["rejected"]) == (8, 2, 6)
+    assert manifest["source"]["sha256"] == sha256(tmp_path / "mbpp.jsonl")
+    assert manifest["source"]["known_as"] is None and summary.reasons["duplicate id"] == 1
+
+
+@needs_sandbox
+def test_a_task_that_asks_for_no_function_is_rejected(tmp_path: Path) -> None:
+    """For it could not be compared with what is held out."""
+    other = {
+        "task_id": "HumanEval/8",
+        "prompt": "class Box:\n",
+        "canonical_solution": "    value = 1\n",
+        "test": "def check(candidate):\n    assert candidate().value == 1\n",
+        "entry_point": "Box",
+    }
+    prepare_published(
+        "humaneval",
+        published(tmp_path / "he.jsonl", [HE_ROW, other]),
+        tmp_path / "out",
+        allow_code_execution=True,
+        max_lines=None,
+        difficulty="any",
+    )
+    [line] = lines_of(tmp_path / "out/rejected.jsonl")
+    assert line["reason"] == "prompt and solution are no function in Python"
+
+
+@needs_sandbox
+def test_command_prepares_and_merges(tmp_path: Path) -> None:
+    source = published(tmp_path / "he.gz", [HE_ROW], pack=True)
+    folder, out = str(tmp_path / "he"), str(tmp_path / "out")
+    call = ["humaneval", "--input", str(source), "--out", folder, "--allow-code-execution"]
+    assert CliRunner().invoke(prepare, call).exit_code == 0
+    call = ["code", "--input", folder, "--out", out, "--train-size", "1", "--val-size", "0"]
+    assert CliRunner().invoke(prepare, call).exit_code == 0
+    assert [each["id"] for each in lines_of(tmp_path / "out/train.jsonl")] == ["he_7"]
+
+
+def test_nothing_is_written_without_consent(tmp_path: Path) -> None:
+    source = published(tmp_path / "he.jsonl", [HE_ROW])
+    with pytest.raises(UserError, match="--allow-code-execution"):
+        prepare_published(
+            "humaneval",
+            source,
+            tmp_path / "out",
+            allow_code_execution=False,
+            max_lines=None,
+            difficulty="any",
+        )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no tasks"),
+        (b'{"a": 1}\n{"a"', "line 2: is not JSON"),
+        (b"\x1f\x8bnot gzip", "is damaged"),
+        (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 9, "is damaged"),  # its deflated stream is none
+        (b"\xff", "is damaged"),
+    ],
+)
+def test_file_that_is_none_is_told_so(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "x.jsonl").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_published(tmp_path / "x.jsonl")
+
+
+@needs_published_files
+def test_published_files_are_known_and_all_of_their_tasks_are_split() -> None:
+    humaneval, mbpp = read_published(HUMANEVAL), read_published(MBPP)
+    assert (humaneval.known_as, mbpp.known_as) == ("HumanEval.jsonl.gz", "mbpp.jsonl")
+    tasks = [humaneval_task(each) for each in humaneval.rows]
+    tasks += [mbpp_task(each) for each in mbpp.rows]
+    assert len(tasks) == 164 + 974
+    programs = [task.prompt + task.solution for task in tasks]
+    assert all(ast.parse(program) for program in programs)
+    assert not any("\r" in program or "\t" in program for program in programs[164:])
+    assert sum(not_simple(program) is None for program in programs) == 139 + 903

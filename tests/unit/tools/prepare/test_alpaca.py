@@ -1,0 +1,111 @@
+"""Preparing Alpaca: what is its own; the rest is shared with CoGEX and tested there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prompt_strategies.alpaca_layout import LAYOUT_VERSION, render_completion, render_prompt
+from tools.errors import UserError
+from tools.prepare.alpaca import prepare_alpaca
+from tools.prepare.pipeline import CHARACTERS_PER_TOKEN, Summary
+
+
+def make_row(number: int = 0, /, **changes: Any) -> dict[str, Any]:
+    """A row as the hub has it; a change to `...` leaves the field out."""
+    row = {
+        "instruction": f"Name animal {number}.",
+        "input": "",
+        "output": "A wolf.",
+        "text": "Below is an instruction …",
+    }
+    return {key: value for key, value in (row | changes).items() if value is not ...}
+
+
+def read_lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def prepare(folder: Path, rows: list[Any], **options: Any) -> Summary:
+    """Prepare `rows` into `folder`/out, with an empty validation set unless told."""
+    source = folder / "alpaca_data.json"
+    source.write_text(json.dumps(rows), encoding="utf-8")
+    return prepare_alpaca(source, folder / "out", **({"val_size": 0} | options))
+
+
+def test_a_row_keeps_its_text_and_loses_the_field_text(tmp_path: Path) -> None:
+    prepare(tmp_path, [make_row(input=" a\n b ", output="  Two\n\nlines.")])
+    assert read_lines(tmp_path / "out/train.jsonl") == [
+        {
+            "id": "row-0",
+            "instruction": "Name animal 0.",
+            "input": " a\n b ",
+            "output": "  Two\n\nlines.",
+        }
+    ]
+
+
+def test_line_ends_and_blank_lines_around_the_output_change(tmp_path: Path) -> None:
+    summary = prepare(tmp_path, [make_row(output="\r\n\nOne.\r\nTwo.\n \n"), make_row(1)])
+    assert read_lines(tmp_path / "out/train.jsonl")[0]["output"] == "One.\nTwo."
+    assert summary.normalised == 1
+
+
+@pytest.mark.parametrize("input", [None, ..., ""])
+def test_a_row_without_input_has_an_empty_one(tmp_path: Path, input: Any) -> None:
+    prepare(tmp_path, [make_row(input=input)])
+    assert read_lines(tmp_path / "out/train.jsonl")[0]["input"] == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"output": ""}, "empty: output"),
+        ({"output": " \n"}, "empty: output"),
+        ({"output": ...}, "missing: output"),
+        ({"output": {"answer": 1}}, "wrong type: output"),
+        ({"instruction": ""}, "empty: instruction"),
+    ],
+)
+def test_an_unusable_row_is_rejected_and_counted(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    rows = [make_row(0), make_row(1, **changes), make_row(2)]
+    summary = prepare(tmp_path, rows, max_rejected=0.3)
+    assert (summary.kept, summary.reasons, summary.ok) == (2, {reason: 1}, False)
+    assert read_lines(tmp_path / "out/rejected.jsonl") == [
+        {"index": 1, "reason": reason, "row": rows[1]}
+    ]
+
+
+def test_rows_of_cogex_are_refused(tmp_path: Path) -> None:
+    row = make_row(output=..., code_prompt=">>> f()", code_output="{'answer': 1}")
+    with pytest.raises(UserError, match=r"missing: output.*instruction, input and output"):
+        prepare(tmp_path, [row])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_manifest_says_that_it_is_alpaca(tmp_path: Path) -> None:
+    prepare(tmp_path, [make_row()])
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert (manifest["format"], manifest["layout_version"]) == ("alpaca", LAYOUT_VERSION)
+
+
+def test_length_is_that_of_alpacas_text(tmp_path: Path) -> None:
+    length = len(render_prompt("Name animal 0.") + render_completion("A wolf."))
+    room = -length % CHARACTERS_PER_TOKEN
+    rows = [make_row(output="A wolf." + "!" * extra) for extra in (room, room + 1)]
+    prepare(tmp_path, rows, sequence_len=(length + room) // CHARACTERS_PER_TOKEN)
+    assert [row["index"] for row in read_lines(tmp_path / "out/flagged.jsonl")] == [1]
+
+
+def test_no_task_stands_in_both_files(tmp_path: Path) -> None:
+    rows = [make_row(i // 2, input="x", output=f"Wolf {i}.") for i in range(40)]
+    summary = prepare(tmp_path, rows, val_size=11)
+    tasks = [
+        {row["instruction"] for row in read_lines(tmp_path / "out" / name)}
+        for name in ("train.jsonl", "val.jsonl")
+    ]
+    assert (summary.val, len(tasks[0]), len(tasks[1])) == (10, 15, 5)
+    assert not tasks[0] & tasks[1]

@@ -1,0 +1,433 @@
+"""Preparing ArXivDLInstruct: one side for each repository, nested subsets, bounded memory."""
+
+import ast
+import json
+import random
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+from transformers import AutoTokenizer
+
+from benchmarks.arxivdl_memory import made_rows
+from prompt_strategies.alpaca_layout import LAYOUT_VERSION
+from tools.errors import UserError
+from tools.prepare.arxivdl import LONGEST_FILE, Sample, Summary, prepare_arxivdl, split_of
+from tools.prepare.arxivdl_source import REVISION, Source, open_source
+
+SIZES = [200, 500]
+COUNT = 1600  # made rows; half of them are usable
+
+
+def write_rows(path: Path, rows: list[Any]) -> Source:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return open_source(path)
+
+
+def read_lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def prepare(folder: Path, rows: list[Any], **options: Any) -> Summary:
+    source = write_rows(folder / "rows.jsonl", rows)
+    return prepare_arxivdl(source, folder / "out", **({"sizes": SIZES, "test_size": 60} | options))
+
+
+def part(folder: Path, name: str, size: int = 500) -> list[dict[str, str]]:
+    return read_lines(folder / "out" / str(size) / f"{name}.jsonl")
+
+
+def functions(rows: list[dict[str, str]]) -> set[str]:
+    return {" ".join(row["output"].split()) for row in rows}
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    return list(made_rows(COUNT))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> tuple[Path, Summary]:
+    folder = tmp_path_factory.mktemp("arxivdl")
+    return folder, prepare(folder, rows)
+
+
+def test_every_row_is_used_or_counted_with_its_reason(prepared: tuple[Path, Summary]) -> None:
+    folder, summary = prepared
+    rejected = read_lines(folder / "out/rejected.jsonl")
+    assert summary.read == COUNT == summary.kept + summary.rejected
+    assert summary.kept == sum(summary.offered.values())
+    assert len(rejected) == summary.rejected == sum(summary.reasons.values())
+    assert set(summary.reasons) == {"longer than 1,000 characters"}
+
+
+def test_a_rejected_row_is_named_by_its_index(
+    prepared: tuple[Path, Summary], rows: list[dict[str, Any]]
+) -> None:
+    long = [index for index, row in enumerate(rows) if len(row["function"]) > 1000]
+    rejected = read_lines(prepared[0] / "out/rejected.jsonl")
+    assert [row["index"] for row in rejected] == long
+    assert set(rejected[0]) == {"index", "reason"}
+
+
+def test_no_repository_is_on_both_sides(prepared: tuple[Path, Summary]) -> None:
+    folder, _ = prepared
+    sides = [{row["repo"] for row in part(folder, name)} for name in ("train", "val", "test")]
+    assert all(sides)
+    assert not sides[0] & sides[1] and not sides[0] & sides[2] and not sides[1] & sides[2]
+
+
+def test_a_fifth_of_the_repositories_is_held_out() -> None:
+    held = sum(split_of(f"owner/name-{index}", 42) != "train" for index in range(5000))
+    assert held / 5000 == pytest.approx(0.2, abs=0.02)  # 3.5 standard deviations
+
+
+def test_the_smaller_subset_is_the_start_of_the_larger(prepared: tuple[Path, Summary]) -> None:
+    folder, _ = prepared
+    small, large = part(folder, "train", 200), part(folder, "train", 500)
+    assert (len(small), len(large)) == (200, 500)
+    assert large[:200] == small
+
+
+@pytest.mark.parametrize("name", ["val.jsonl", "test.jsonl"])
+def test_all_sizes_share_one_held_out_set(prepared: tuple[Path, Summary], name: str) -> None:
+    files = [prepared[0] / "out" / str(size) / name for size in SIZES]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_size_prepared_alone_is_the_same(
+    prepared: tuple[Path, Summary], rows: list[Any], tmp_path: Path
+) -> None:
+    prepare(tmp_path, rows, sizes=[200])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["200", "rejected.jsonl"]
+    for path in (tmp_path / "out/200").glob("*.jsonl"):
+        assert path.read_bytes() == (prepared[0] / "out/200" / path.name).read_bytes()
+
+
+def test_the_order_of_the_rows_changes_nothing_but_ids(
+    prepared: tuple[Path, Summary], rows: list[Any], tmp_path: Path
+) -> None:
+    shuffled = list(rows)
+    random.Random(1).shuffle(shuffled)
+    prepare(tmp_path, shuffled)
+    for name in ("train", "val", "test"):
+        pair = functions(part(prepared[0], name)), functions(part(tmp_path, name))
+        assert pair[0] == pair[1]
+
+
+def test_another_seed_chooses_other_rows(
+    prepared: tuple[Path, Summary], rows: list[Any], tmp_path: Path
+) -> None:
+    prepare(tmp_path, rows, seed=7)
+    assert functions(part(tmp_path, "train")) != functions(part(prepared[0], "train"))
+
+
+def test_no_function_is_on_both_sides_though_repositories_copy_it(
+    tmp_path: Path, rows: list[dict[str, Any]]
+) -> None:
+    copied = [
+        row | {"repo": f"fork-{index}", "function": row["function"].replace("\n    ", "\n     ")}
+        for index, row in enumerate(rows)
+        if len(row["function"]) < 900
+    ]
+    summary = prepare(tmp_path, rows + copied, sizes=[500], test_size=30)
+    held = functions(part(tmp_path, "val")) | functions(part(tmp_path, "test"))
+    assert summary.copies > 0
+    assert not functions(part(tmp_path, "train")) & held
+    assert not functions(part(tmp_path, "val")) & functions(part(tmp_path, "test"))
+
+
+def test_no_function_counts_twice_in_a_subset(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    again = [row | {"repo": row["repo"] + "-again"} for row in rows]
+    prepare(tmp_path, rows + again)
+    assert len(functions(part(tmp_path, "train"))) == 500
+
+
+def test_no_instruction_is_on_both_sides(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    # each instruction stands twice: in another repository, with another function
+    same = [row | {"prompt": f"Do task {index // 2}."} for index, row in enumerate(rows)]
+    spread = [row | {"repo": f"{row['repo']}-{index % 2}"} for index, row in enumerate(same)]
+    summary = prepare(tmp_path, spread, sizes=[200])
+    asked = [{row["instruction"] for row in part(tmp_path, name, 200)} for name in ("train", "val")]
+    assert summary.copies > 0
+    assert not asked[0] & asked[1]
+
+
+@pytest.mark.parametrize(("length", "kept"), [(1000, True), (1001, False)])
+def test_the_longest_function_has_1000_characters(
+    tmp_path: Path, rows: list[dict[str, Any]], length: int, kept: bool
+) -> None:
+    body = "def long():\n    return 1  # "
+    edge = rows[0] | {"function": body + "é" * (length - len(body))}
+    summary = prepare(tmp_path, [edge, *rows[1:]])
+    listed = {row["index"] for row in read_lines(tmp_path / "out/rejected.jsonl")}
+    assert (0 not in listed) is kept
+    assert summary.read == COUNT
+
+
+def test_the_limit_may_be_in_tokens(
+    tmp_path: Path, rows: list[dict[str, Any]], tiny_base: Path
+) -> None:
+    limit, tokenizer = 500, AutoTokenizer.from_pretrained(tiny_base)
+    name = str(tiny_base)
+    prepare(tmp_path, rows, sizes=[200], max_length=limit, unit="tokens", tokenizer=name)
+    listed = {row["index"] for row in read_lines(tmp_path / "out/rejected.jsonl")}
+    for index, row in enumerate(rows[:60]):
+        tokens = len(tokenizer(row["function"], add_special_tokens=False)["input_ids"])
+        assert (index in listed) is (tokens > limit)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"prompt": ...}, "missing: instruction"),
+        ({"prompt": " "}, "empty: instruction"),
+        ({"prompt": 3}, "wrong type: instruction"),
+        ({"function": None}, "missing: output"),
+        ({"function": "\n \n"}, "empty: output"),
+        ({"function": "a = '\ud800'"}, "not UTF-8: output"),
+        ({"repo": ...}, "missing: repo"),
+        ({"repo": ""}, "empty: repo"),
+    ],
+)
+def test_an_unusable_row_is_rejected(
+    tmp_path: Path, rows: list[dict[str, Any]], changes: dict[str, Any], reason: str
+) -> None:
+    odd = {key: value for key, value in (rows[0] | changes).items() if value is not ...}
+    summary = prepare(tmp_path, [odd, *rows[1:], "no object"], sizes=[200])
+    assert summary.reasons[reason] == summary.reasons["not an object"] == 1
+    assert read_lines(tmp_path / "out/rejected.jsonl")[0] == {"index": 0, "reason": reason}
+
+
+def test_a_method_is_moved_to_the_margin(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
+    usable = [row for row in rows if len(row["function"]) < 600]
+    methods = [row | {"function": textwrap.indent(row["function"], "    ")} for row in usable]
+    summary = prepare(tmp_path, methods, sizes=[200])
+    for row in part(tmp_path, "train", 200):
+        ast.parse(row["output"])
+    assert summary.normalised == summary.kept
+
+
+def test_a_plain_row_has_no_input(prepared: tuple[Path, Summary]) -> None:
+    row = part(prepared[0], "train")[0]
+    assert set(row) == {"id", "instruction", "input", "output", "repo", "file"}
+    assert row["input"] == ""
+
+
+@pytest.fixture(scope="module")
+def augmented(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> tuple[Path, Summary]:
+    folder = tmp_path_factory.mktemp("augmented")
+    elsewhere = [rows[0] | {"function": "def other():\n    return 1"}]
+    long = [rows[0] | {"full_code": rows[0]["function"] + "#" * LONGEST_FILE}]
+    none = [{key: value for key, value in rows[0].items() if key != "full_code"}]
+    return folder, prepare(folder, [*rows, *elsewhere, *long, *none], augmented=True)
+
+
+def test_an_augmented_row_has_its_file_without_the_function(
+    augmented: tuple[Path, Summary], rows: list[dict[str, Any]]
+) -> None:
+    for row in part(augmented[0], "train"):
+        given = rows[int(row["id"].removeprefix("row-"))]
+        assert given["function"].strip() not in row["input"]
+        assert row["input"] == given["full_code"].replace(given["function"], "").strip("\n")
+
+
+def test_an_augmented_row_whose_file_is_of_no_use_is_rejected(
+    augmented: tuple[Path, Summary],
+) -> None:
+    reasons = augmented[1].reasons
+    assert reasons["function not in its file"] == 1
+    assert reasons["file longer than 5,000 characters"] == 1
+    assert reasons["missing: full_code"] == 1
+
+
+def test_the_manifest_tells_source_settings_counts_and_hashes(
+    prepared: tuple[Path, Summary],
+) -> None:
+    folder, summary = prepared
+    manifest = json.loads((folder / "out/200/manifest.json").read_text())
+    assert manifest["source"]["rows"] == COUNT
+    assert manifest["source"]["sha256"] == open_source(folder / "rows.jsonl").sha256()
+    assert (manifest["train"], manifest["val"], manifest["test"]) == (
+        200,
+        summary.val,
+        summary.test,
+    )
+    assert (manifest["format"], manifest["layout_version"]) == ("arxivdl", LAYOUT_VERSION)
+    assert (manifest["seed"], manifest["max_length"], manifest["unit"]) == (42, 1000, "characters")
+    assert set(manifest["sha256"]) == {"train.jsonl", "val.jsonl", "test.jsonl"}
+
+
+def test_preparing_again_removes_the_engines_cache(tmp_path: Path, rows: list[Any]) -> None:
+    cache = tmp_path / "out/200/prepared"
+    cache.mkdir(parents=True)
+    prepare(tmp_path, rows, sizes=[200])
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"sizes": [300]}, "--size 300 is none of 200, 500"),
+        ({"sizes": [10_000]}, r"too few usable rows for --size 10000: \d+ for train"),
+        ({"max_length": 0}, "--max-length is 0"),
+        ({"unit": "tokens"}, "--tokenizer belong together"),
+        ({"tokenizer": "x"}, "--tokenizer belong together"),
+        ({"test_size": 0}, "--test-size is 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_written(
+    tmp_path: Path, rows: list[Any], options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        prepare(tmp_path, rows, **options)
+    assert not list(tmp_path.glob("out/**/*.json*"))
+
+
+def test_rows_of_another_dataset_are_refused(tmp_path: Path) -> None:
+    rows = [{"instruction": "a", "output": "b"}] * 9
+    with pytest.raises(UserError, match=r"9 missing: instruction.*prompt, function and repo"):
+        prepare(tmp_path, rows)
+
+
+# the source
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_parquet_gives_the_rows_of_json_lines(tmp_path: Path, rows: list[Any], kind: str) -> None:
+    table = pyarrow.Table.from_pylist(rows)
+    half = len(rows) // 2
+    folder = tmp_path / "data"
+    folder.mkdir()
+    if kind == "file":
+        parquet.write_table(table, folder / "all.parquet", row_group_size=100)
+    else:
+        parquet.write_table(table.slice(0, half), folder / "train-00000-of-00002.parquet")
+        parquet.write_table(table.slice(half), folder / "train-00001-of-00002.parquet")
+    source = open_source(folder / "all.parquet" if kind == "file" else folder)
+    got = list(source.rows())
+    assert [row["function"] for row in got] == [row["function"] for row in rows]
+    assert set(got[0]) == {"prompt", "function", "repo", "file", "full_code"}
+
+
+def test_a_repository_of_the_hub_is_streamed(tmp_path: Path, rows: list[Any]) -> None:
+    (tmp_path / "data").mkdir()
+    parquet.write_table(pyarrow.Table.from_pylist(rows[:30]), tmp_path / "data/train-0.parquet")
+    got = list(Source(str(tmp_path)).rows())
+    assert [row["prompt"] for row in got] == [row["prompt"] for row in rows[:30]]
+    assert set(got[0]) == {"prompt", "function", "repo", "file", "full_code"}
+
+
+def test_without_a_network_the_hub_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"cannot be streamed .* folder with --input"):
+        list(open_source(None).rows())
+
+
+def test_the_hub_is_read_at_a_pinned_commit() -> None:
+    assert len(REVISION) == 40
+    assert open_source(None).name.endswith(REVISION) and open_source(None).sha256() == REVISION
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("rows.jsonl", b'{"prompt": "a"}\n{"prompt":\n', "line 2: is not valid JSON"),
+        ("rows.jsonl", b'{"prompt": "\xff"}\n', "cannot be read as UTF-8"),
+        ("rows.parquet", b"PAR1 no parquet", "is no readable Parquet file"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        list(open_source(tmp_path / name).rows())
+
+
+def test_parquet_whose_text_is_none_is_named(tmp_path: Path) -> None:
+    ends = b"".join(end.to_bytes(4, "little") for end in (0, 2))
+    text = pyarrow.StringArray.from_buffers(
+        1, pyarrow.py_buffer(ends), pyarrow.py_buffer(b"\xff\xfe")
+    )
+    parquet.write_table(pyarrow.table({"function": text}), tmp_path / "rows.parquet")
+    with pytest.raises(UserError, match="is no readable Parquet file: 'utf-8' codec"):
+        list(open_source(tmp_path / "rows.parquet").rows())
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such file"):
+        open_source(tmp_path / "none.jsonl")
+    with pytest.raises(UserError, match=r"holds no \*\.parquet"):
+        open_source(tmp_path)
+
+
+def test_the_source_is_never_overwritten(tmp_path: Path, rows: list[Any]) -> None:
+    (tmp_path / "out/200").mkdir(parents=True)
+    source = write_rows(tmp_path / "out/200/train.jsonl", rows)
+    with pytest.raises(UserError, match="give another --out"):
+        prepare_arxivdl(source, tmp_path / "out", sizes=[200])
+
+
+# memory
+
+
+@pytest.fixture
+def offered() -> Callable[[Sample, int], Sample]:
+    def offer(sample: Sample, count: int) -> Sample:
+        for rank in random.Random(3).sample(range(10**6), count):
+            sample.offer(rank, {"rank": str(rank)})
+        return sample
+
+    return offer
+
+
+def test_a_sample_is_the_smallest_ranks(offered: Callable[[Sample, int], Sample]) -> None:
+    sample = offered(Sample(50), 4000)
+    every = sorted(random.Random(3).sample(range(10**6), 4000))
+    assert [int(row["rank"]) for row in sample.rows()] == every[:50]
+
+
+def test_a_sample_holds_no_more_than_its_capacity(
+    offered: Callable[[Sample, int], Sample],
+) -> None:
+    sample = offered(Sample(50), 4000)
+    assert len(sample._heap) == len(sample._ranks) == 50
+
+
+def test_the_source_is_read_a_row_at_a_time(tmp_path: Path) -> None:
+    class Counting(Source):
+        """Says how many rows are alive at once."""
+
+        alive = most = 0
+
+        def rows(self) -> Iterator[dict[str, Any]]:
+            class Row(dict[str, Any]):
+                def __del__(row) -> None:
+                    Counting.alive -= 1
+
+            for row in made_rows(COUNT):
+                Counting.alive += 1
+                Counting.most = max(Counting.most, Counting.alive)
+                yield Row(row)
+
+        def sha256(self) -> str:
+            return "made"
+
+    prepare_arxivdl(Counting("made"), tmp_path, sizes=[200])
+    assert Counting.most <= 3
+
+
+def test_parquet_is_read_a_row_group_at_a_time(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    rows = [{"prompt": rng.randbytes(2000).hex(), "repo": "a"} for _ in range(2000)]  # 8 MB
+    table = pyarrow.Table.from_pylist(rows)
+    parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=50)
+    del table
+    before, most = pyarrow.total_allocated_bytes(), 0
+    for _ in open_source(tmp_path / "rows.parquet").rows():
+        most = max(most, pyarrow.total_allocated_bytes() - before)
+    assert most < 2_000_000

@@ -1,0 +1,735 @@
+"""Preparing the dataset: nothing is lost, nothing leaks into validation, bad files are named."""
+
+import hashlib
+import itertools
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from prompt_strategies.layout import LAYOUT_VERSION
+from tools.errors import UserError
+from tools.prepare.cogex import prepare_cogex
+from tools.prepare.pipeline import OUTPUTS, Summary, print_summary
+
+FIELDS = ("id", "instruction", "input", "code", "output")
+CODE = "def solve(text):\n    return {'answer': text}\n\n>>> solve('a')"
+OUTPUT = "{'answer': 'a'}"
+
+
+def make_row(number: int = 0, /, **changes: Any) -> dict[str, Any]:
+    """A sound row of the published file; a change to `...` leaves the field out."""
+    row = {
+        "instruction": f"Copy text {number}.",
+        "input": "a",
+        "code_prompt": CODE,
+        "code_output": OUTPUT,
+    }
+    return {key: value for key, value in (row | changes).items() if value is not ...}
+
+
+def write_source(folder: Path, rows: Any) -> Path:
+    source = folder / "data.json"
+    source.write_text(json.dumps(rows), encoding="utf-8")
+    return source
+
+
+def read_lines(path: Path) -> list[Any]:
+    """Read JSON lines strictly: UTF-8, and no NaN."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    lines = path.read_bytes().decode("utf-8").split("\n")
+    assert lines.pop() == ""
+    return [json.loads(line, parse_constant=refuse) for line in lines]
+
+
+def prepare(folder: Path, rows: Any, **options: Any) -> tuple[Summary, dict[str, Any]]:
+    """Prepare `rows` with an empty validation set unless told; return the files' content."""
+    out = folder / "out"
+    summary = prepare_cogex(write_source(folder, rows), out, **({"val_size": 0} | options))
+    files: dict[str, Any] = {name: read_lines(out / name) for name in OUTPUTS[:-1]}
+    return summary, files | {"manifest.json": json.loads((out / "manifest.json").read_text())}
+
+
+def prepare_one(folder: Path, row: Any, **options: Any) -> tuple[Summary, dict[str, Any]]:
+    """Prepare `row` behind a sound one, so that something is always kept."""
+    return prepare(folder, [make_row(100), row], **options)
+
+
+# --- what becomes of a row
+
+
+def test_a_row_keeps_its_text(tmp_path: Path) -> None:
+    row = make_row(instruction="  Größe 🙂\u2028 of\ta ", input=" x \r y\n", id="i-7")
+    _, files = prepare_one(tmp_path, row)
+    assert files["train.jsonl"][1] == {
+        "id": "i-7",
+        "instruction": "  Größe 🙂\u2028 of\ta ",
+        "input": " x \r y\n",
+        "code": CODE,
+        "output": OUTPUT,
+    }
+
+
+def test_non_ascii_text_is_written_as_itself(tmp_path: Path) -> None:
+    prepare_one(tmp_path, make_row(instruction="Größe 🙂"))
+    assert "Größe 🙂" in (tmp_path / "out/train.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", ["code_prompt", "code"])
+@pytest.mark.parametrize("output", ["code_output", "code output", "output"])
+def test_every_spelling_of_the_fields_is_read(tmp_path: Path, code: str, output: str) -> None:
+    row = {"instruction": "i", code: CODE, output: OUTPUT}
+    _, files = prepare_one(tmp_path, row)
+    assert files["train.jsonl"][1] == {
+        "id": "row-1",
+        "instruction": "i",
+        "input": "",
+        "code": CODE,
+        "output": OUTPUT,
+    }
+
+
+def test_code_output_wins_over_the_output_of_alpaca(tmp_path: Path) -> None:
+    _, files = prepare_one(tmp_path, make_row(output="The answer is a."))
+    assert files["train.jsonl"][1]["output"] == OUTPUT
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (..., ""),
+        (None, ""),
+        ("", ""),
+        ([1, "a", None], "[1, 'a', None]"),
+        ({"b": True, "a": [False]}, "{'b': True, 'a': [False]}"),
+        (7, "7"),
+        (0, "0"),
+        (1.5, "1.5"),
+        (True, "True"),
+        (False, "False"),
+        ([], "[]"),
+    ],
+)
+def test_an_input_becomes_a_python_literal(tmp_path: Path, value: Any, text: str) -> None:
+    _, files = prepare_one(tmp_path, make_row(input=value))
+    assert files["train.jsonl"][1]["input"] == text
+
+
+def test_an_output_object_becomes_a_python_literal(tmp_path: Path) -> None:
+    _, files = prepare_one(tmp_path, make_row(code_output={"answer": [True, None]}))
+    assert files["train.jsonl"][1]["output"] == "{'answer': [True, None]}"
+    assert files["flagged.jsonl"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "text"),
+    [
+        ({"code_prompt": f"\n  \n{CODE}\n\t\n"}, "code", CODE),
+        ({"code_prompt": "    x = 1\n\n>>> f(x)  "}, "code", "    x = 1\n\n>>> f(x)  "),
+        ({"code_prompt": CODE.replace("\n", "\r\n")}, "code", CODE),
+        ({"code_output": f"\n{OUTPUT}\n\n"}, "output", OUTPUT),
+        ({"code_output": f"output = {OUTPUT}"}, "output", OUTPUT),
+        ({"code_output": f"\n output={OUTPUT}"}, "output", OUTPUT),
+        ({"code_output": f"output == {OUTPUT}"}, "output", f"output == {OUTPUT}"),
+        ({"code_output": "{'answer': 'output = 1'}"}, "output", "{'answer': 'output = 1'}"),
+        ({"instruction": "a\r\nb"}, "instruction", "a\nb"),
+    ],
+)
+def test_only_line_ends_blank_ends_and_output_equals_change(
+    tmp_path: Path, changes: dict[str, str], field: str, text: str
+) -> None:
+    summary, files = prepare_one(tmp_path, make_row(**changes))
+    assert files["train.jsonl"][1][field] == text
+    assert summary.normalised == int(text not in changes.values())
+
+
+def test_ids_are_the_rows_own_or_its_place(tmp_path: Path) -> None:
+    ids = ["a", 7, None, True, "", [1], ...]
+    _, files = prepare(tmp_path, [make_row(i, id=own) for i, own in enumerate(ids)])
+    assert [row["id"] for row in files["train.jsonl"]] == [
+        "a",
+        "7",
+        *(f"row-{i}" for i in range(2, 7)),
+    ]
+
+
+def test_a_doubled_id_is_made_unique_and_flagged(tmp_path: Path) -> None:
+    ids = ["a", "a", "a-3", "a", "row-4", ...]
+    summary, files = prepare(tmp_path, [make_row(i, id=own) for i, own in enumerate(ids)])
+    names = [row["id"] for row in files["train.jsonl"]]
+    assert names == ["a", "a-1", "a-3", "a-3-3", "row-4", "row-5"]
+    assert summary.flags == {"duplicate-id": 2}
+    assert files["flagged.jsonl"][0] == {"index": 1, "id": "a-1", "flags": ["duplicate-id"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("text", "not an object"),
+        ([make_row()], "not an object"),
+        (None, "not an object"),
+        (make_row(instruction=...), "missing: instruction"),
+        (make_row(instruction=None), "missing: instruction"),
+        (make_row(instruction=" \n"), "empty: instruction"),
+        (make_row(instruction=["a"]), "wrong type: instruction"),
+        (make_row(code_prompt=...), "missing: code"),
+        (make_row(code_prompt="\n\n"), "empty: code"),
+        (make_row(code_prompt=5), "wrong type: code"),
+        (make_row(code_prompt="def f(): pass"), "no call: code"),
+        (make_row(code_prompt="x = '>>> f()'"), "no call: code"),
+        (make_row(code_prompt="x = 1\n>>> "), "no call: code"),
+        (make_row(code_output=...), "missing: output"),
+        (make_row(code_output="output = "), "empty: output"),
+        (make_row(code_output=[1]), "wrong type: output"),
+        (make_row(input=[math.nan]), "unusable number: input"),
+        (make_row(code_output={"answer": math.inf}), "unusable number: output"),
+        (make_row(input="\ud800"), "not UTF-8: input"),
+        (make_row(code_output="{'answer': '\udfff'}"), "not UTF-8: output"),
+        (make_row(id="\ud800"), "not UTF-8: id"),
+    ],
+)
+def test_an_unusable_row_is_rejected_with_its_reason(tmp_path: Path, row: Any, reason: str) -> None:
+    summary, files = prepare_one(tmp_path, row)
+    assert (summary.kept, summary.rejected, summary.reasons) == (1, 1, {reason: 1})
+    assert files["rejected.jsonl"][0]["index"] == 1
+    assert files["rejected.jsonl"][0]["reason"] == reason
+
+
+def test_a_rejected_row_is_shown_as_it_was(tmp_path: Path) -> None:
+    row = make_row(code_prompt=..., input={"a": [1, None]})
+    _, files = prepare_one(tmp_path, row)
+    assert files["rejected.jsonl"] == [{"index": 1, "reason": "missing: code", "row": row}]
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "9" * 5000, '"\\ud800"'])
+def test_a_rejected_row_that_json_cannot_hold_is_shown_as_text(tmp_path: Path, value: str) -> None:
+    source = tmp_path / "data.json"
+    text = json.dumps(make_row(1)).replace('"a"', value)
+    source.write_text(f"[{json.dumps(make_row())}, {text}]")
+    prepare_cogex(source, tmp_path / "out", val_size=0)
+    assert read_lines(tmp_path / "out/rejected.jsonl")[0]["row"] == text
+
+
+def test_a_number_that_is_in_no_field_of_ours_is_no_concern(tmp_path: Path) -> None:
+    summary, _ = prepare_one(tmp_path, make_row(score=math.nan, id=math.inf))
+    assert summary.kept == 2
+
+
+@pytest.mark.parametrize(
+    "inner", ['{"instruction": "a", "instruction": "b"}', '{"input": {"x":1,"x":2}}']
+)
+def test_a_doubled_key_is_rejected(tmp_path: Path, inner: str) -> None:
+    source = tmp_path / "data.json"
+    source.write_text(f"[{inner}, {json.dumps(make_row())}]")
+    summary = prepare_cogex(source, tmp_path / "out", val_size=0)
+    assert summary.reasons == {"duplicate key": 1}
+    assert read_lines(tmp_path / "out/rejected.jsonl")[0]["row"] == inner
+
+
+@pytest.mark.parametrize("field", ["instruction", "input"])
+def test_deep_nesting_is_read_rejected_or_named(tmp_path: Path, field: str) -> None:
+    row = json.dumps(make_row(**{field: "DEEP"}))
+    outcomes: set[str] = set()
+    for depth in (600, 900, 2_000, 9_000, 15_000, 200_000):  # Pythons have different limits
+        source = tmp_path / "data.json"
+        source.write_text(
+            f"[{json.dumps(make_row())}, {row}]".replace('"DEEP"', "[" * depth + "]" * depth)
+        )
+        try:
+            outcomes.update(prepare_cogex(source, tmp_path / "out", val_size=0).reasons)
+        except UserError as error:
+            assert "row 1 (counted from 0) nests too deep to be read" in str(error)
+            outcomes.add("named")
+    assert "named" in outcomes
+    assert outcomes <= {"named", "nested too deep: input", "wrong type: instruction"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags"),
+    [
+        ({"code_output": "answer: a"}, ["output-not-dict"]),
+        ({"code_output": "['answer']"}, ["output-not-dict"]),
+        ({"code_output": "{'answer': f(1)}"}, ["output-not-dict"]),
+        ({"code_output": "{[]: 'answer'}"}, ["output-not-dict"]),
+        ({"code_output": "{**{}}"}, ["output-not-dict"]),
+        ({"code_output": "{'answer': \0}"}, ["output-not-dict"]),
+        ({"code_output": "{'answer': " + "9" * 5000 + "}"}, ["output-not-dict"]),
+        ({"code_output": "-" * 5000 + "1"}, ["output-not-dict"]),
+        # the parser's own stack: MemoryError, where the shorter one is RecursionError
+        ({"code_output": "-" * 100_000 + "1"}, ["output-not-dict", "maybe-too-long"]),
+        ({"code_output": "1" + "+1" * 2900}, ["output-not-dict"]),
+        ({"code_output": "(" * 300}, ["output-not-dict"]),
+        ({"code_output": "{'result': 1}"}, ["no-answer"]),
+        ({"code_output": "{}"}, ["no-answer"]),
+        ({"code_prompt": "def f(:\n\n>>> f()"}, ["program-not-python"]),
+        ({"code_prompt": "x = '\0'\n>>> f()"}, ["program-not-python"]),
+        (
+            {"code_prompt": "x = " + "-" * 100_000 + "1\n>>> f()"},
+            ["program-not-python", "maybe-too-long"],
+        ),
+        ({"code_prompt": ">>> f(1)\n>>> f(2)"}, ["program-not-python"]),
+        ({"input": "a" * 6200}, ["maybe-too-long"]),
+        ({"input": "a" * 6200, "code_output": "{"}, ["output-not-dict", "maybe-too-long"]),
+        ({"code_prompt": "x = '\\d'\nif x is 'a': pass\n>>> f()"}, []),
+        ({"input": "a" * 5900}, []),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_an_odd_row_is_flagged_and_kept(
+    tmp_path: Path, changes: dict[str, str], flags: list[str]
+) -> None:
+    summary, files = prepare_one(tmp_path, make_row(**changes))
+    assert summary.kept == 2
+    assert summary.flags == dict.fromkeys(sorted(flags), 1)
+    expected = [{"index": 1, "id": "row-1", "flags": flags}] if flags else []
+    assert files["flagged.jsonl"] == expected
+
+
+def test_strict_rejects_flagged_rows(tmp_path: Path) -> None:
+    rows = [make_row(0, id="a"), make_row(1, id="a"), make_row(2, code_output="{}", id="b")]
+    summary, files = prepare(tmp_path, [*rows, make_row(3, id="b")], strict=True)
+    assert summary.reasons == {"strict: duplicate-id": 1, "strict: no-answer": 1}
+    assert (summary.flagged, summary.flags, files["flagged.jsonl"]) == (0, {}, [])
+    assert [row["id"] for row in files["train.jsonl"]] == ["a", "b"]
+    assert files["manifest.json"]["strict"] is True
+
+
+def save_tokenizer(folder: Path, **special: str) -> str:
+    """Save a tokenizer that makes one token of every word."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "</s>": 1}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast: Any = PreTrainedTokenizerFast
+    fast(tokenizer_object=words, unk_token="<unk>", **special).save_pretrained(folder)
+    return str(folder)
+
+
+def test_with_a_tokenizer_the_length_is_counted(tmp_path: Path) -> None:
+    name = save_tokenizer(tmp_path / "tokenizer", eos_token="</s>")
+    rows = [make_row(i, input="a " * count) for i, count in enumerate([10, 11])]
+    rows.append(make_row(2, input="</s>"))  # this tokenizer reads it as EOS
+    around = f"### Instruction Copy text 0. ### Input ### Code {CODE} ### Output {OUTPUT} </s>"
+    limit = len(around.split()) + 10
+    _, files = prepare(tmp_path, rows, sequence_len=limit, tokenizer=name)
+    assert [row["flags"] for row in files["flagged.jsonl"]] == [["too-long"], ["not-tokenisable"]]
+    assert [row["index"] for row in files["flagged.jsonl"]] == [1, 2]
+
+
+def test_a_tokenizer_without_eos_is_named(tmp_path: Path) -> None:
+    name = save_tokenizer(tmp_path / "tokenizer")
+    with pytest.raises(UserError, match="tokenizer cannot be used: the tokenizer has no EOS"):
+        prepare(tmp_path, [make_row()], tokenizer=name)
+    assert not (tmp_path / "out").exists()
+
+
+# --- the forms of a file
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "[{0}, {1}]",
+        "\ufeff[\r\n{0},\r\n{1}\r\n]\r\n",
+        "{0}\n{1}",
+        "\n{0}\r\n\n  {1}  \n\n",
+        '{{"version": 1, "rows": [{0}, {1}], "next": {{"a": null}}}}',
+        '{{ "rows" : [ {0} , {1} ] }}\n',
+    ],
+)
+def test_every_form_of_a_file_gives_the_same_rows(tmp_path: Path, form: str) -> None:
+    rows = [make_row(0, input=[1, 2]), make_row(1)]
+    source = tmp_path / "data.json"
+    source.write_bytes(form.format(*map(json.dumps, rows)).encode())
+    prepare_cogex(source, tmp_path / "out", val_size=0)
+    texts = [(row["instruction"], row["input"]) for row in read_lines(tmp_path / "out/train.jsonl")]
+    assert texts == [("Copy text 0.", "[1, 2]"), ("Copy text 1.", "a")]
+
+
+def test_one_line_of_json_lines_is_a_row_and_not_an_object_around_its_input(
+    tmp_path: Path,
+) -> None:
+    summary, _ = prepare(tmp_path, make_row(input=[make_row()]))
+    assert summary.read == 1
+
+
+def test_prepared_rows_can_be_prepared_again(tmp_path: Path) -> None:
+    prepare(tmp_path, [make_row(i, id=f"a{i}") for i in range(3)])
+    first = (tmp_path / "out/train.jsonl").read_bytes()
+    summary = prepare_cogex(tmp_path / "out/train.jsonl", tmp_path / "again", val_size=0)
+    assert (tmp_path / "again/train.jsonl").read_bytes() == first
+    assert summary.normalised == 0
+
+
+GOOD = json.dumps(make_row())
+BAD_FILES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", r"is empty \(0 bytes\)"),
+    "blank": (b" \n\t\n", r"is empty \(4 bytes\)"),
+    "byte order mark alone": (b"\xef\xbb\xbf", r"is empty \(3 bytes\)"),
+    "web page": (b"\n<!DOCTYPE html><html>", "is a web page"),
+    "git-lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid 1", "git lfs pull"),
+    "UTF-16 with mark": (f"[{GOOD}]".encode("utf-16"), "is UTF-16 or UTF-32, not UTF-8"),
+    "UTF-16 without": (f"[{GOOD}]".encode("utf-16-be"), "is UTF-16 or UTF-32, not UTF-8"),
+    "Latin-1": (f'[\n"Größe", {GOOD}]'.encode("latin-1"), "byte 0xf6 at offset 5, line 2"),
+    "plain text": (b"instruction,input\na,b", "the file is not valid JSON at line 1, column 1"),
+    "number": (b"5", "holds '5', which is no list of rows"),
+    "string": (b'"text"', "which is no list of rows"),
+    "null": (b"null", "which is no list of rows"),
+    "NaN": (b"NaN", "which is no list of rows"),
+    "object without array": (b'{"a": {"b": []}}', "holds no arrays"),
+    "object with two arrays": (b'{"a": [], "b": []}', "holds 2 arrays"),
+    "the same array key twice": (b'{"a": [], "a": []}', "holds 2 arrays"),
+    "no rows": (b"[ ]", "holds an array of no rows"),
+    "object with no rows": (b'{"rows": []}', "holds an array of no rows"),
+    "cut in a row": (
+        f"[{GOOD},\n{GOOD[:50]}".encode(),
+        r"row 1 \(counted from 0\) is not valid JSON at line 2.*cut off",
+    ),
+    "cut between rows": (f"[{GOOD},\n".encode(), r"row 1 \(counted from 0\).*cut off"),
+    "cut after a row": (f"[\n{GOOD}\n".encode(), "what follows row 0.*line 3.*cut off"),
+    "cut at the start": (b"[", "row 0 .*cut off"),
+    "cut in an object": (f'{{"rows": [{GOOD}'.encode(), "the file .*cut off"),
+    "cut before the object ends": (f'{{"rows": [{GOOD}]'.encode(), "the file .*cut off"),
+    "comma missing": (f"[{GOOD}\n{GOOD}]".encode(), "what follows row 0 .*line 2, column 1"),
+    "comma too many": (f"[{GOOD},\n]".encode(), "row 1 .*line 2, column 1.*Correct the file"),
+    "two arrays": (f"[{GOOD}]\n[{GOOD}]".encode(), "goes on after .* at line 2"),
+    "raw newline in a string": (b'[{"a": "b\nc"}]', "row 0 .*Invalid control character"),
+    "deep in an array": (b"[" * 100_000, r"row 0 \(counted from 0\) nests too deep"),
+    "deep in an object": (b'{"a":' * 100_000, "the file nests too deep"),
+    "deep in a line": (
+        f"{GOOD}\n".encode() + b'{"a":' * 100_000,
+        r"line 2 \(row 1, counted from 0\) is not valid JSON: it nests too deep",
+    ),
+    "broken line in the middle": (
+        f"{GOOD}\n\n{GOOD[:-5]}\n{GOOD}\n".encode(),
+        r"line 3 \(row 1, counted from 0\) is not valid JSON: Unterminated string",
+    ),
+    "two rows on a line": (f"{GOOD}\n{GOOD} {GOOD}\n".encode(), "line 2 .*more text after"),
+    "broken first line": (f"{GOOD[:-5]}\n{GOOD}\n".encode(), r"line 1 \(row 0"),
+    "cut last line": (f"{GOOD}\n{GOOD[:50]}".encode(), r"line 2 \(row 1"),
+    "object over lines": (json.dumps(make_row(), indent=2).encode(), r"line 1 \(row 0"),
+    "nothing usable": (b'[1, {"instruction": "a"}]', "none of its 2 rows can be used .1 missing"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_gets_one_message_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    content, message = BAD_FILES[name]
+    source = tmp_path / "data.json"
+    source.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        prepare_cogex(source, tmp_path / "out", val_size=0)
+    assert str(source) in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["[{0},\n{0}]", '{{"rows": [\n{0}, {0}]}}'])
+def test_a_file_cut_anywhere_is_called_cut_off(tmp_path: Path, form: str) -> None:
+    row = json.dumps({"instruction": "[a] {b}", "input": [True, {"c": -1.5e3}], "output": None})
+    content = form.format(row)
+    for end in range(1, len(content)):
+        (tmp_path / "data.json").write_text(content[:end])
+        with pytest.raises(UserError, match="The file is cut off: download it again"):
+            prepare_cogex(tmp_path / "data.json", tmp_path / "out", val_size=0)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such file"):
+        prepare_cogex(tmp_path / "data.json", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_as_source_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder"):
+        prepare_cogex(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"val_size": -1}, "--val-size is -1"),
+        ({"val_size": 3}, "--val-size 3 leaves nothing to train on: .* has 3 usable rows. Give"),
+        ({"val_size": 10**30}, "leaves nothing to train on"),
+        ({"max_rejected": -0.1}, "--max-rejected is -0.1"),
+        ({"max_rejected": 1.01}, "--max-rejected is 1.01"),
+        ({"max_rejected": math.nan}, "--max-rejected is nan"),
+        ({"sequence_len": 0}, "--sequence-len is 0"),
+        ({"tokenizer": "/no/such/folder"}, "--tokenizer /no/such/folder cannot be used"),
+    ],
+)
+def test_a_bad_setting_gets_one_message_and_nothing_is_written(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        prepare(tmp_path, [make_row(i) for i in range(3)], **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_usable_rows_for_validation_says_why_rows_were_rejected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"2 usable rows \(1 rejected: 1 not an object\)"):
+        prepare(tmp_path, [make_row(0), make_row(1), 5], val_size=2)
+
+
+def test_an_out_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UserError, match="out is a file"):
+        prepare_cogex(write_source(tmp_path, [make_row()]), tmp_path / "out", val_size=0)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_an_out_below_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="cannot be written"):
+        prepare_cogex(write_source(tmp_path, [make_row()]), tmp_path / "file/out", val_size=0)
+
+
+def test_the_source_is_never_overwritten(tmp_path: Path) -> None:
+    prepare(tmp_path, [make_row(i) for i in range(3)])
+    with pytest.raises(UserError, match="would be overwritten"):
+        prepare_cogex(tmp_path / "out/train.jsonl", tmp_path / "out", val_size=0)
+
+
+# --- the split
+
+
+def test_validation_has_exactly_the_size_asked_for(tmp_path: Path) -> None:
+    summary, files = prepare(tmp_path, [make_row(i) for i in range(50)], val_size=13)
+    assert (summary.train, summary.val, summary.groups) == (37, 13, 50)
+    assert (len(files["train.jsonl"]), len(files["val.jsonl"])) == (37, 13)
+
+
+def test_the_cache_of_the_replaced_rows_is_removed(tmp_path: Path) -> None:
+    cached = tmp_path / "out" / "prepared" / "hash" / "data.arrow"
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    prepare(tmp_path, [make_row()])
+    assert not cached.exists()
+
+
+def test_rows_stay_in_source_order(tmp_path: Path) -> None:
+    _, files = prepare(tmp_path, [make_row(i) for i in range(50)], val_size=13)
+    for name in ("train.jsonl", "val.jsonl"):
+        places = [int(row["id"].removeprefix("row-")) for row in files[name]]
+        assert places == sorted(places)
+
+
+def test_the_same_instruction_and_input_are_one_group(tmp_path: Path) -> None:
+    spellings = ["Sort  the list", "sort the LIST", " Sort\nthe list ", "Sort the list"]
+    rows = [make_row(instruction=text, input=" A ") for text in spellings]
+    summary, _ = prepare(tmp_path, [*rows, make_row(instruction="Sort the list", input="b")])
+    assert summary.groups == 2
+
+
+def test_exact_duplicates_are_kept_together(tmp_path: Path) -> None:
+    rows = [make_row(i // 2) for i in range(20)]
+    summary, files = prepare(tmp_path, rows, val_size=6)
+    assert (summary.kept, summary.groups, summary.val) == (20, 10, 6)
+    texts = [{row["instruction"] for row in files[name]} for name in ("train.jsonl", "val.jsonl")]
+    assert not texts[0] & texts[1]
+
+
+@given(
+    sizes=st.lists(st.integers(1, 7), min_size=2, max_size=8),
+    share=st.floats(0, 0.99),
+    seed=st.integers(-3, 3),
+)
+@settings(max_examples=30, deadline=None)
+def test_validation_is_the_nearest_size_that_groups_allow(
+    sizes: list[int], share: float, seed: int
+) -> None:
+    val_size = int(share * sum(sizes))
+    sums = {sum(part) for n in range(len(sizes)) for part in itertools.combinations(sizes, n)}
+    rows = [make_row(group) for group, size in enumerate(sizes) for _ in range(size)]
+    with tempfile.TemporaryDirectory() as folder:
+        summary, _ = prepare(Path(folder), rows, val_size=val_size, seed=seed)
+    assert summary.val == max(total for total in sums if total <= val_size)
+
+
+def test_large_and_small_groups_are_as_likely_to_validate(tmp_path: Path) -> None:
+    rows = [make_row(group) for group in range(400) for _ in range(1 + group % 2)]
+    _, files = prepare(tmp_path, rows, val_size=300)
+    chosen = {int(row["instruction"].split()[2].rstrip(".")) for row in files["val.jsonl"]}
+    small, large = (sum(group % 2 == size for group in chosen) for size in (0, 1))
+    assert 80 <= small <= 120  # 100 of 200 expected, standard deviation 5
+    assert 80 <= large <= 120
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    rows = [make_row(i // 2, input=i % 3, code_output="{}") for i in range(40)] + [None]
+    source = write_source(tmp_path, rows)
+    for name in ("a", "b"):
+        prepare_cogex(source, tmp_path / name, val_size=9, seed=7)
+    for name in OUTPUTS:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize("seed", [8, -7])
+def test_another_seed_gives_another_split(tmp_path: Path, seed: int) -> None:
+    source = write_source(tmp_path, [make_row(i) for i in range(40)])
+    prepare_cogex(source, tmp_path / "a", val_size=9, seed=7)
+    prepare_cogex(source, tmp_path / "b", val_size=9, seed=seed)
+    assert read_lines(tmp_path / "a/val.jsonl") != read_lines(tmp_path / "b/val.jsonl")
+
+
+def test_the_split_depends_on_content_and_not_on_row_order(tmp_path: Path) -> None:
+    rows = [make_row(i // 2, id=f"a{i}") for i in range(40)]
+    splits = []
+    for order in (rows, [None, *rows[::-1]]):
+        _, files = prepare(tmp_path, order, val_size=8)
+        splits.append({row["id"] for row in files["val.jsonl"]})
+    assert splits[0] == splits[1]
+
+
+def test_the_default_split_of_given_rows_is_the_same_in_every_version(tmp_path: Path) -> None:
+    _, files = prepare(tmp_path, [make_row(i) for i in range(40)], val_size=5)
+    ids = [row["id"] for row in files["val.jsonl"]]
+    assert ids == ["row-7", "row-23", "row-26", "row-30", "row-33"]
+
+
+# --- the files
+
+
+def test_the_manifest_tells_what_was_done(tmp_path: Path) -> None:
+    rows = [make_row(i) for i in range(30)] + [5, make_row(30, code_output="{}")]
+    _, files = prepare(tmp_path, rows, val_size=4, seed=3)
+    out, source = tmp_path / "out", tmp_path / "data.json"
+    assert files["manifest.json"] == {
+        "source": {
+            "path": str(source),
+            "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "rows": 32,
+        },
+        "kept": 31,
+        "rejected": 1,
+        "flagged": 1,
+        "normalised": 0,
+        "train": 27,
+        "val": 4,
+        "val_size": 4,
+        "groups": 31,
+        "reasons": {"not an object": 1},
+        "flags": {"no-answer": 1},
+        "seed": 3,
+        "strict": False,
+        "sequence_len": 2048,
+        "tokenizer": None,
+        "format": "cogex",
+        "layout_version": LAYOUT_VERSION,
+        "sha256": {
+            name: hashlib.sha256((out / name).read_bytes()).hexdigest()
+            for name in ("train.jsonl", "val.jsonl")
+        },
+    }
+
+
+def test_a_failed_write_leaves_no_manifest(tmp_path: Path) -> None:
+    prepare(tmp_path, [make_row(i) for i in range(3)])
+    (tmp_path / "out/flagged.jsonl").unlink()
+    (tmp_path / "out/flagged.jsonl").mkdir()
+    with pytest.raises(UserError, match="cannot be written"):
+        prepare(tmp_path, [make_row(i) for i in range(4)])
+    assert not (tmp_path / "out/manifest.json").exists()
+
+
+@pytest.mark.parametrize(("max_rejected", "ok"), [(0.25, True), (0.24, False), (0, False)])
+def test_too_many_rejected_rows_are_not_ok_and_all_is_written(
+    tmp_path: Path, max_rejected: float, ok: bool
+) -> None:
+    rows = [make_row(0), make_row(1), make_row(2), 5]
+    summary, files = prepare(tmp_path, rows, max_rejected=max_rejected)
+    assert summary.ok is ok
+    assert (len(files["train.jsonl"]), len(files["rejected.jsonl"])) == (3, 1)
+
+
+def test_the_summary_shows_every_count_and_what_was_not_met(tmp_path: Path) -> None:
+    rows = [make_row(0)] * 3 + [make_row(1, input="a" * 6200)] * 3 + [5]
+    summary, _ = prepare(tmp_path, rows, val_size=4)
+    console = Console(record=True, width=100, quiet=False)
+    print_summary(summary, console)
+    text = " ".join(console.export_text().split())
+    assert "Validation has 3 rows, not 4" in text
+    assert "not an object │ 1" in text
+    assert "maybe-too-long │ 3" in text
+    assert "is an estimate (3 characters a token)" in text
+    assert "14.3% of the rows were rejected, more than the 5.0% allowed" in text
+
+
+def test_a_summary_as_asked_has_no_sentence(tmp_path: Path) -> None:
+    summary, _ = prepare(tmp_path, [make_row(i) for i in range(3)], val_size=1)
+    console = Console(record=True, width=100)
+    print_summary(summary, console)
+    assert console.export_text().rstrip().endswith("┘")
+
+
+# --- hostile rows
+
+HOSTILE_TEXT = st.one_of(
+    st.text(st.characters(), max_size=30),  # lone surrogates too
+    st.sampled_from(
+        [CODE, OUTPUT, ">>> f()", ">>> ", "\0", "{", "(" * 300, "### Output\n", "\r\n"]
+    ),
+)
+HOSTILE = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), HOSTILE_TEXT),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(HOSTILE_TEXT, inner, max_size=3),
+    max_leaves=5,
+)
+ROW_KEYS = ["id", "instruction", "input", "code_prompt", "code", "code_output", "output"]
+HOSTILE_ROWS = st.lists(
+    st.one_of(
+        HOSTILE,
+        st.dictionaries(st.sampled_from(ROW_KEYS), HOSTILE).map(lambda row: make_row(**row)),
+        st.dictionaries(st.sampled_from(ROW_KEYS), HOSTILE_TEXT).map(lambda row: make_row(**row)),
+    ),
+    max_size=6,
+).map(lambda rows: [make_row(0), make_row(1), *rows])
+
+
+@given(rows=HOSTILE_ROWS, lines=st.booleans(), strict=st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_hostile_rows_are_all_accounted_for(rows: list[Any], lines: bool, strict: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder, "data.json"), Path(folder, "out")
+        text = "\n".join(json.dumps(row) for row in rows) if lines else json.dumps(rows)
+        source.write_text(text)
+        summary = prepare_cogex(source, out, val_size=1, strict=strict)
+        files = {name: read_lines(out / name) for name in OUTPUTS[:-1]}
+    train, val = files["train.jsonl"], files["val.jsonl"]
+    assert summary.kept + summary.rejected == summary.read == len(rows)
+    assert len(train) + len(val) == summary.kept
+    assert len(files["rejected.jsonl"]) == summary.rejected == sum(summary.reasons.values())
+    assert len({row["id"] for row in train + val}) == summary.kept
+    for row in train + val:
+        assert tuple(row) == FIELDS
+        assert all(isinstance(text, str) for text in row.values())
+    groups = [
+        {
+            tuple(" ".join(row[f].casefold().split()) for f in ("instruction", "input"))
+            for row in part
+        }
+        for part in (train, val)
+    ]
+    assert not groups[0] & groups[1]
+
+
+@given(content=st.binary(max_size=60) | st.text('[]{}",:\\ \n01eN-tu', max_size=40).map(str.encode))
+@settings(max_examples=150, deadline=None)
+def test_hostile_bytes_are_refused_with_a_message(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder, "data.json"), Path(folder, "out")
+        source.write_bytes(content)
+        with pytest.raises(UserError, match=r"data\.json"):
+            prepare_cogex(source, out, val_size=0)
+        assert not out.exists()

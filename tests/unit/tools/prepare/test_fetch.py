@@ -1,0 +1,99 @@
+"""A fetched file is the published one, or there is none."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from tools.errors import UserError
+from tools.prepare import fetch as module
+from tools.prepare.fetch import FILES, Pinned, fetch, verified
+
+CONTENT = b'{"rows": 3}\n' * 1000
+
+
+class Server(BaseHTTPRequestHandler):
+    """/good is the file; /cut ends too early; any other path is not there."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path in ("/good", "/cut") else 404)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT if self.path == "/good" else CONTENT[:100])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def pin(monkeypatch: pytest.MonkeyPatch, url: str, content: bytes = CONTENT) -> Pinned:
+    pinned = Pinned("file.json", url, hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(FILES, "file", pinned)
+    return pinned
+
+
+def test_brings_the_file_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin(monkeypatch, f"{url}/good")
+    assert fetch("file").read_bytes() == CONTENT
+    pin(monkeypatch, "http://127.0.0.1:9/")  # nobody listens there
+    assert fetch("file") == verified("file") == module.FOLDER / "file.json"
+
+
+@pytest.mark.parametrize("path", ["/good", "/cut"])
+def test_other_bytes_are_not_kept(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str
+) -> None:
+    pin(monkeypatch, url + path, b"other")
+    with pytest.raises(UserError, match=r"SHA-256 [0-9a-f]{64}, not [0-9a-f]{64}|IncompleteRead"):
+        fetch("file")
+    assert list((tmp_path / module.FOLDER).iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["closed", "missing"])
+def test_without_a_network_says_what_to_put_where(
+    url: str, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    pinned = pin(monkeypatch, "http://127.0.0.1:9/x" if where == "closed" else f"{url}/no")
+    with pytest.raises(UserError) as error:
+        fetch("file")
+    for part in (pinned.url, pinned.sha256, "data/fetched/file.json"):
+        assert part in str(error.value)
+
+
+def test_file_put_there_by_hand_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pin(monkeypatch, "http://127.0.0.1:9/").path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    assert fetch("file") == path
+    path.write_bytes(CONTENT + b"x")
+    for check in (fetch, verified):
+        with pytest.raises(UserError, match="is another file"):
+            check("file")
+    assert path.read_bytes() == CONTENT + b"x"  # a person's file is left alone
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(UserError, match="fetch one of svamp, word_sorting, humaneval, mbpp"):
+        fetch("nothing")
+
+
+def test_every_url_names_a_commit() -> None:
+    for pinned in FILES.values():
+        commit = pinned.url.split("/")[5]
+        assert len(commit) == 40
+        assert pinned.url.endswith("/" + pinned.file)

@@ -1,0 +1,242 @@
+"""A task's rows: three splits without a common input, the same for the same card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import yaml
+
+from tests.unit.tools.search.test_card import GOOD
+from tools.errors import UserError
+from tools.files import sha256
+from tools.prepare import fetch
+from tools.search.data import Task, TaskRow, load_task
+from tools.search.generators import GENERATORS
+from tools.tiny.corpus import cogex_rows
+
+ROOT = Path(__file__).parents[4]
+
+
+def load(folder: Path, **change: Any) -> Task:
+    path = folder / "card.yml"
+    path.write_text(yaml.safe_dump(GOOD | change))
+    return load_task(path)
+
+
+def inputs(rows: tuple[TaskRow, ...]) -> set[str]:
+    return {row.input for row in rows}
+
+
+@pytest.mark.parametrize("name", ["coin", "sum", "tiny-coin", "tiny-sum", "tiny-word_sorting"])
+def test_generated_task_has_its_splits(name: str) -> None:
+    task = load_task(ROOT / "tasks" / f"{name}.yml")
+    sizes = task.card.split
+    splits = [inputs(rows) for rows in (task.train, task.dev, task.test)]
+    assert list(map(len, splits)) == [sizes.train, sizes.dev, sizes.test]
+    assert len(set.union(*splits)) == sum(map(len, splits))
+
+
+def test_the_same_card_gives_the_same_rows_and_another_seed_others(tmp_path: Path) -> None:
+    one, again = load(tmp_path), load(tmp_path)
+    assert one == again or (one.train, one.fingerprint) == (again.train, again.fingerprint)
+    other = load(tmp_path, split=GOOD["split"] | {"seed": 7})
+    assert other.train != one.train
+    assert other.fingerprint != one.fingerprint
+
+
+def test_sums_are_right_and_have_the_digits(tmp_path: Path) -> None:
+    train = {"generator": "sum", "seed": 1, "rows": 30, "options": {"digits": 5}}
+    test = {"generator": "sum", "seed": 2, "rows": 9, "options": {"digits": 6}}
+    task = load(tmp_path, data={"train": train, "test": test})
+    for digits, rows in ((5, task.train + task.dev), (6, task.test)):
+        for row in rows:
+            one, other = row.input.split(" + ")
+            assert (len(one), len(other)) == (digits, digits)
+            assert int(row.answer) == int(one) + int(other)
+
+
+def test_coins_are_followed(tmp_path: Path) -> None:
+    task = load(tmp_path, data={"train": {"generator": "coin", "seed": 1, "rows": 200}})
+    answers = set()
+    for row in task.train + task.dev + task.test:
+        flips = row.input.count(" flips the coin")
+        assert 2 <= flips + row.input.count("does not flip") <= 4
+        assert row.answer == ("no" if flips % 2 else "yes")
+        answers.add(row.answer)
+    assert answers == {"yes", "no"}
+
+
+def test_words_are_sorted(tmp_path: Path) -> None:
+    task = load(tmp_path, data={"train": {"generator": "word_sorting", "seed": 1, "rows": 30}})
+    for row in task.train:
+        words = row.input.removeprefix("List: ").split()
+        assert row.answer.split() == sorted(words)
+        assert len(words) >= 2
+
+
+def test_tiny_rows_are_none_of_the_demos() -> None:
+    from tools.demo import ROWS, SEED
+
+    trained = {row["input"] for row in cogex_rows(ROWS, SEED)}
+    for name in ("tiny-coin", "tiny-sum", "tiny-word_sorting"):
+        task = load_task(ROOT / "tasks" / f"{name}.yml")
+        assert trained.isdisjoint(inputs(task.train + task.dev + task.test))
+
+
+def test_json_and_json_lines_are_read_alike(tmp_path: Path) -> None:
+    rows = [{"q": f"word {number}", "a": number} for number in range(30)]
+    (tmp_path / "rows.json").write_text(json.dumps({"examples": rows}))
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    fields = {"input": "{{ q | upper }}", "answer": "{{ a }}"}
+    one = load(tmp_path, data={"train": {"file": f"{tmp_path}/rows.json", "rows": "examples"}},
+               **fields)  # fmt: skip
+    other = load(tmp_path, data={"train": {"file": f"{tmp_path}/rows.jsonl"}}, **fields)
+    assert one.train == other.train
+    assert one.train[0].input.startswith("WORD ")
+
+
+def test_inputs_seen_before_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [{"q": number // 2, "a": number} for number in range(40)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    (tmp_path / "more.json").write_text(json.dumps([*rows[:10], {"q": 99, "a": 1}]))
+    source = {"train": {"file": f"{tmp_path}/rows.json"}, "test": {"file": f"{tmp_path}/more.json"}}
+    fields = {"input": "{{ q }}", "answer": "{{ a }}"}
+    task = load(tmp_path, data=source, split={"train": 10, "dev": 10, "test": 1}, **fields)
+    assert task.duplicates == 20 + 10
+    assert [row.input for row in task.test] == ["99"]
+    assert int(task.train[0].answer) % 2 == 0  # the first of each pair stays
+
+
+def test_hub_rows_are_read_by_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of that name stands in for the hub; all else is the real library."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "owner" / "name"
+    for split, first in (("train", 0), ("validation", 100)):
+        made = {
+            "sentence": [f"s{first + n}" for n in range(20)],
+            "label": [n % 2 for n in range(20)],
+        }
+        datasets.Dataset.from_dict(made).to_parquet(folder / f"{split}.parquet")
+    hub = {"hub": "owner/name", "revision": "0" * 40}
+    task = load(
+        tmp_path,
+        data={"train": hub | {"split": "train"}, "test": hub | {"split": "validation"}},
+        input="{{ sentence }}",
+        answer="{{ ['bad', 'good'][label] }}",
+    )
+    assert all(int(row.input[1:]) >= 100 for row in task.test)
+    assert {row.answer for row in task.train + task.dev} == {"bad", "good"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input": "{{ nothing }}"}, r"row 1 of `data.train`.*has the fields input, target"),
+        ({"input": "{{ input"}, "is no Jinja template"),
+        ({"answer": "{{ '' }}"}, "row 1 of `data.train` gives an empty"),
+        ({"answer": "{{ ''.__class__.__mro__ }}"}, "does not fit row 1"),
+        ({"answer": "{{ 1 / 0 }}"}, "does not fit row 1.*division by zero"),
+        ({"answer": "{{ range(10**9) | list }}"}, "does not fit row 1"),
+        ({"answer": "{{ none }}"}, "does not fit row 1.*a field that it names is null"),
+        ({"answer": "so", "metric": "numeric"}, "row 1 of `data.train` gives the answer 'so', wh"),
+        ({"split": {"train": 5, "dev": 50, "test": 5}}, "has 30 rows, and the splits need 60"),
+        ({"metric": "os.nothing"}, "metric: os.nothing: "),
+        ({"data": {"train": {"generator": "sum", "seed": 1, "rows": 500,
+                             "options": {"digits": 1}}}}, "gave 81 different rows, not 500"),
+        ({"data": {"train": {"generator": "sum", "seed": 1, "rows": 5,
+                             "options": {"digit": 1}}}}, "`data.train.options`: "),
+        ({"data": {"train": {"generator": "tiny", "seed": 1, "rows": 5,
+                             "options": {"family": "no"}}}}, "options`: family: .* of .*coin"),
+        ({"data": {"train": {"file": "nowhere.json"}}}, "nowhere.json: cannot be read"),
+    ],
+)  # fmt: skip
+def test_unusable_data_is_one_message(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load(tmp_path, **change)
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": 1}', "[1]", "3"])
+def test_file_without_rows(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(UserError, match=r"rows\.json: (is not JSON|holds no list)"):
+        load(tmp_path, data={"train": {"file": f"{tmp_path}/rows.json"}})
+
+
+def test_null_is_no_answer(tmp_path: Path) -> None:
+    rows = [{"input": str(number), "target": None if number == 7 else "a"} for number in range(30)]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    with pytest.raises(UserError, match=r"does not fit row 8 of `data\.train`: .* is null"):
+        load(tmp_path, data={"train": {"file": f"{tmp_path}/rows.json"}})
+
+
+def test_hub_that_is_not_there(tmp_path: Path) -> None:
+    source = {"hub": "no-such/dataset-here", "revision": "0" * 40, "split": "train"}
+    with pytest.raises(UserError, match="no-such/dataset-here at 0000000 cannot be loaded"):
+        load(tmp_path, data={"train": source})
+
+
+def test_fetched_file_must_be_the_published_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = {"train": {"file": "data/fetched/SVAMP.json"}}
+    with pytest.raises(UserError, match="run `cogex fetch svamp`"):
+        load(tmp_path, data=source)
+    fetch.FILES["svamp"].path.parent.mkdir(parents=True)
+    fetch.FILES["svamp"].path.write_text("[]")
+    with pytest.raises(UserError, match="another file: SHA-256"):
+        load(tmp_path, data=source)
+
+
+SVAMP = {"Body": "Ann has 3 dvds. ", "Question": "How many?", "Answer": 3.0}
+SORTED = {"input": "Sort the following words alphabetically: List: b a", "target": "a b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "row"),
+    [
+        ("svamp", [SVAMP], TaskRow("Ann has 3 dvds. How many?", "3.0")),
+        ("word_sorting", {"examples": [SORTED]}, TaskRow("List: b a", "a b")),
+    ],
+)
+def test_original_files_fit_their_cards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: Any, row: TaskRow
+) -> None:
+    """Made files of the published form; where the real ones lie in data/fetched, see below."""
+    monkeypatch.chdir(tmp_path)
+    card = yaml.safe_load((ROOT / "tasks" / f"{name}.yml").read_text())
+    source = card["data"].get("test", card["data"]["train"])
+    path = Path(source["file"])
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+    pinned = fetch.Pinned(path.name, "https://nowhere.invalid/", sha256(path))
+    monkeypatch.setitem(fetch.FILES, name, pinned)
+    card |= {"data": {"train": card["data"]["train"] if "test" in card["data"] else source}}
+    card["data"]["test"] = source
+    if name == "svamp":
+        card["data"]["train"] = {"generator": "sum", "seed": 1, "rows": 9}
+        (tmp_path / "t.json").write_text(json.dumps([SVAMP | {"Body": f"{n}"} for n in range(9)]))
+        card["data"]["train"] = {"file": "t.json"}
+    card["split"] = {"train": 2, "dev": 3, "test": 1}
+    (tmp_path / "card.yml").write_text(yaml.safe_dump(card))
+    assert load_task(tmp_path / "card.yml").test == (row,)
+
+
+@pytest.mark.parametrize("name", ["svamp", "word_sorting"])
+def test_published_files_load(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    if not fetch.FILES[name].path.is_file():
+        pytest.skip(f"cogex fetch {name} was not run here")
+    task = load_task(ROOT / "tasks" / f"{name}.yml")
+    assert len(task.test) == task.card.split.test
+
+
+def test_generators_are_those_of_the_schema() -> None:
+    from typing import get_args
+
+    from tools.search.card import GeneratorSource
+
+    assert set(GENERATORS) == set(get_args(GeneratorSource.model_fields["generator"].annotation))

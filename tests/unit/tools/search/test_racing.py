@@ -1,0 +1,136 @@
+"""Racing on tables of scores: what it picks, what it costs, and what it never does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.racing import compare, read_table, synthetic
+from tools.search.racing import LEAST_ROWS, Evaluate, race, rank_all, reaches, schedule
+
+
+class Counted:
+    """A table as `evaluate`, which refuses to score a pair twice."""
+
+    def __init__(self, table: np.ndarray) -> None:
+        self.table = table
+        self.seen = np.zeros(table.shape, dtype=bool)
+
+    def __call__(self, candidates: Sequence[int], rows: Sequence[int]) -> np.ndarray:
+        grid = np.ix_(list(candidates), list(rows))
+        assert not self.seen[grid].any(), "scored twice"
+        self.seen[grid] = True
+        return self.table[grid]
+
+
+def table(*accuracies: float, rows: int = 400, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.random((len(accuracies), rows)) < np.array(accuracies)[:, None]).astype(np.int8)
+
+
+def test_exhaustive_ranks_by_accuracy_and_then_by_index() -> None:
+    scores = np.array([[0, 1, 0], [1, 1, 0], [1, 1, 1], [0, 1, 1]])
+    ranking = rank_all(Counted(scores), 4, 3)
+    assert ranking.order == (2, 1, 3, 0)
+    assert (ranking.hits, ranking.rows, ranking.evaluations) == ((1, 2, 3, 2), (3,) * 4, 12)
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_race_counts_what_it_scored_and_ends_with_finalists_on_all_rows(keep: int) -> None:
+    evaluate = Counted(table(*np.linspace(0.1, 0.9, 60)))
+    ranking = race(evaluate, 60, 400, keep)
+    assert ranking.evaluations == evaluate.seen.sum() == sum(ranking.rows)
+    assert len(ranking.order) >= keep
+    for index in ranking.order:
+        assert ranking.rows[index] == 400
+        assert ranking.hits[index] == evaluate.table[index].sum()
+    hits = [ranking.hits[index] for index in ranking.order]
+    assert hits == sorted(hits, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "rows", "keep"), [(300, 700, 1), (300, 700, 3), (64, 900, 5)]
+)
+def test_race_takes_a_quarter_at_most(candidates: int, rows: int, keep: int) -> None:
+    ranking = race(Counted(table(*[0.5] * candidates, rows=rows)), candidates, rows, keep)
+    assert 0.15 < ranking.evaluations / (candidates * rows) <= 0.25
+
+
+def test_first_round_never_has_fewer_rows_than_tell_something() -> None:
+    for candidates, rows in ((10, 100), (300, 200), (5, 1000)):
+        assert schedule(candidates, rows, 1)[0][1] >= LEAST_ROWS
+
+
+@pytest.mark.parametrize(("candidates", "rows"), [(1, 1), (1, 700), (3, 700), (40, 30)])
+def test_race_that_has_nothing_to_save_scores_all(candidates: int, rows: int) -> None:
+    ranking = race(Counted(table(*[0.5] * candidates, rows=rows)), candidates, rows, 3)
+    assert set(ranking.order) == set(range(candidates))
+    assert ranking.evaluations == candidates * rows
+
+
+def test_race_picks_as_well_as_the_exhaustive_search() -> None:
+    """On made tables of the paper's size; the full figures are in docs/cotacs.md."""
+    found = [compare(scores, 1, 0.25) for seed in range(3) for _, scores in synthetic(seed)]
+    assert max(cost for cost, _ in found) <= 0.25
+    assert np.mean([lost <= 1 for _, lost in found]) >= 0.95
+
+
+def test_race_on_the_recorded_scores_of_a_real_model() -> None:
+    scores = read_table(Path(__file__).parents[2] / "fixtures" / "scores-tiny-word_sorting.txt")
+    assert scores.shape == (19, 160)
+    for seed in range(20):
+        order = np.random.default_rng(seed).permutation(160)
+        cost, lost = compare(scores[:, order], 1, 0.25)
+        assert cost < 0.65
+        assert lost <= 1
+
+
+def test_candidates_are_compared_on_the_same_rows() -> None:
+    """Rows differ much in difficulty, candidates little: only pairs tell them apart."""
+    rng = np.random.default_rng(1)
+    easy = rng.random(700) < 0.5
+    scores = np.tile(easy.astype(np.int8), (300, 1))
+    hard = np.flatnonzero(~easy)
+    scores[7, hard[:12]] = 1
+    rng.shuffle(scores.T)
+    assert race(Counted(scores), 300, 700, 1).order[0] == 7
+
+
+def test_equal_candidates_stay_in_their_order() -> None:
+    ones: Evaluate = lambda candidates, rows: np.ones((len(candidates), len(rows)), int)  # noqa: E731
+    assert race(ones, 300, 700, 1).order[:2] == (0, 1)
+
+
+@pytest.mark.parametrize("least", [0.1, 0.5])
+def test_reaches_tells_far_candidates_by_few_rows(least: float) -> None:
+    scores = table(0.0, 0.95, 1.0, least, rows=400)
+    evaluate = Counted(scores)
+    passed, ranking = reaches(evaluate, 4, 400, least)
+    assert passed[1:3] == [True, True]
+    assert ranking.rows[1] <= 40
+    assert ranking.rows[2] <= 40
+    assert ranking.rows[3] > 100  # on the edge
+    assert not passed[0]
+    assert ranking.evaluations == evaluate.seen.sum()
+    assert ranking.order[0] == 2
+
+
+def test_reaches_is_exact_where_it_scores_all_rows() -> None:
+    scores = np.zeros((2, 10), dtype=np.int8)
+    scores[0, :5] = scores[1, :4] = 1
+    assert reaches(Counted(scores), 2, 10, 0.5)[0] == [True, False]
+
+
+def test_reaches_is_seldom_wrong() -> None:
+    scores = table(*[0.3] * 300, *[0.1] * 300, rows=300)
+    truth = scores.mean(axis=1) >= 0.2
+    passed, ranking = reaches(Counted(scores), 600, 300, 0.2)
+    assert np.mean(truth == passed) >= 0.95
+    assert ranking.evaluations < 0.7 * scores.size
+
+
+def test_reaching_nothing_costs_nothing() -> None:
+    passed, ranking = reaches(Counted(table(0.0, 0.5)), 2, 400, 0.0)
+    assert passed == [True, True]
+    assert ranking.evaluations == 0

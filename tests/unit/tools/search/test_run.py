@@ -1,0 +1,171 @@
+"""The command's own part: which model, which folder, what is written when nothing is found."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import yaml
+from rich.console import Console
+
+from tests.unit.conftest import WriteAdapter
+from tests.unit.tools.search.test_card import GOOD
+from tools.endpoint import Endpoint
+from tools.errors import UserError
+from tools.generate import Generation
+from tools.recipe import Recipe
+from tools.search.apply import apply
+from tools.search.backend import Batch, Request, Served, load_in_process
+from tools.search.run import Target, _plan_recipe, print_search, run_search
+from tools.search.scoring import Settings
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({}, "name the model: --recipe RECIPE, --model PATH or --endpoint URL"),
+        ({"recipe": Path("a"), "model": Path("b")}, "name one of them"),
+        ({"recipe": Path("a"), "served_model": "b"}, "name models of an --endpoint"),
+        ({"model": Path("a"), "served_base": "b"}, "name models of an --endpoint"),
+    ],
+)
+def test_one_model_must_be_named(named: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Target(**named)
+
+
+def test_search_lies_in_the_run_folder(recipe: Recipe) -> None:
+    assert Target(recipe=recipe.path).folder == recipe.output_dir / "search"
+    assert Target(model=Path("x")).folder == Path("outputs/search")
+
+
+def test_plans_are_searched_where_their_recipe_was_trained(recipe: Recipe, tmp_path: Path) -> None:
+    target = Target(recipe=recipe.path)
+    assert _plan_recipe(target) is None
+    sibling = tmp_path / "recipe-plan.yml"
+    sibling.write_text(json.dumps(recipe.values | {"output_dir": str(tmp_path / "plan-run")}))
+    assert _plan_recipe(target) is None  # not trained
+    (tmp_path / "plan-run" / "best").mkdir(parents=True)
+    assert _plan_recipe(target) == sibling
+    assert _plan_recipe(Target(recipe=recipe.path, endpoint="http://x/v1")) is None
+
+
+@pytest.fixture
+def untrained(tmp_path: Path, write_adapter: WriteAdapter, tiny_tokenizer: Any) -> Path:
+    folder = write_adapter(tmp_path / "adapter")
+    tiny_tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_model_that_writes_no_programs(tmp_path: Path, untrained: Path) -> None:
+    card = tmp_path / "add.yml"
+    card.write_text(yaml.safe_dump(GOOD | {"split": {"train": 2, "dev": 2, "test": 2}}))
+    settings = Settings(tries=1, reasoner_tokens=30)
+    with pytest.raises(UserError, match="add: none of 2 generations holds a program"):
+        run_search(card, Target(model=untrained), settings, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["generations.jsonl"]
+
+
+@pytest.mark.parametrize("alpha", [float("nan"), -0.1, 1.1])
+def test_alpha_is_a_share(alpha: float) -> None:
+    with pytest.raises(UserError, match=r"--alpha .*: must be from 0 to 1"):
+        Settings(alpha=alpha)
+
+
+@pytest.mark.parametrize("context", [None, "many", 64])
+def test_server_may_say_how_much_it_takes(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = {} if context is None else {"max_model_len": context}
+    served = (Endpoint("http://127.0.0.1:9/v1", "tiny"), info)
+    monkeypatch.setattr("tools.endpoint.connect", lambda *_, **__: served)
+    backend, base = Target(endpoint="http://127.0.0.1:9/v1").open()
+    assert isinstance(backend, Served)
+    assert backend.context == (64 if context == 64 else None)
+    assert base is None
+
+
+WRITES = (
+    "def add(a, b):\n    return {'answer': plus(a, b)}\n\n>>> add(1, 2)\n### Output\n{'answer': 3}"
+)
+
+
+def test_plans_that_cannot_be_searched_cost_nothing_that_was_found(
+    recipe: Recipe, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan recipe's model is real, and writes no plan; the other's texts are given."""
+    card = tmp_path / "add.yml"
+    card.write_text(yaml.safe_dump(GOOD | {"split": {"train": 2, "dev": 2, "test": 2}}))
+    plan_run = tmp_path / "plan-run"
+    plan_run.mkdir()
+    untrained.rename(plan_run / "best")
+    (tmp_path / "recipe-plan.yml").write_text(
+        json.dumps(recipe.values | {"output_dir": str(plan_run)})
+    )
+    monkeypatch.setattr(Target, "open", lambda self: (Writer(), None))
+    settings = Settings(tries=1, reasoner_tokens=30)
+    result = run_search(card, Target(recipe=recipe.path), settings, tmp_path / "out")
+    no_base, left_out = result["baselines_left_out"]
+    assert no_base.startswith("the base, 0-shot and 2-shot: this is a whole model")
+    assert left_out.startswith("NL plans: add: none of 2 generations holds a plan that can be used")
+    kept = json.loads((tmp_path / "out" / "programs.json").read_text())
+    assert kept["baselines_left_out"] == [no_base, left_out]
+    assert set(kept["test"]) == {"cotacs_k1", "end_to_end"}
+    console = Console(record=True, width=200)
+    print_search(result, console)
+    assert left_out in console.export_text()
+
+
+class Writer:
+    """Writes one program, whatever it is asked."""
+
+    identity: ClassVar[dict[str, Any]] = {"weights": "x"}
+
+    def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
+        yield [(index, Generation(WRITES, 9, True)) for index in range(len(requests))]
+
+
+FOUND: dict[str, Any] = {
+    "task": {"instruction": "Add.", "metric": "numeric", "tolerance": 0.0},
+    "model": {"target": {"model": "x"}, "weights": "another", "dtype": "x"},
+    "settings": {"seed": 1, "emulator_temperature": 0.05, "emulator_tokens": 5},
+    "programs": [{"program": "def f(a):\n    return {'answer': a}"}],
+}
+
+
+def test_apply_refuses_another_model_than_that_of_the_search(
+    tmp_path: Path, untrained: Path
+) -> None:
+    path = tmp_path / "programs.json"
+    path.write_text(json.dumps(FOUND))
+    with pytest.raises(UserError, match="another model than this one, which differs in base, base"):
+        apply(path, ["1 + 1"], Target(model=untrained))
+
+
+def test_apply_takes_the_model_of_the_search_in_another_precision(
+    tmp_path: Path, untrained: Path
+) -> None:
+    identity = load_in_process(untrained).identity | {"dtype": "torch.bfloat16"}
+    found = FOUND | {"model": {"target": {"model": str(untrained)}, **identity}}
+    path = tmp_path / "programs.json"
+    path.write_text(json.dumps(found))
+    [one, same, long] = apply(path, ["1 + 1", " 1 + 1\n", "1 " * 600])
+    assert one == same
+    assert one["programs"][0]["call"] or one["answer"] is None
+    assert long["answer"] is None
+
+
+@pytest.mark.parametrize("part", ["task", "model", "settings", "programs"])
+@pytest.mark.parametrize("value", [None, [], {}, "x", [{}], [{"program": ""}], {"seed": "x"}])
+def test_apply_refuses_a_result_with_a_faulty_part(tmp_path: Path, part: str, value: Any) -> None:
+    path = tmp_path / "programs.json"
+    path.write_text(json.dumps(FOUND | {part: value}))
+    with pytest.raises(UserError, match=r"is no result of `cogex search`|names no model"):
+        apply(path, ["1 + 1"])
+
+
+def test_apply_refuses_a_result_that_was_cut(tmp_path: Path) -> None:
+    path, text = tmp_path / "programs.json", json.dumps(FOUND)
+    for length in range(0, len(text), 5):
+        path.write_text(text[:length])
+        with pytest.raises(UserError, match="is no result of `cogex search`, or not all of it"):
+            apply(path, ["1 + 1"])

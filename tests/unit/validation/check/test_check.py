@@ -1,0 +1,316 @@
+"""The check runs both modes, holds them to their thresholds, and refuses what it cannot judge."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tests.needs_sandbox import needs_sandbox
+from tools.errors import UserError
+from tools.files import sha256
+from tools.generate import Generation
+from tools.recipe import Recipe
+from tools.sandbox import unavailable
+from validation.check.check import (
+    LABELS,
+    NOTHING,
+    THRESHOLDS,
+    _collapse,
+    _passed,
+    _share,
+    _shares,
+    check,
+    print_check,
+)
+from validation.check.collapse import COLLAPSE
+from validation.check.emulation import STATUSES, summarize, verify_emulation
+from validation.check.measures import EMULATOR_MEASURES, MEASURES, judge
+
+CODE = "def add(a, b):\n    total = {}(a, b)\n    return {{'total': total, 'answer': total}}"
+CALL = ">>> add(3, 4)"
+OUTPUT = "{'total': 7, 'answer': 7}"
+
+
+def row(number: int, helper: str = "plus") -> dict[str, str]:
+    code = f"{CODE.format(helper)}\n\n{CALL}"
+    return {
+        "id": f"add-{number}",
+        "instruction": "Add.",
+        "input": f"3, 4, {number}",
+        "code": code,
+        "output": OUTPUT,
+    }
+
+
+def section(
+    wrong: dict[str, int],
+    *,
+    mode: str = "reasoner",
+    thresholds: dict[str, float] = THRESHOLDS,
+    min_family: float | None = None,
+    helper: str = "plus",
+) -> dict[str, Any]:
+    """The figures of one mode for 50 rows, of which some lack a measure."""
+    judged, generations = [], []
+    for number in range(50):
+        made = row(number, helper)
+        text = f"{made['code']}\n### Output\n{OUTPUT}"
+        generations.append(Generation(f"{text} # {number}", 1, True))
+        item = judge(made, Generation(text, 1, True))
+        item.holds.update({name: False for name, count in wrong.items() if number < count})
+        judged.append(item)
+    emulations = verify_emulation([item.completion for item in judged], allow_code_execution=False)
+    return {
+        **_shares(judged, LABELS[mode], thresholds, min_family),
+        "collapse": _collapse([item.row["input"] for item in judged], generations),
+        "emulation": summarize(emulations),
+    }
+
+
+def test_everything_right_passes() -> None:
+    assert _passed(section({})) and _passed(section({}, mode="emulator"))
+
+
+@pytest.mark.parametrize("mode", LABELS)
+@pytest.mark.parametrize(
+    "name", ["program_parses", "output_dict", "has_answer", "keys_agree", "ends_by_eos"]
+)
+def test_thresholds_are_met_exactly(mode: str, name: str) -> None:
+    """49 of 50 are 98%; EOS asks for 99%. The emulator writes no program."""
+    allowed = 0 if name == "ends_by_eos" else 1
+    assert _passed(section({name: allowed}, mode=mode))
+    result = section({name: allowed + 1}, mode=mode)
+    assert _passed(result) is (mode == "emulator" and name == "program_parses")
+    assert name not in result["measures"] or not result["measures"][name]["passed"]
+
+
+@pytest.mark.parametrize("threshold", ["0.98", "0.99", "0.55"])
+def test_share_is_compared_as_exact_fractions_are(threshold: str) -> None:
+    """In floats 0.55 * 100 is over 55."""
+    for rows in (1, 50, 100, 150, 260, 300, 2000):
+        for count in range(rows + 1):
+            passed = _share(count, rows, float(threshold))["passed"]
+            assert passed is (Fraction(count, rows) >= Fraction(threshold))
+
+
+@pytest.mark.parametrize("name", sorted(MEASURES.keys() - THRESHOLDS.keys()))
+def test_other_measures_are_only_reported(name: str) -> None:
+    result = section({name: 50})
+    assert _passed(result)
+    assert result["measures"][name] == {"count": 0, "rows": 50, "threshold": None, "passed": True}
+
+
+def test_families_are_held_to_a_share_if_asked() -> None:
+    passing = section({"answer_exact": 20}, min_family=0.6)
+    assert _passed(passing)
+    assert passing["answer_exact_by_family"] == {
+        "add": {"count": 30, "rows": 50, "threshold": 0.6, "passed": True}
+    }
+    assert not _passed(section({"answer_exact": 21}, min_family=0.6))
+
+
+def test_no_families_where_an_id_names_none() -> None:
+    judged = [judge(row(1) | {"id": name}, Generation("", 0, True)) for name in ("add-1", "2")]
+    assert _shares(judged, MEASURES, THRESHOLDS, None)["answer_exact_by_family"] == {}
+
+
+def test_collapse_fails_the_check_though_every_measure_holds() -> None:
+    result = section({})
+    same = [Generation("the same text", 3, True)] * 50
+    result["collapse"] = _collapse([str(number) for number in range(50)], same)
+    assert result["collapse"]["identical"]["count"] == 50
+    assert not _passed(result)
+
+
+def test_prompt_that_is_too_long_is_no_collapse() -> None:
+    found = _collapse(["a", "b", "c"], [NOTHING, NOTHING, Generation("x", 1, True)])
+    assert [(item["count"], item["rows"]) for item in found.values()] == [(0, 1)] * 4
+
+
+@pytest.fixture
+def brief(recipe: Recipe) -> Recipe:
+    """A recipe of two rows with a complete program, and room for few generated tokens."""
+    path = Path(recipe.validation["path"])
+    code = "def f(x):\n    return {'answer': x}\n\n>>> f(1)"
+    rows = [
+        {"id": f"f-{n}", "instruction": "Do.", "input": "x", "code": code, "output": "{}"}
+        for n in range(2)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe.values["sequence_len"] = 50
+    return recipe
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_check_writes_its_files(brief: Recipe) -> None:
+    result = check(brief, model_name="base")
+    assert json.loads((brief.output_dir / "check-base.json").read_text()) == result
+    assert (result["model"], result["rows"], result["passed"]) == ("base", 2, False)
+    keys = ["id", "instruction", "input", "generated", "tokens", "reference", "holds", "loop"]
+    for name in ("generations-base.jsonl", "generations-base-emulator.jsonl"):
+        written = lines(brief.output_dir / name)
+        assert [item["id"] for item in written] == ["f-0", "f-1"]
+        assert all(list(item) == [*keys, "emulation"] for item in written)
+
+
+def test_emulator_is_given_the_rows_own_program(brief: Recipe) -> None:
+    result = check(brief, model_name="base", limit=1)
+    assert result["emulator"]["prompts_too_long"] == 0
+    [reasoner] = lines(brief.output_dir / "generations-base.jsonl")
+    [emulator] = lines(brief.output_dir / "generations-base-emulator.jsonl")
+    parses = [item["holds"]["program_parses"] for item in (reasoner, emulator)]
+    assert parses == [False, True]
+
+
+def test_reasoner_alone_gives_the_same_figures_without_the_emulators(brief: Recipe) -> None:
+    both, alone = (check(brief, model_name="base", mode=mode) for mode in ("both", "reasoner"))
+    assert both["measures"].keys() == MEASURES.keys()
+    assert both["emulator"]["measures"].keys() == EMULATOR_MEASURES.keys()
+    assert both | {"emulator": None} == alone
+
+
+def test_emulators_generations_of_an_earlier_check_are_removed(brief: Recipe) -> None:
+    for mode in ("both", "reasoner"):
+        check(brief, model_name="base", mode=mode, limit=1)
+    names = sorted(path.name for path in brief.output_dir.iterdir())
+    assert names == ["check-base.json", "generations-base.jsonl"]
+
+
+def test_check_says_which_model_it_is_of(
+    brief: Recipe, write_checkpoint, tiny_tokenizer: Any
+) -> None:
+    folder = write_checkpoint(brief.output_dir, 5)
+    tiny_tokenizer.save_pretrained(folder)
+    result = check(brief, model_name="checkpoint-5", mode="reasoner", limit=1)
+    names = ("adapter_config.json", "adapter_model.safetensors")
+    assert result["model_sha256"] == {name: sha256(folder / name) for name in names}
+    assert check(brief, model_name="base", mode="reasoner", limit=1)["model_sha256"] == {}
+
+
+def test_answers_are_held_to_a_share_if_asked(brief: Recipe) -> None:
+    result = check(brief, model_name="base", limit=1, min_answer=0.9)
+    for part in (result, result["emulator"]):
+        assert part["measures"]["answer_exact"]["threshold"] == 0.9
+
+
+@needs_sandbox
+@pytest.mark.parametrize("allowed", [False, True])
+def test_complete_programs_run_with_consent_alone(
+    allowed: bool, brief: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a trained model writes stands in for the random one's text."""
+
+    def write(model: Any, tokenizer: Any, prompts: list[str], **options: Any) -> list[Generation]:
+        program = "" if "def f" in prompts[0] else "def f(x):\n    return {'answer': -x}\n\n"
+        text = f"{program}>>> f(1)\n### Output\n{{'answer': 1}}"
+        return [Generation(text, 9, True) for _ in prompts]
+
+    monkeypatch.setattr("validation.check.check.generate", write)
+    result = check(brief, model_name="base", allow_code_execution=allowed)
+    found = [part["emulation"] for part in (result, result["emulator"])]
+    assert [item["run"] for item in found] == ([2, 2] if allowed else [0, 0])
+    # its own program returns -1, the given one 1
+    faithful = [item["faithful"] for item in found]
+    assert faithful == ([{"count": n, "of": 2} for n in (0, 2)] if allowed else
+                        [{"count": 0, "of": 0}] * 2)  # fmt: skip
+
+
+def test_prompt_that_fills_the_context_is_a_counted_failure(recipe: Recipe) -> None:
+    recipe.values["sequence_len"] = 10  # tokens: fewer than any prompt here
+    result = check(recipe, model_name="base", limit=3)
+    for part in (result, result["emulator"]):
+        assert (part["rows"], part["prompts_too_long"]) == (3, 3)
+    assert all(item["count"] == 0 for item in result["measures"].values())
+    print_check(result, Console(record=True))  # no share of no generations
+
+
+@pytest.mark.parametrize("name", ["checkpoint-7", "worst", "", "../x", "."])
+def test_model_that_is_not_there(recipe: Recipe, name: str) -> None:
+    with pytest.raises(UserError, match="there is no such checkpoint; name best, base or"):
+        check(recipe, model_name=name)
+
+
+@pytest.mark.parametrize("strategy", ["prompt_strategies.alpaca", "prompt_strategies.nl_plan"])
+def test_other_rows_than_cogex_are_refused(recipe: Recipe, strategy: str) -> None:
+    recipe.validation["type"] = strategy
+    with pytest.raises(UserError, match=rf"judges CoGEX programs.*`type: {strategy}`"):
+        check(recipe, model_name="base")
+
+
+def test_row_without_a_call_is_named_before_anything_is_generated(recipe: Recipe) -> None:
+    path = Path(recipe.validation["path"])
+    path.write_text(path.read_text().replace(">>> ", ""))
+    with pytest.raises(UserError, match=r"row count-0: the code has no call.*prepare` again"):
+        check(recipe, model_name="base")
+
+
+def test_machine_without_sandbox_is_told_before_anything_is_generated(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    unavailable.cache_clear()
+    try:
+        with pytest.raises(UserError, match=r"^--allow-code-execution: .* bwrap is not installed"):
+            check(recipe, model_name="base", allow_code_execution=True)
+    finally:
+        unavailable.cache_clear()
+
+
+def shown(result: dict[str, Any]) -> str:
+    console = Console(record=True, width=120)
+    print_check(result, console)
+    return console.export_text()
+
+
+def test_result_is_shown() -> None:
+    reasoner = section({"output_dict": 9}, min_family=0.5)
+    reasoner["collapse"]["loops"] |= {"count": 7, "passed": False}
+    text = shown({"model": "best", **reasoner, "emulator": None})
+    for part in (
+        *MEASURES.values(),
+        *COLLAPSE.values(),
+        *("best as reasoner on 50 held-out rows", "41/50", "82.0%", "≥ 98%", "too low"),
+        *("answer, add", "7/50", "≤ 1%", "too high", STATUSES["undefined"]),
+    ):
+        assert part in text
+    assert "emulator" not in text and "--allow-code-execution" not in text
+
+
+def test_programs_that_leave_nothing_to_verify_are_told_without_shares() -> None:
+    """All 50 leave a helper undefined; that is no 100% of anything that was verified."""
+    text = shown({"model": "best", **section({}), "emulator": None})
+    end = text[text.index("Verified emulation") :]
+    told = "0 of 50 programs complete: nothing to verify (50 leave names undefined)"
+    assert end.strip() == f"Verified emulation: {told}"
+
+
+def test_emulator_is_shown_beside() -> None:
+    text = shown({"model": "best", **section({}), "emulator": section({}, mode="emulator")})
+    assert "best as emulator on 50 held-out rows" in text
+    assert EMULATOR_MEASURES["function_and_call"] in text
+
+
+def test_complete_programs_that_wait_for_consent_are_told() -> None:
+    text = shown({"model": "best", **section({}, helper="max"), "emulator": None})
+    assert "To run the 50 complete programs in a sandbox: --allow-code-execution" in text
+
+
+@needs_sandbox
+def test_faithful_shares_are_shown() -> None:
+    result = section({}, helper="max")
+    wrong = "\n### Output\n{'total': 7, 'answer': 4}"
+    judged = [
+        judge(made, Generation(made["code"] + wrong, 1, True))
+        for made in (row(0, "max"), row(0, "min"), row(0, "plus"))
+    ]
+    result["emulation"] = summarize(
+        verify_emulation([item.completion for item in judged], allow_code_execution=True)
+    )
+    text = shown({"model": "best", **result, "emulator": None})
+    assert [text.count(share) for share in ("1/4", "0/2", "1/2")] == [1, 1, 1]

@@ -1,0 +1,270 @@
+"""Each measure sees the fault that it is for, and no text that a model writes breaks the check."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tools.generate import Generation
+from validation.check.measures import MEASURES, family, judge
+from validation.check.programs import same, undefined_names
+
+PROGRAM = """def add(first, second):
+    total = plus(first, second)
+    return {'total': total, 'answer': total}"""
+CALL = ">>> add(3, 4)"
+OUTPUT = "{'total': 7, 'answer': 7}"
+ROW = {
+    "id": "add-1",
+    "instruction": "Add.",
+    "input": "3, 4",
+    "code": f"{PROGRAM}\n\n{CALL}",
+    "output": OUTPUT,
+}
+ALL = set(MEASURES)
+
+
+def text_of(program: str = PROGRAM, call: str = CALL, output: str = OUTPUT) -> str:
+    return f"{program}\n\n{call}\n### Output\n{output}"
+
+
+def held(text: str, *, ended: bool = True, reference: str = OUTPUT) -> set[str]:
+    """The measures that hold for a generated text."""
+    judged = judge(ROW | {"output": reference}, Generation(text, 1, ended))
+    assert judged.holds.keys() == ALL
+    return {name for name, holds in judged.holds.items() if holds}
+
+
+def test_all_measures_hold_for_the_reference() -> None:
+    assert held(text_of()) == ALL
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        # nothing of a program that is no Python can be read
+        (
+            text_of(program=PROGRAM.replace("):", ")")),
+            {"program_parses", "function_and_call", "undefined_helpers", "keys_agree"},
+        ),
+        (text_of(program=PROGRAM.replace("plus", "max")), {"undefined_helpers"}),
+        (text_of(call=">>> other(3, 4)"), {"function_and_call", "keys_agree"}),
+        (text_of(call=">>> add(3, 4"), {"function_and_call", "keys_agree"}),
+        (text_of(call=">>> add"), {"function_and_call", "keys_agree"}),
+        (
+            text_of(output="[7, 7]"),
+            {"output_dict", "has_answer", "keys_agree", "intermediates", "answer_exact"},
+        ),
+        (
+            text_of(output="{'total': 7, 'answer': 7"),
+            {"output_dict", "has_answer", "keys_agree", "intermediates", "answer_exact"},
+        ),
+        (text_of(output="{'total': 7}"), {"has_answer", "keys_agree", "answer_exact"}),
+        (text_of(output="{'answer': 7, 'total': 7}"), {"keys_agree"}),
+        (text_of(output="{'total': 7, 'answer': 7, 'x': 1}"), {"keys_agree"}),
+        (text_of(output="{'answer': 7}"), {"keys_agree", "intermediates"}),
+        (text_of(output="{'total': '', 'answer': 7}"), {"intermediates"}),
+        (text_of(output="{'total': None, 'answer': 7}"), {"intermediates"}),
+        (text_of(output="{'total': [], 'answer': 7}"), {"intermediates"}),
+        (text_of(output="{'total': 7, 'answer': 8}"), {"answer_exact"}),
+        (text_of(output="{'total': 7, 'answer': '7'}"), {"answer_exact"}),
+        (text_of(output="{'total': 7, 'answer': 7.0}"), {"answer_exact"}),
+        (text_of(output="{'total': 0, 'answer': 7}"), set()),
+        (text_of(output="{'total': False, 'answer': 7}"), set()),
+    ],
+)
+def test_each_fault_costs_its_measures(text: str, lost: set[str]) -> None:
+    assert ALL - held(text) == lost
+
+
+def test_generation_without_eos() -> None:
+    assert ALL - held(text_of(), ended=False) == {"ends_by_eos"}
+
+
+def test_no_call() -> None:
+    assert ALL - held(f"{PROGRAM}\n### Output\n{OUTPUT}") == {"function_and_call", "keys_agree"}
+
+
+def test_nothing_generated() -> None:
+    assert held("") == {"ends_by_eos"}
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "equal"),
+    [
+        ("1", "True", False),
+        ("True", "True", True),
+        ("7", "'7'", False),
+        ("'7'", '"7"', True),
+        ("[1, 0]", "[True, 0]", False),
+        ("[1, 2]", "(1, 2)", False),
+        ("[1, 2]", "[1]", False),
+        ("[1, 2]", "[1,2]", True),
+        ("{'a': 1}", "{'a': True}", False),
+        ("{'a': 1, 'b': 2}", "{'b': 2, 'a': 1}", True),
+        ("{'a': 1}", "{'b': 1}", False),
+        ("{'b', 'a', 'c'}", "{'c', 'b', 'a'}", True),
+        ("{1, 'a'}", "{True, 'a'}", False),
+        ("{1}", "{1.0}", False),
+        ("{(1,)}", "{(True,)}", False),
+        ("{1, 2}", "{1}", False),
+        ("{1: 'a'}", "{True: 'a'}", False),
+        ("None", "None", True),
+    ],
+)
+def test_answers_are_equal_in_value_and_type(reference: str, answer: str, equal: bool) -> None:
+    measures = held(
+        text_of(output=f"{{'answer': {answer}}}"), reference=f"{{'answer': {reference}}}"
+    )
+    assert ("answer_exact" in measures) is equal
+
+
+@pytest.mark.parametrize("reference", ["{}", "no dict", "{'total': None}"])
+def test_reference_without_answer_is_never_met(reference: str) -> None:
+    assert "answer_exact" not in held(text_of(output="{'answer': None}"), reference=reference)
+
+
+HOSTILE = [
+    "[" * 100_000,
+    "[" * 150 + "]" * 150,
+    "-" * 100_000 + "1",
+    "1" + " + 1" * 20_000,
+    "x" + ".a" * 20_000,
+    "f(" * 90 + ")" * 90,
+    "lambda: " * 1_500 + "1",
+    "\x00",
+    "\ud800",
+    "9" * 5_000,
+    "0x" + "f" * 5_000,
+    "1" + "0" * 400 + " + 1j",
+    "{[]: 1}",
+    "{**{}}",
+    "'\\d'",
+    "# -*- coding: nonsense -*-",
+    "### Output\n### Output",
+    "\n>>> \n>>> ",
+    "\r\n\f\x1a",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_is_judged(text: str) -> None:
+    for written in (text, text_of(program=text), text_of(call=f">>> {text}"), text_of(output=text)):
+        held(written)
+    held(text_of(output=f"{{'answer': {text}}}"), reference=f"{{'answer': {text}}}")
+
+
+FRAGMENTS = [
+    *"{}[]()'\":,.#\\\n\t\x00\ud800x1*-",
+    *(">>> ", "### Output\n", "def f(a):\n    return ", "f(", "'answer'"),
+    *("9" * 500, "lambda", "import ", " for x in "),
+]
+
+
+@given(st.text() | st.lists(st.sampled_from(FRAGMENTS)).map("".join))
+@example("\n>>> f\n### Output")
+def test_judge_never_raises(text: str) -> None:
+    held(text)
+    held(text_of(output=text), reference=text)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("helper(1)", {"helper"}),
+        ("name = helper", {"helper"}),
+        ("list(map(helper, [1]))", {"helper"}),
+        ("def f(a):\n    return one(two(a))", {"one", "two"}),
+        ("def helper():\n    pass\nhelper()", set()),
+        ("def f():\n    return helper()\ndef helper():\n    pass", set()),
+        ("def f():\n    def helper():\n        pass\n    helper()", set()),
+        ("def f():\n    def helper():\n        pass\ndef g():\n    helper()", {"helper"}),
+        ("def f(helper):\n    helper()\ndef g():\n    helper()", {"helper"}),
+        ("def f():\n    def g():\n        return a\n    a = 1", set()),
+        ("async def helper():\n    pass\nhelper()", set()),
+        ("class Helper:\n    pass\nHelper()", set()),
+        ("class A:\n    helper = 1\n    def f(self):\n        helper()", {"helper"}),
+        ("import os\nos.getcwd()\nos()", set()),
+        ("import os.path\nos()\npath()", {"path"}),
+        ("import numpy as np\nnp()\nnumpy()", {"numpy"}),
+        ("from re import sub, match as m\nsub()\nm()\nmatch()", {"match"}),
+        ("helper = lambda text: text\nhelper(1)", set()),
+        ("apply = lambda helper: helper(1)\napply(1)", set()),
+        ("[helper(1) for helper in fs]", {"fs"}),
+        ("[helper for helper in []]\nhelper()", {"helper"}),
+        ("def f(*args, **options):\n    args()\n    options()", set()),
+        ("for helper in [len]:\n    helper()", set()),
+        ("with open('x') as file:\n    file()", set()),
+        ("if (helper := find()):\n    helper()", {"find"}),
+        ("def f():\n    global total\n    total = 0\nprint(total)", set()),
+        ("def f():\n    global total\n    return total", {"total"}),
+        ("def f():\n    global re\n    import re\nre.sub()", set()),
+        ("def f(words: List[str]):\n    pass", {"List"}),
+        ("'text'.helper(1)", set()),
+        ("len(sorted(map(str, [])))", set()),
+        ("(lambda: 1)()", set()),
+        ("no Python", set()),
+    ],
+)
+def test_undefined_names(source: str, expected: set[str]) -> None:
+    assert undefined_names(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        (0.1 + 0.2, 0.3, True),
+        (1.0, 1.0 + 1e-10, True),
+        (1.0, 1.0 + 1e-8, False),
+        (1.0, 1, False),
+        (10**10, 10**10 + 1, False),
+        ([{"a": (1.0, "x")}], [{"a": (1.0 + 1e-10, "x")}], True),
+        ([{"a": (1.0, "x")}], [{"a": (1.0 + 1e-10, "y")}], False),
+        (0.0, 1e-12, False),
+    ],
+)
+def test_floats_may_differ_by_a_tolerance_all_the_way_down(
+    one: object, other: object, equal: bool
+) -> None:
+    assert same(one, other, float_tolerance=1e-9) is equal
+
+
+def test_floats_are_exact_without_a_tolerance() -> None:
+    assert same([0.1], [0.1])
+    assert not same([0.1 + 0.2], [0.3])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("plural-00013", "plural"),
+        ("first-letter-7", "first-letter"),
+        ("17", None),
+        ("-3", None),
+        ("plural", None),
+        ("plural-x", None),
+        ("", None),
+    ],
+)
+def test_family_is_in_the_id(name: str, expected: str | None) -> None:
+    assert family({"id": name}) == expected
+
+
+GIVEN_PARTS = ("function_and_call", "keys_agree")
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        (f"{CALL}\n### Output\n{OUTPUT}", set()),
+        (f">>> other(3, 4)\n### Output\n{OUTPUT}", set(GIVEN_PARTS)),
+        (f"### Output\n{OUTPUT}", set(GIVEN_PARTS)),
+        # its own program, be it the same one, is not the given one
+        (text_of(), set(GIVEN_PARTS)),
+        (f"{CALL}\n### Output\n{{'sum': 7, 'answer': 7}}", {"keys_agree"}),
+        (f"{CALL}\n### Output\n{{'total': 7, 'answer': 8}}", {"answer_exact"}),
+    ],
+)
+def test_emulator_is_judged_by_the_given_program(text: str, lost: set[str]) -> None:
+    judged = judge(ROW, Generation(text, 1, True), PROGRAM)
+    assert {name for name, holds in judged.holds.items() if not holds} == lost
+    assert judged.completion.program == PROGRAM

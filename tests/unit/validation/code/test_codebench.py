@@ -1,0 +1,365 @@
+"""Completions are scored by the published rules, and every one of them is in the result."""
+
+import gzip
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from typer.testing import CliRunner
+
+from cogex import app
+from tests.needs_sandbox import needs_sandbox
+from tests.published_files import HUMANEVAL, MBPP, needs_published_files
+from tests.unit.conftest import WriteAdapter
+from tools.code.mini import mini_tasks
+from tools.errors import UserError
+from tools.generate import Generation
+from tools.recipe import Recipe, read_recipe
+from validation.code import samples
+from validation.code.codebench import codebench, pass_at_k, print_codebench, trained_on
+from validation.code.samples import Sample, Sampling, cut, is_python
+
+ADD, *_ = TASKS = mini_tasks()
+
+
+def write_samples(path: Path, samples: list[tuple[Any, str]]) -> Path:
+    lines = [json.dumps({"task_id": name, "completion": text}) for name, text in samples]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+@given(st.lists(st.booleans(), min_size=10, max_size=13))
+def test_pass_at_k_is_the_share_of_draws_with_a_right_sample(passed: list[bool]) -> None:
+    """Over all draws of k samples, counted out."""
+    found = pass_at_k({"task": passed})
+    assert found.keys() == {"1", "10"}
+    for k in (1, 10):
+        draws = list(combinations(passed, k))
+        assert found[str(k)] == sum(map(any, draws)) / len(draws)
+
+
+def test_pass_at_k_is_the_mean_over_tasks_not_over_samples() -> None:
+    assert pass_at_k({"a": [True], "b": [False] * 9}) == {"1": 0.5}
+    assert pass_at_k({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("    return 1\n\ndef g():\n    pass", "    return 1\n"),
+        ("    return 1\nprint(f(1))\nclass A:", "    return 1"),
+        (
+            "    # why\n    if x:\n        return 1\n# done",
+            "    # why\n    if x:\n        return 1",
+        ),
+        ("    define = 1\n    return define\nif x:", "    define = 1\n    return define"),
+        ("    return 1\n", "    return 1\n"),
+        ("", ""),
+    ],
+)
+def test_completion_is_cut_where_something_new_begins(text: str, kept: str) -> None:
+    assert cut(text) == kept
+
+
+@pytest.mark.parametrize(
+    ("completion", "valid"),
+    [("    return a\n", True), ("    return (a\n", False), ("return a\n", False), ("\n", False),
+     ("    return '\0'", False), ("    # nothing\n", True)],
+)  # fmt: skip
+def test_valid_syntax_is_of_the_program_and_not_blank(completion: str, valid: bool) -> None:
+    assert is_python(Sample(ADD, ADD.task_id, completion)) is valid
+
+
+SAMPLES = [
+    ("mini/add", "    return a + b\n"),
+    ("mini/add", "    return a - b\n"),
+    ("mini/gcd", "    while b\n"),
+    ("mini/gcd", "    raise ValueError\n"),
+    ("mini/is_even", "    return n % 2 == 0\nprint(1)"),
+    ("mini/is_even", "def is_even(n):\n    return not n % 2\n"),
+]
+
+
+@needs_sandbox
+def test_samples_of_a_file_are_scored_one_by_one(tmp_path: Path) -> None:
+    path = write_samples(tmp_path / "mine.jsonl", SAMPLES)
+    result = codebench(None, "mini", samples=path, out=tmp_path / "out", allow_code_execution=True)
+    assert [(line["task_id"], line["passed"], line["result"]) for line in result["results"]] == [
+        ("mini/add", True, "passed"),
+        ("mini/add", False, "wrong"),
+        ("mini/gcd", False, "syntax"),
+        ("mini/gcd", False, "exception"),
+        ("mini/is_even", True, "passed"),
+        ("mini/is_even", True, "passed"),
+    ]
+    [model] = result["models"]
+    assert model["pass_at_k"] == {}  # of three tasks it would be no figure of the suite
+    assert (model["tasks_passed"], model["tasks_attempted"], model["syntax_valid"]) == (2, 3, 5)
+    assert model["failures"] == {"wrong": 1, "exception": 1, "syntax": 1}
+    assert "length_limit" not in model["collapse"]
+    assert json.loads((tmp_path / "out/codebench-mini.json").read_text()) == result
+    kept = [json.loads(line) for line in (tmp_path / "out/codebench-mini-mine.jsonl").open()]
+    assert [(line["task_id"], line["completion"]) for line in kept] == SAMPLES
+    console = Console(record=True, width=100)
+    print_codebench(result, console)
+    shown = console.export_text()
+    assert "17 of the 20 tasks have no sample, so there is no pass@k" in shown and "2/20" in shown
+
+
+@needs_sandbox
+def test_samples_that_no_file_or_sandbox_takes_are_failures(tmp_path: Path) -> None:
+    """Half a character, a program of many megabytes, an exception that speaks of half a one."""
+    texts = ["    return '\ud800'\n", f"    return a + b\n{'#' * 20_000_000}",
+             "    raise ValueError(chr(0xd800))\n", "    return a + b\n"]  # fmt: skip
+    path = write_samples(tmp_path / "odd.jsonl", [("mini/add", text) for text in texts])
+    result = codebench(None, "mini", samples=path, out=tmp_path, allow_code_execution=True)
+    kinds = [line["result"] for line in result["results"]]
+    assert kinds == ["exception", "too_long", "exception", "passed"]
+    kept = [json.loads(line) for line in (tmp_path / "codebench-mini-odd.jsonl").open()]
+    assert kept[0]["completion"] == "    return '\\ud800'\n"
+    assert kept[2]["detail"] == "ValueError: ?"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            '{"task_id": "mini/none", "completion": ""}',
+            "sample 1: the suite has no task 'mini/none'",
+        ),
+        ('{"task_id": "mini/add"}', "sample 1: is no object with a `task_id`"),
+        ('{"task_id": "mini/add", "completion": 1}', "sample 1: is no object with a `task_id`"),
+        ("[]", "sample 1: is no object"),
+        ("{", "line 1: is not JSON"),
+        ("", "holds no samples"),
+    ],
+)
+@needs_sandbox
+def test_file_that_holds_no_samples_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "x.jsonl").write_text(f"{line}\n")
+    with pytest.raises(UserError, match=message):
+        codebench(
+            None, "mini", samples=tmp_path / "x.jsonl", out=tmp_path, allow_code_execution=True
+        )
+    assert not (tmp_path / "codebench-mini.json").exists()
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        (None, {}, "name one of the two"),
+        (Path("x"), {"samples": Path("y")}, "name one of the two"),
+        (Path("x"), {"model_name": "all"}, "--model all names a model of a run"),
+        (Path("x"), {"sampling": Sampling(samples=2)}, "-n 2 at temperature 0 makes the same"),
+        (Path("x"), {"data": Path("y")}, "--data: the mini suite is part of the command"),
+        (Path("x"), {"allow_code_execution": False}, "if you agree, pass --allow-code-execution"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_at_once(
+    target: Path | None, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        codebench(target, "mini", **{"allow_code_execution": True} | options)
+
+
+@pytest.fixture
+def completing(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, list[str]]], None]:
+    """Give the tiny base other words: what it writes for each task, sample by sample."""
+
+    def words(texts: dict[str, list[str]]) -> None:
+        def generate(model: Any, tokenizer: Any, prompts: list[str], **_: Any) -> list[Generation]:
+            left = {name: list(each) for name, each in texts.items()}
+            names = {task.prompt: task.entry_point for task in TASKS}
+            return [Generation(left[names[prompt]].pop(0), 3, True) for prompt in prompts]
+
+        monkeypatch.setattr(samples, "generate", generate)
+
+    return words
+
+
+@needs_sandbox
+def test_samples_of_a_model_stand_beside_their_task(
+    tiny_base: Path,
+    tmp_path: Path,
+    completing: Callable[[dict[str, list[str]]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(samples, "mini_tasks", lambda: (ADD, TASKS[1], TASKS[-1]))
+    wrong = ["    pass\n", "    return None\n"]
+    right = "    import math\n    return math.gcd(a, b)\nprint("
+    completing({"add": wrong, "subtract": wrong, "gcd": ["    pass\n", right]})
+    result = codebench(
+        tiny_base,
+        "mini",
+        sampling=Sampling(samples=2, temperature=0.8),
+        out=tmp_path,
+        allow_code_execution=True,
+    )
+    assert [(line["task_id"], line["passed"]) for line in result["results"]] == [
+        ("mini/add", False),
+        ("mini/add", False),
+        ("mini/subtract", False),
+        ("mini/subtract", False),
+        ("mini/gcd", False),
+        ("mini/gcd", True),
+    ]
+    [model] = result["models"]
+    assert model["pass_at_k"] == {"1": 0.5 / 3} and model["syntax_valid"] == 6
+    assert model["collapse"]["identical"]["count"] == 2
+    kept = (tmp_path / f"codebench-mini-{tiny_base.name}.jsonl").read_text().splitlines()
+    assert json.loads(kept[-1])["generated"].endswith("print(")
+
+
+@needs_sandbox
+def test_model_writes_and_prompt_that_fills_its_context_is_a_failure(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tiny base itself; it has not learned Python's benchmarks."""
+    long = replace(ADD, id="long", task_id="long", prompt=f"{'# long' * 3000}\n{ADD.prompt}")
+    monkeypatch.setattr(samples, "mini_tasks", lambda: (ADD, long, TASKS[-1]))
+    result = codebench(
+        tiny_base,
+        "mini",
+        sampling=Sampling(max_new_tokens=8),
+        out=tmp_path,
+        allow_code_execution=True,
+    )
+    kinds = [line["result"] for line in result["results"]]
+    assert kinds[1] == "prompt_too_long" and "prompt_too_long" not in (kinds[0], kinds[2])
+    assert not any(line["passed"] for line in result["results"])
+    written = [
+        json.loads(line) for line in (tmp_path / f"codebench-mini-{tiny_base.name}.jsonl").open()
+    ]
+    assert written[0]["generated"] and not written[1]["generated"]
+
+
+def test_a_completion_is_as_long_as_was_asked_beside_any_other(tiny_base: Path) -> None:
+    long = replace(ADD, prompt=f"{'# long' * 20}\n{ADD.prompt}")
+    [make] = samples.model_in(tiny_base, Sampling(max_new_tokens=5)).values()
+    lengths = [sample.written.tokens for sample in make([ADD, long])]
+    assert lengths == [5, 5]
+
+
+@needs_sandbox
+def test_every_checkpoint_of_a_run_stands_in_the_trend(
+    recipe: Recipe,
+    write_checkpoint: WriteAdapter,
+    tiny_tokenizer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(samples, "mini_tasks", lambda: TASKS[:2])
+    for step in (10, 2, 30):
+        tiny_tokenizer.save_pretrained(write_checkpoint(recipe.output_dir, step))
+    (recipe.output_dir / "checkpoint-30/adapter_model.safetensors").unlink()
+    result = codebench(
+        recipe.path,
+        "mini",
+        model_name="all",
+        sampling=Sampling(max_new_tokens=12),
+        allow_code_execution=True,
+    )
+    names = ["base", "checkpoint-2", "checkpoint-10"]
+    assert [model["name"] for model in result["models"]] == names
+    assert [line["model"] for line in result["results"]] == [name for name in names for _ in "12"]
+    written = {
+        (recipe.output_dir / f"codebench-mini-{name}.jsonl").read_text().split('"generated"')[1]
+        for name in names
+    }
+    assert len(written) == 3  # each has written its own
+    assert [item["name"] for item in result["left_out"]] == ["checkpoint-30"]
+    console = Console(record=True, width=100)
+    print_codebench(result, console)
+    assert "checkpoint-30 is left out: incomplete" in console.export_text()
+
+
+def recipe_over(rows: list[dict[str, str]], folder: Path) -> Path:
+    train = folder / "train.jsonl"
+    train.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    entry = {"path": str(train), "ds_type": "json", "type": "prompt_strategies.code"}
+    path = folder / "recipe.yml"
+    path.write_text(yaml.safe_dump({"datasets": [entry]}))
+    return path
+
+
+def test_tasks_that_were_trained_on_are_named(tmp_path: Path) -> None:
+    gcd = next(task for task in TASKS if task.entry_point == "gcd")
+    renamed = gcd.row | {"id": "x", "prompt": gcd.prompt.replace("gcd", "divide")}
+    other = {"id": "y", "prompt": "def other(x):\n", "solution": "    return [x, 1]\n"}
+    recipe = read_recipe(recipe_over([renamed, other], tmp_path))
+    assert trained_on(recipe, TASKS) == ["mini_gcd"]
+    (tmp_path / "train.jsonl").unlink()
+    assert trained_on(recipe, TASKS) == []
+
+
+def test_training_rows_that_are_no_functions_are_compared_by_their_text(tmp_path: Path) -> None:
+    script = replace(ADD, id="script", prompt="x = 1\n", solution="print(x)\n")
+    rows = [script.row | {"id": "a"}, {"id": "b", "prompt": "def f(:\n", "solution": ""}]
+    assert trained_on(read_recipe(recipe_over(rows, tmp_path)), [*TASKS, script]) == ["script"]
+
+
+@needs_sandbox
+def test_command_scores_samples_of_an_original_file(tmp_path: Path) -> None:
+    row = {
+        "task_id": "HumanEval/5",
+        "prompt": "def f(x):\n    '''Twice x.'''\n",
+        "canonical_solution": "    return 2 * x\n",
+        "test": "def check(candidate):\n    assert candidate(4) == 8\n",
+        "entry_point": "f",
+    }
+    (tmp_path / "he.jsonl.gz").write_bytes(gzip.compress(json.dumps(row).encode()))
+    path = write_samples(
+        tmp_path / "s.jsonl", [("HumanEval/5", "    return x + x"), ("HumanEval/5", "    pass")]
+    )
+    call = ["codebench", "--suite", "humaneval", "--samples", str(path), "--data",
+            str(tmp_path / "he.jsonl.gz"), "--out", str(tmp_path), "--allow-code-execution",
+            "--json", str(tmp_path / "r.json")]  # fmt: skip
+    assert CliRunner().invoke(app, call).exit_code == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert [(line["task_id"], line["passed"]) for line in result["results"]] == [
+        ("HumanEval/5", True),
+        ("HumanEval/5", False),
+    ]
+    assert math.isclose(result["models"][0]["pass_at_k"]["1"], 0.5)
+
+
+# a task of each kind: helpers in the prompt, random tests, tolerance, an exception, classes, sets
+SOME_OF_HUMANEVAL = {10, 32, 38, 50, 53, 83, 104, 129, 151, 160}
+SOME_OF_MBPP = {40, 124, 126, 342, 367, 533, 590, 596, 601, 653, 902, 927}
+
+
+@needs_sandbox
+@needs_published_files
+@pytest.mark.parametrize(
+    ("suite", "file", "completion", "some"),
+    [
+        ("humaneval", HUMANEVAL, "canonical_solution", SOME_OF_HUMANEVAL),
+        ("mbpp", MBPP, "code", SOME_OF_MBPP),
+    ],
+)
+def test_published_solutions_pass(
+    tmp_path: Path, suite: Any, file: Path, completion: str, some: set[int]
+) -> None:
+    """Those whose tests use more than plain values; all of them: tests/engine."""
+    open_it: Any = gzip.open if file.suffix == ".gz" else open
+    rows = [json.loads(line) for line in open_it(file, "rt")]
+    samples = [
+        (row["task_id"], row[completion])
+        for row in rows
+        if int(str(row["task_id"]).rpartition("/")[2]) in some
+    ]
+    path = write_samples(tmp_path / "s.jsonl", samples)
+    result = codebench(
+        None, suite, samples=path, data=file, out=tmp_path, allow_code_execution=True
+    )
+    assert [line for line in result["results"] if not line["passed"]] == []
+    assert len(result["results"]) == len(some)

@@ -1,0 +1,284 @@
+"""CodeBERTScore: worked by hand, and against the authors' package on the same tiny encoder."""
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.unit.tiny_encoder import LAYERS, write_encoder
+from tools.errors import UserError
+from validation.code.codebertscore import (
+    MAX_LENGTH,
+    BertScore,
+    Encoder,
+    Pair,
+    _is_punctuation,
+    _tokenize,
+    load_encoder,
+    match,
+    rescaled,
+    score_pairs,
+    windows,
+)
+
+LAYER = 2
+HAS_PACKAGE = importlib.util.find_spec("code_bert_score") is not None
+
+CODE = "def add(left, right):\n    # the sum\n    return left + right"
+OTHER = "def total(values):\n    return sum(values)"
+PAIRS = [
+    Pair(CODE, OTHER, "Write a function that returns the sum."),
+    Pair(OTHER, CODE, ""),
+    Pair(CODE, CODE, "Add."),
+    Pair("x = a if b else c  # why not", "for i in range(3): pass", "Do it -- now!"),
+    Pair("():,.", CODE, "Punctuation alone has no token that counts."),
+]
+LONG = "\n".join(f"value_{index} = compute({index}) + {index * 7}" for index in range(60))
+LONG_PAIRS = [Pair(LONG, OTHER, "Write it out."), Pair(OTHER, LONG, "")]
+QUOTES = ("'", "\u2019")  # the second is more than one token
+
+
+def curly(mark: str) -> Pair:
+    return Pair("x = 1", "for i in z: pass", f"It{mark}s an instruction that is long. " * 4)
+
+
+# Precision, recall, F1 and F3 of `PAIRS`, `LONG_PAIRS` and both `curly`, made by code-bert-score
+# 0.4.1 (`packaged` below) on the encoder of tiny_encoder.py, with torch 2.13 and transformers 5.16.
+# The package is no dependency; where it is installed, that it says so is tested too.
+RECORDED = [
+    [0.9222359, 0.9191927, 0.9207118, 0.9194962],
+    [0.9463007, 0.9092892, 0.9274259, 0.9128596],
+    [0.9999999, 0.9999999, 0.9999999, 0.9999999],
+    [0.9768538, 0.9815423, 0.9791925, 0.9810714],
+    [0.0, 0.0, 0.0, 0.0],
+    [0.9229953, 0.9760365, 0.9487752, 0.9704596],
+    [0.9739069, 0.9344343, 0.9537624, 0.9382371],
+    [0.9562890, 0.9572974, 0.9567930, 0.9571965],
+    [0.9848450, 0.9797211, 0.9822764, 0.9802311],
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="module")
+def encoder(folder: Path) -> Encoder:
+    return load_encoder(folder, LAYER)
+
+
+def numbers(score: BertScore) -> list[float]:
+    return list(score.as_dict().values())
+
+
+def unit(*degrees: float) -> torch.Tensor:
+    """Unit vectors of the plane, by their angle."""
+    return torch.tensor(
+        [[math.cos(math.radians(each)), math.sin(math.radians(each))] for each in degrees]
+    )
+
+
+def every(*vectors: torch.Tensor) -> list[torch.Tensor]:
+    return [torch.ones(len(each), dtype=torch.bool) for each in vectors]
+
+
+# worked by hand
+
+
+def test_each_token_is_matched_with_its_nearest() -> None:
+    # candidate at 0 and 90 degrees, reference at 0, 60 and 180
+    candidate, reference = unit(0, 90), unit(0, 60, 180)
+    ones = every(candidate, reference)
+    score = match(candidate, ones[0], reference, ones[1])
+    precision = (1 + math.cos(math.radians(30))) / 2  # 0 with 0, 90 with 60
+    recall = (1 + math.cos(math.radians(30)) + 0) / 3  # 180 with 90, at a right angle
+    assert score.precision == pytest.approx(precision, abs=1e-6)
+    assert score.recall == pytest.approx(recall, abs=1e-6)
+    assert score.f1 == pytest.approx(2 * precision * recall / (precision + recall), abs=1e-6)
+    assert score.f3 == pytest.approx(10 * precision * recall / (9 * precision + recall), abs=1e-6)
+
+
+def test_a_token_that_does_not_count_may_be_matched_with() -> None:
+    candidate, reference = unit(0, 90), unit(0, 90)
+    counts = torch.tensor([True, False])
+    score = match(candidate, torch.tensor([True, True]), reference, counts)
+    assert score.precision == pytest.approx(1)  # the second finds the one that does not count
+    assert match(unit(0, 90), counts, unit(90), every(unit(90))[0]).precision == pytest.approx(
+        0, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_without_a_token_that_counts_all_are_zero(side: int) -> None:
+    counts = [torch.tensor([True]), torch.tensor([True])]
+    counts[side] = torch.tensor([False])
+    assert numbers(match(unit(0), counts[0], unit(0), counts[1])) == [0, 0, 0, 0]
+
+
+def test_f3_weighs_recall() -> None:
+    low_recall = match(unit(0), torch.tensor([True]), unit(0, 90), torch.tensor([True, True]))
+    assert (low_recall.precision, low_recall.recall) == pytest.approx((1, 0.5), abs=1e-6)
+    assert low_recall.f1 == pytest.approx(2 / 3, abs=1e-6)
+    assert low_recall.f3 == pytest.approx(10 * 0.5 / (9 + 0.5), abs=1e-6)
+
+
+@pytest.mark.parametrize(("raw", "seeds"), [(0.5, 0.0), (0.75, 0.5), (1.0, 1.0), (0.777, 0.554)])
+def test_the_seeds_scale_starts_at_a_half(raw: float, seeds: float) -> None:
+    assert rescaled(raw) == pytest.approx(seeds)
+
+
+@pytest.mark.parametrize("length", [1, 511, 512, 513, 640, 768, 769, 1500, 5000])
+def test_windows_keep_every_token_once_within_the_limit(length: int) -> None:
+    kept: list[int] = []
+    for start, end, first, last in windows(length):
+        assert end - start <= MAX_LENGTH and start >= 0 and end <= length
+        kept += range(start + first, start + last)
+    assert kept == list(range(length))
+
+
+def test_a_token_inside_a_long_text_has_context_on_both_sides() -> None:
+    for start, end, first, last in windows(3000)[1:-1]:
+        assert first >= 128 and end - start - last >= 128
+
+
+# against the package
+
+
+def test_scores_are_the_packages(encoder: Encoder) -> None:
+    """But for those of an instruction with a curly quote, which the package scores as code."""
+    pairs = [*PAIRS, *LONG_PAIRS, curly(QUOTES[0])]
+    for score, theirs in zip(score_pairs(encoder, pairs), RECORDED[:-1], strict=True):
+        assert numbers(score) == pytest.approx(theirs, abs=1e-5)
+
+
+def test_the_package_departs_from_a_curly_quote_on(encoder: Encoder) -> None:
+    [score] = score_pairs(encoder, [curly(QUOTES[1])])
+    assert RECORDED[-1][2] - score.f1 > 0.01  # it matches the instruction with itself
+
+
+def packaged(folder: Path, pairs: Sequence[Pair]) -> list[list[float]]:
+    import code_bert_score
+
+    scores = []
+    for pair in pairs:  # one by one: what stands beside a pair changes the package's windows
+        found = code_bert_score.score(
+            [pair.candidate],
+            [pair.reference],
+            model_type=str(folder),
+            num_layers=LAYER,
+            sources=[pair.instruction] if pair.instruction else None,
+        )
+        scores.append([float(each) for each in found])
+    return scores
+
+
+@pytest.mark.skipif(not HAS_PACKAGE, reason="code-bert-score is not installed")
+def test_what_is_recorded_is_what_the_package_says(folder: Path) -> None:
+    pairs = [*PAIRS, *LONG_PAIRS, *map(curly, QUOTES)]
+    for found, recorded in zip(packaged(folder, pairs), RECORDED, strict=True):
+        assert found == pytest.approx(recorded, abs=1e-5)
+
+
+# the encoder
+
+
+def test_the_same_code_scores_one(encoder: Encoder) -> None:
+    (score,) = score_pairs(encoder, [Pair(CODE, CODE, "Add two numbers.")])
+    assert numbers(score) == pytest.approx([1, 1, 1, 1], abs=1e-6)
+
+
+def test_an_empty_candidate_scores_zero(encoder: Encoder) -> None:
+    for instruction in ("", "Add two numbers."):
+        (score,) = score_pairs(encoder, [Pair(" \n", CODE, instruction)])
+        assert numbers(score) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("mark", QUOTES)
+def test_only_the_code_is_matched(encoder: Encoder, mark: str) -> None:
+    ids, kept, counts = _tokenize(encoder.tokenizer, f"It{mark}s", "x = 1")
+    names = encoder.tokenizer.convert_ids_to_tokens(ids)
+    matched = [name for name, keep in zip(names, kept.tolist(), strict=True) if keep]
+    assert [name.strip("\u0120") for name in matched] == ["<s>", "x", "1", "</s>"]
+    assert int(counts.sum()) == 2
+
+
+def test_the_instruction_is_context(encoder: Encoder) -> None:
+    scores = score_pairs(encoder, [Pair(CODE, OTHER, text) for text in ("", "Add.", "Multiply.")])
+    assert len({round(score.f1, 4) for score in scores}) == 3
+
+
+def test_comments_count_as_code(encoder: Encoder) -> None:
+    bare = CODE.replace("    # the sum\n", "")
+    assert score_pairs(encoder, [Pair(CODE, bare, "")])[0].precision < 0.999
+
+
+def test_operators_count_and_brackets_do_not(encoder: Encoder) -> None:
+    assert [token for token in ("(", ")):", "Ġ=", "ĊĊ", "Ġ", "+", "Ġ*", "->", "a(", "\"\"\"")
+            if not _is_punctuation(token)] == ["+", "Ġ*", "->", "a("]  # fmt: skip
+
+
+def test_a_pairs_score_does_not_hang_on_the_others(encoder: Encoder) -> None:
+    long = Pair("value = compute(1) + 2\n" * 90, CODE, "Write it out.")
+    middle = Pair("value = compute(3) * 4\n" * 18, OTHER, "Write it.")
+    together = score_pairs(encoder, [long, *PAIRS, middle, middle])
+    for pair, score in zip([long, *PAIRS, middle, middle], together, strict=True):
+        assert numbers(score_pairs(encoder, [pair])[0]) == pytest.approx(numbers(score), abs=1e-5)
+
+
+def test_a_control_token_in_the_code_stays_text(encoder: Encoder) -> None:
+    ids = _tokenize(encoder.tokenizer, "", "a = '</s>'")[0]
+    assert (ids[0], ids[-1]) == (0, 2)
+    assert not {0, 1, 2, 3, 4} & set(ids[1:-1])
+
+
+def test_the_layer_is_the_one_that_is_named(folder: Path) -> None:
+    pair = [Pair(CODE, OTHER, "")]
+    first, last = (score_pairs(load_encoder(folder, layer), pair)[0].f1 for layer in (1, LAYERS))
+    assert abs(first - last) > 1e-3
+
+
+def test_the_identity_tells_weights_and_layer_apart(folder: Path, tmp_path: Path) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][5] += 1
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    identities = [
+        load_encoder(folder, 1).identity,
+        load_encoder(folder, 2).identity,
+        load_encoder(tmp_path, 1).identity,
+    ]
+    assert len(set(identities)) == 3
+    assert load_encoder(folder, 1).identity == identities[0]
+
+
+def test_a_layer_that_is_not_there_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match="layer 11 is read, and it has 3 layers"):
+        load_encoder(folder)
+
+
+@pytest.mark.parametrize("change", ["pickle", "half"])
+def test_weights_that_are_no_whole_safetensors_are_refused(
+    folder: Path, tmp_path: Path, change: str
+) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    if change == "pickle":
+        torch.save(weights, tmp_path / "pytorch_model.bin")
+    else:
+        kept = {key: value for key, value in weights.items() if "layer.1." not in key}
+        save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"safetensors weights can be|lacks 16 weights"):
+        load_encoder(tmp_path, 2)
+
+
+def test_a_causal_model_is_no_encoder(tiny_base: Path) -> None:
+    with pytest.raises(UserError, match=r"gives no offsets|no RoBERTa layers"):
+        load_encoder(tiny_base)

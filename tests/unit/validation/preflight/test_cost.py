@@ -1,0 +1,369 @@
+"""Preflight's plan section: examples, batches, steps and checkpoints, beside the engine's own."""
+
+import gc
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from accelerate.data_loader import BatchSamplerShard
+from axolotl.core.builders import HFCausalTrainerBuilder
+from axolotl.utils.dict import DictDefault
+from axolotl.utils.trainer import calculate_total_num_steps
+from datasets import Dataset
+from torch.utils.data import BatchSampler
+from transformers import Trainer, TrainingArguments
+
+from tools.errors import UserError
+from tools.recipe import Recipe, read_recipe
+from tools.recipe_header import read_header
+from validation.preflight.architecture import load_config
+from validation.preflight.batches import Batches, Lengths, batch, kept
+from validation.preflight.cards import find_card
+from validation.preflight.cost import check_plan
+from validation.preflight.memory import GIB
+from validation.preflight.schedule import (
+    checkpoints,
+    steps_per_epoch,
+    total_steps,
+    warmup_steps,
+)
+from validation.preflight.verdict import Finding
+
+RECIPES = Path(__file__).parents[4] / "recipes"
+A6000 = find_card("a6000")
+HEADER = read_header(RECIPES / "cogex-llama2-7b.yml")  # 32 examples in each step
+LORA = {
+    "adapter": "lora",
+    "lora_r": 16,
+    "lora_alpha": 32,
+    "lora_dropout": 0.05,
+    "lora_target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> Iterator[None]:
+    """Axolotl collects garbage after each packing, which takes long on all that is imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def recipe(**values: Any) -> Recipe:
+    given = {"sequence_len": 2048, "attn_implementation": "sdpa", "seed": 42, **LORA}
+    return Recipe(Path("r.yml"), given | values)
+
+
+def lengths(*values: int) -> Lengths:
+    return np.array(values, dtype=np.int32)
+
+
+def plan(given: Recipe, rows: Lengths | None, gpus: int = 2, **options: Any) -> dict[str, Finding]:
+    findings = check_plan(given, HEADER, rows, **{"card": None, "gpus": gpus, **options})
+    assert {finding.section for finding in findings} == {"plan"}
+    return {finding.check: finding for finding in findings}
+
+
+# examples of an optimizer step
+
+
+@pytest.mark.parametrize(
+    ("gpus", "accumulation", "verdict", "todo"),
+    [
+        (2, 4, "ok", ""),
+        (1, 4, "fail", "set gradient_accumulation_steps to 8"),
+        (4, 4, "fail", "set gradient_accumulation_steps to 2"),
+        (8, 4, "fail", "set gradient_accumulation_steps to 1"),
+        (16, 4, "fail", "set micro_batch_size to a divisor of 2"),
+        (3, 4, "fail", "launch a number of them that divides 32"),
+    ],
+)
+def test_examples_per_step_are_those_of_the_header(
+    gpus: int, accumulation: int, verdict: str, todo: str
+) -> None:
+    given = recipe(micro_batch_size=4, gradient_accumulation_steps=accumulation)
+    finding = plan(given, None, gpus)["examples per step"]
+    assert (finding.verdict, finding.figures["examples_per_step"]) == (verdict, 16 * gpus)
+    assert todo in finding.todo
+
+
+@pytest.mark.parametrize(
+    ("accumulation", "nearest", "examples"), [(4, 4, 32), (5, 4, 40), (3, 4, 24), (1, 4, 8)]
+)
+def test_packed_examples_per_step_are_as_near_as_they_can_be(
+    accumulation: int, nearest: int, examples: int
+) -> None:
+    given = recipe(sample_packing=True, gradient_accumulation_steps=accumulation)
+    finding = plan(given, lengths(*[500] * 400))["examples per step"]  # four rows in each pack
+    assert finding.figures["examples_per_step"] == examples
+    assert finding.verdict == ("ok" if accumulation == nearest else "fail")
+    if finding.verdict == "fail":
+        assert f"gradient_accumulation_steps to {nearest}, which gives 32.0" in finding.todo
+
+
+def test_packed_examples_that_cannot_be_nearer_pass() -> None:
+    given = recipe(sample_packing=True, gradient_accumulation_steps=5)
+    finding = plan(given, lengths(*[680] * 300))["examples per step"]  # three in each: 30 or 36
+    assert (finding.verdict, finding.figures["examples_per_step"]) == ("ok", 30)
+
+
+def test_the_nearest_may_be_above_the_number() -> None:
+    given = recipe(sample_packing=True, gradient_accumulation_steps=4)
+    finding = plan(given, lengths(*[290] * 700), gpus=1)["examples per step"]  # seven in each
+    assert finding.figures["examples_per_step"] == 28
+    assert "set gradient_accumulation_steps to 5, which gives 35.0" in finding.todo
+
+
+# batches
+
+
+def test_a_batch_is_padded_to_its_longest_row_in_steps_of_64() -> None:
+    found = batch(recipe(micro_batch_size=2), lengths(10, 70))
+    assert (found.count, found.example_tokens, found.tokens, found.longest) == (1, 80, 256, 256)
+    assert found.padding == 176 / 256
+    assert found.pairs == 2 * 128**2
+
+
+@pytest.mark.parametrize(
+    ("values", "tokens"),
+    [
+        ({"pad_to_sequence_len": True, "sequence_len": 200}, 2 * 256),
+        ({"pad_to_sequence_len": False}, 2 * 70),
+        ({"pad_to_multiple_of": 8}, 2 * 72),
+        ({"batch_flattening": True, "attn_implementation": "flash_attention_2"}, 80),
+        ({"batch_flattening": "auto", "attn_implementation": "sdpa"}, 2 * 128),
+    ],
+)
+def test_padding_follows_the_recipe(values: dict[str, Any], tokens: int) -> None:
+    assert batch(recipe(micro_batch_size=2, **values), lengths(10, 70)).tokens == tokens
+
+
+def test_flash_attention_goes_over_examples_and_not_over_padding() -> None:
+    given = recipe(micro_batch_size=2, attn_implementation="flash_attention_2")
+    assert batch(given, lengths(10, 70)).pairs == 10**2 + 70**2
+
+
+def test_grouping_by_length_puts_like_rows_together() -> None:
+    given = recipe(micro_batch_size=2, gradient_accumulation_steps=4, group_by_length=True)
+    rows = lengths(64, 128, 64, 128, 64, 128, 64, 128)
+    assert batch(given, rows).padding == 0
+    figures = plan(given, rows, gpus=1)["padding"].figures
+    assert figures["padding_grouped"] == figures["padding"] == 0
+    assert figures["padding_random"] == batch(given, rows, grouped=False).padding > 0
+
+
+def test_packs_hold_what_fits() -> None:
+    rows = lengths(*[500] * 100)
+    one = batch(recipe(sample_packing=True), rows)
+    assert (one.count, one.examples, one.tokens) == (25, 100, 25 * 2048)
+    assert one.padding == 1 - 50_000 / 51_200
+    two = batch(recipe(sample_packing=True, micro_batch_size=2), rows)
+    assert (two.count, two.examples) == (12, 96)  # the 25th pack has no partner
+    long = batch(
+        recipe(sample_packing=True, micro_batch_size=2, attn_implementation="flash_attention_2"),
+        rows,
+    )
+    assert (long.count, long.examples, long.longest) == (13, 100, 4096)  # eight in each
+
+
+def test_packing_loses_no_token_of_a_batch() -> None:
+    rows = np.random.default_rng(0).integers(20, 900, 500).astype(np.int32)
+    found = batch(recipe(sample_packing=True, pad_to_sequence_len=False), rows)
+    assert (found.examples, found.example_tokens) == (500, rows.sum())
+    assert found.tokens == found.example_tokens  # one pack in each batch needs no padding
+
+
+def test_rows_over_the_length_are_dropped_or_cut() -> None:
+    rows = lengths(1, 2, 2048, 2049)
+    assert kept(recipe(), rows).tolist() == [2, 2048]
+    assert kept(recipe(excess_length_strategy="truncate"), rows).tolist() == [2, 2048, 2048]
+
+
+def test_dropped_rows_are_counted() -> None:
+    finding = plan(recipe(micro_batch_size=2), lengths(100, 3000, 100, 100, 1))["tokens"]
+    assert finding.figures["dropped"] == 2
+    assert finding.figures["tokens_per_epoch"] == 300
+    assert "2 of 5 rows dropped" in finding.value
+
+
+@pytest.mark.parametrize(
+    ("values", "rows"),
+    [
+        ({}, lengths(3000)),
+        ({"sample_packing": True, "micro_batch_size": 2}, lengths(100)),
+        ({"dataloader_drop_last": True, "micro_batch_size": 2}, lengths(100)),
+    ],
+)
+def test_too_few_rows_for_one_batch_fail(values: dict[str, Any], rows: Lengths) -> None:
+    assert plan(recipe(**values), rows)["rows"].verdict == "fail"
+
+
+# steps, beside the engine's own
+
+
+@pytest.mark.parametrize("rows", [31, 32, 33, 36, 1000, 49_760])
+@pytest.mark.parametrize("gpus", [1, 2, 3])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_steps_of_an_epoch_are_the_trainers(rows: int, gpus: int, drop_last: bool) -> None:
+    sampler = BatchSampler(range(rows), 4, drop_last)
+    shard = BatchSamplerShard(sampler, gpus, 0)
+    arguments = SimpleNamespace(max_steps=-1, num_train_epochs=5, gradient_accumulation_steps=4)
+    trainer = SimpleNamespace(
+        get_total_train_batch_size=lambda _: 16 * gpus,
+        get_sp_size=lambda: 1,
+        num_examples=lambda _: rows,
+    )
+    values = Trainer.set_initial_training_values(trainer, arguments, [None] * len(shard))
+    given = recipe(gradient_accumulation_steps=4, dataloader_drop_last=drop_last)
+    assert steps_per_epoch(given, batches(len(sampler), rows), gpus) == values[1]
+
+
+def batches(count: int, rows: int) -> Batches:
+    return Batches(rows, count, rows, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"micro_batch_size": 4, "gradient_accumulation_steps": 4},
+        {"micro_batch_size": 4, "gradient_accumulation_steps": 4, "num_epochs": 1.5},
+        {"sample_packing": True, "gradient_accumulation_steps": 3},
+        {"sample_packing": True, "micro_batch_size": 2, "dataloader_drop_last": True},
+        {"sample_packing": True, "micro_batch_size": 2, "attn_implementation": "flash_attention_2"},
+    ],
+)
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_steps_in_all_are_those_of_the_engine(values: dict[str, Any], gpus: int) -> None:
+    given = recipe(**{"num_epochs": 5, "micro_batch_size": 1, **values})
+    rows = 203
+    dataset = Dataset.from_dict(
+        {"input_ids": [[1] * 500] * rows, "labels": [[1] * 500] * rows, "length": [500] * rows}
+    )
+    defaults = {"sample_packing_group_size": 100_000, "sample_packing_bin_size": 200}
+    cfg = DictDefault(given.values | defaults)
+    cfg.gradient_accumulation_steps = given.values.get("gradient_accumulation_steps", 1)
+    cfg.batch_size = cfg.micro_batch_size * cfg.gradient_accumulation_steps * gpus
+    cfg.attn_supports_packing = cfg.attn_implementation == "flash_attention_2"
+    found = batch(given, lengths(*[500] * rows))
+    assert total_steps(given, found, gpus) == calculate_total_num_steps(cfg, dataset)
+
+
+@pytest.mark.parametrize("steps", [1, 20, 66, 100, 7775])
+@pytest.mark.parametrize(
+    "values", [{"warmup_ratio": 0.03}, {"warmup_steps": 1}, {"warmup_steps": 0}, {}]
+)
+def test_warm_up_steps_are_the_trainers(values: dict[str, Any], steps: int, tmp_path: Path) -> None:
+    kwargs: dict[str, Any] = {}
+    builder = SimpleNamespace(cfg=DictDefault(values))
+    HFCausalTrainerBuilder._configure_warmup_and_logging(builder, steps, kwargs)
+    arguments = TrainingArguments(str(tmp_path), warmup_steps=kwargs["warmup_steps"])
+    assert warmup_steps(recipe(**values), steps) == arguments.get_warmup_steps(steps)
+
+
+def test_the_papers_steps() -> None:
+    # a public replication of the paper ended at step 7,775
+    given = read_recipe(RECIPES / "cogex-llama2-7b.yml")
+    finding = plan(given, lengths(*[500] * 49_760))["steps"]
+    assert finding.figures["steps_per_epoch"] == 1555
+    assert (finding.figures["steps"], finding.figures["warmup"]) == (7775, 233)
+
+
+def test_max_steps_end_the_run() -> None:
+    found = plan(recipe(micro_batch_size=1, max_steps=5), lengths(*[10] * 20))
+    assert found["steps"].figures["steps"] == 5
+    assert found["steps"].figures["epochs"] == 0.5
+    assert found["tokens"].figures["examples"] == 10
+
+
+@pytest.mark.parametrize(
+    ("values", "steps", "made"),
+    [
+        ({"saves_per_epoch": 1, "num_epochs": 5}, 120, 5),
+        ({"saves_per_epoch": 1, "num_epochs": 5}, 121, 5),
+        ({"saves_per_epoch": 4, "num_epochs": 5}, 120, 20),
+        ({"saves_per_epoch": 1, "num_epochs": 1}, 24, 1),
+        ({"save_steps": 50}, 120, 3),
+        ({"save_steps": 0.5}, 120, 2),
+        ({"save_strategy": "no"}, 120, 0),
+        ({}, 120, 5),
+    ],
+)
+def test_checkpoints_that_are_made(values: dict[str, Any], steps: int, made: int) -> None:
+    assert checkpoints(recipe(**values), steps, per_epoch=24) == made
+
+
+def test_checkpoints_over_the_limit_are_lost() -> None:
+    given = recipe(micro_batch_size=1, num_epochs=6)
+    assert plan(given, lengths(*[10] * 20))["checkpoints"].figures == {"made": 6, "kept": 4}
+
+
+# memory and hours: the estimates themselves are in test_preflight_memory.py
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "gpus", "verdict"),
+    [
+        ("cogex-llama2-13b", "a6000", 2, "ok"),
+        ("cogex-llama2-13b", "rtx4090", 2, "fail"),
+        ("cogex-llama2-13b", "rtx5090", 2, "note"),
+        ("cogex-llama2-13b-qlora", "rtx4090", 1, "ok"),
+    ],
+)
+def test_memory_of_the_recipes_and_the_cards(name: str, card: str, gpus: int, verdict: str) -> None:
+    given = read_recipe(RECIPES / f"{name}.yml")
+    finding = plan(given, None, gpus, card=find_card(card))["GPU memory"]
+    assert finding.verdict == verdict
+    assert ("lower micro_batch_size" in finding.todo) == (verdict == "fail")
+
+
+def test_the_longest_batch_counts_where_it_is_known(tiny_base: Path) -> None:
+    given = recipe(base_model=str(tiny_base), micro_batch_size=2)
+    short = plan(given, lengths(*[64] * 8), card=A6000)["GPU memory"].figures["parts_gib"]
+    unknown = plan(given, None, card=A6000)["GPU memory"].figures["parts_gib"]
+    a_token = 2 * (16 * 32 + 6 * 64 + 3 * 4 * 32) + 12 * load_config(str(tiny_base)).vocab_size
+    assert short["training"] * GIB == pytest.approx(2 * 64 * a_token)
+    assert unknown["training"] * GIB == pytest.approx(2 * 2048 * a_token)
+
+
+@pytest.mark.parametrize("check", ["GPU memory", "hours"])
+def test_nothing_is_estimated_for_a_cpu_or_for_what_is_not_modelled(
+    check: str, tiny_base: Path
+) -> None:
+    given = recipe(base_model=str(tiny_base))
+    assert plan(given, None)[check].value == "not estimated for a CPU"
+    whole = Recipe(given.path, given.values | {"adapter": None})
+    unknown = Recipe(given.path, given.values | {"base_model": "no/such"})
+    for other in (whole, unknown):
+        finding = plan(other, None, card=A6000)[check]
+        assert (finding.verdict, finding.value[:13]) == ("note", "not estimated")
+
+
+def test_without_lengths_steps_are_a_note() -> None:
+    found = plan(recipe(micro_batch_size=4, gradient_accumulation_steps=4), None)
+    assert found["steps and tokens"].verdict == "note"
+    assert found["examples per step"].verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    "values", [{"micro_batch_size": 0}, {"micro_batch_size": "4"}, {"num_epochs": "many"}]
+)
+def test_a_number_that_is_none_is_one_message(values: dict[str, Any]) -> None:
+    key, value = next(iter(values.items()))
+    with pytest.raises(UserError, match=rf"r\.yml: `{key}: {value}` must be"):
+        plan(recipe(**values), lengths(10, 10))
+
+
+@pytest.mark.parametrize("name", ["cogex-llama2-7b", "cogex-llama2-7b-packed", "cogex-tiny"])
+def test_figures_go_into_json(name: str) -> None:
+    path = RECIPES / f"{name}.yml"
+    header = read_header(path)
+    card = None if header.card_gb is None else A6000
+    rows = lengths(*range(50, 500))
+    findings = check_plan(read_recipe(path), header, rows, card=card, gpus=header.ranks)
+    assert json.loads(json.dumps([vars(finding) for finding in findings], allow_nan=False)) == [
+        vars(finding) for finding in findings
+    ]

@@ -1,0 +1,355 @@
+"""Data files as `cogex prepare` wrote them are accepted, and each planted fault is named."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tools.errors import UserError
+from tools.files import sha256, write_json, write_jsonl
+from tools.prepare.cogex import prepare_cogex
+from tools.recipe import Recipe
+from tools.recipe_header import Header, read_header
+from validation.preflight.data import check_data
+from validation.preflight.prepared_cache import cache_folder
+from validation.preflight.tokenized import Split, Tokenized, tokenize
+from validation.preflight.tokens import load_recipe_tokenizer
+from validation.preflight.verdict import Finding
+
+ROOT = Path(__file__).parents[4]
+VALIDATION_ROWS = 8
+HEADER = dataclasses.replace(
+    read_header(ROOT / "recipes" / "cogex-tiny.yml"), validation_rows=VALIDATION_ROWS
+)
+
+Change = Callable[[list[dict[str, str]]], list[dict[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 88 hand-written rows, 8 of them for validation."""
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare_cogex(ROOT / "data" / "sample" / "data.json", folder, val_size=VALIDATION_ROWS)
+    return folder
+
+
+@pytest.fixture
+def recipe(prepared: Path, tmp_path: Path) -> Recipe:
+    """A recipe of the embedded base on a copy of the prepared rows."""
+    folder = tmp_path / "data"
+    shutil.copytree(prepared, folder)
+    common = {"ds_type": "json", "type": "prompt_strategies.cogex"}
+    values = {
+        "base_model": str(ROOT / "models" / "tiny-base"),
+        "datasets": [{"path": str(folder / "train.jsonl"), **common}],
+        "test_datasets": [{"path": str(folder / "val.jsonl"), "split": "train", **common}],
+        "dataset_prepared_path": str(folder / "prepared"),
+        "dataset_num_proc": 1,
+        "sequence_len": 2048,
+        "micro_batch_size": 4,
+        "gradient_accumulation_steps": 1,
+        "num_epochs": 1,
+        "learning_rate": 1e-3,
+        "seed": 42,
+        "output_dir": str(tmp_path / "run"),
+    }
+    return Recipe(tmp_path / "recipe.yml", values)
+
+
+def encode(recipe: Recipe) -> Tokenized:
+    return tokenize(recipe, load_recipe_tokenizer(recipe))
+
+
+def check(recipe: Recipe, header: Header = HEADER) -> list[Finding]:
+    return check_data(recipe, header, encode(recipe))
+
+
+def fails(findings: list[Finding]) -> list[str]:
+    return [
+        f"{finding.check}: {finding.value}" for finding in findings if finding.verdict == "fail"
+    ]
+
+
+def find(findings: list[Finding], check: str) -> Finding:
+    [finding] = [finding for finding in findings if finding.check.startswith(check)]
+    return finding
+
+
+def rewrite(path: str, change: Change) -> None:
+    """Change the rows of a file, and let the manifest follow, so that only the rows are wrong."""
+    file = Path(path)
+    write_jsonl(file, change([json.loads(line) for line in file.read_text().splitlines()]))
+    manifest = json.loads((file.parent / "manifest.json").read_text())
+    manifest["sha256"][file.name] = sha256(file)
+    write_json(file.parent / "manifest.json", manifest)
+
+
+def set_manifest(recipe: Recipe, **values: Any) -> None:
+    path = Path(recipe.training["path"]).parent / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_prepared_rows_are_accepted(recipe: Recipe) -> None:
+    findings = check(recipe)
+    assert [finding.verdict for finding in findings] == ["ok"] * len(findings)
+    assert find(findings, "validation rows").value == "8, as the header says"
+    assert find(findings, "row ids").value == "88, each once"
+
+
+def test_without_tokenizer_the_rest_is_looked_at(recipe: Recipe) -> None:
+    findings = check_data(recipe, HEADER, None)
+    assert not fails(findings)
+    assert find(findings, "row ids").value == "88, each once"
+    assert not [finding for finding in findings if "tokens" in finding.check]
+
+
+def test_missing_file_fails(recipe: Recipe) -> None:
+    Path(recipe.validation["path"]).unlink()
+    [failed] = fails(check_data(recipe, HEADER, None))
+    assert failed == f"file {recipe.validation['path']}: is not there"
+
+
+def test_changed_byte_fails(recipe: Recipe) -> None:
+    path = Path(recipe.training["path"])
+    path.write_text(path.read_text().replace("Pluralize", "Pluralise", 1))
+    [failed] = fails(check(recipe))
+    assert "changed: sha256" in failed and "train.jsonl" in failed
+
+
+def test_swapped_files_fail(recipe: Recipe) -> None:
+    train, val = Path(recipe.training["path"]), Path(recipe.validation["path"])
+    train.rename(train.with_name("other"))
+    val.rename(train)
+    train.with_name("other").rename(val)
+    assert sum("changed" in failed for failed in fails(check(recipe))) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "verdict"), [("prompt_strategies.cogex", "fail"), ("completion", "note")]
+)
+def test_missing_manifest(recipe: Recipe, kind: str, verdict: str) -> None:
+    (Path(recipe.training["path"]).parent / "manifest.json").unlink()
+    recipe.training["type"] = recipe.validation["type"] = kind
+    findings = check_data(recipe, HEADER, None)
+    assert [finding.verdict for finding in findings[:2]] == [verdict, verdict]
+
+
+def test_entry_without_type_is_no_crash(recipe: Recipe) -> None:
+    del recipe.training["type"]
+    assert check_data(recipe, HEADER, None)[0].verdict == "note"
+
+
+def test_manifest_that_is_none_is_named(recipe: Recipe) -> None:
+    path = Path(recipe.training["path"]).parent / "manifest.json"
+    path.write_text('{"sha256": 3}')
+    with pytest.raises(UserError, match=r"manifest.json: is no manifest; run `cogex prepare`"):
+        check_data(recipe, HEADER, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "made"),
+    [
+        ({"layout_version": 0}, "made as cogex, layout version 0; needed is cogex"),
+        ({"format": "alpaca"}, "made as alpaca, layout version 1; needed is cogex"),
+    ],
+)
+def test_rows_made_for_another_layout_fail(
+    recipe: Recipe, values: dict[str, Any], made: str
+) -> None:
+    set_manifest(recipe, **values)
+    failed = fails(check(recipe))
+    assert len(failed) == 2 and all(made in line for line in failed)
+
+
+def test_manifest_without_format_is_cogex(recipe: Recipe) -> None:
+    path = Path(recipe.training["path"]).parent / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest.pop("format", None)
+    path.write_text(json.dumps(manifest))
+    assert not fails(check_data(recipe, HEADER, None))
+
+
+def test_task_in_both_files_is_named(recipe: Recipe) -> None:
+    first = json.loads(Path(recipe.training["path"]).read_text().splitlines()[0])
+    shouted = {**first, "id": "shouted", "instruction": f"  {first['instruction'].upper()}"}
+    rewrite(recipe.validation["path"], lambda rows: [*rows[1:], shouted])
+    [failed] = fails(check(recipe))
+    assert "1 validation rows have a training row's task: shouted (as " in failed
+    assert first["id"] in failed
+
+
+def test_validation_of_another_size_fails_with_both_numbers(recipe: Recipe) -> None:
+    header = dataclasses.replace(HEADER, validation_rows=2000)
+    finding = find(check(recipe, header), "validation rows")
+    assert finding.verdict == "fail" and finding.value == "8, the header says 2,000"
+    assert "--val-size 2000" in finding.todo
+    assert finding.figures == {"rows": 8, "expected": 2000}
+
+
+def test_validation_that_whole_tasks_limit_is_a_note(recipe: Recipe) -> None:
+    header = dataclasses.replace(HEADER, validation_rows=9)
+    set_manifest(recipe, val_size=9)
+    finding = find(check(recipe, header), "validation rows")
+    assert finding.verdict == "note" and "whole tasks" in finding.value
+
+
+def test_id_that_stands_twice_is_named(recipe: Recipe) -> None:
+    first = json.loads(Path(recipe.training["path"]).read_text().splitlines()[0])["id"]
+    rewrite(recipe.validation["path"], lambda rows: [{**rows[0], "id": first}, *rows[1:]])
+    [failed] = fails(check(recipe))
+    assert failed == f"row ids: 1 stand more than once: {first}"
+
+
+def test_lengths_are_the_percentiles_of_the_rows(recipe: Recipe) -> None:
+    tokenized = encode(recipe)
+    lengths = sorted(len(ids) for ids in tokenized.train.input_ids)
+    figures = find(
+        check_data(recipe, HEADER, tokenized), "tokens a row, " + recipe.training["path"]
+    ).figures
+    assert len(lengths) == 80
+    assert figures["p50"] == lengths[39] and figures["p90"] == lengths[71]  # 40th and 72nd of 80
+    assert figures["p99"] == figures["longest"] == lengths[79]
+    assert figures["tokens"] == sum(lengths)
+
+
+def with_lengths(recipe: Recipe, lengths: list[int]) -> Tokenized:
+    """Rows of made lengths whose only trained token is the last; validation stays as it is."""
+    tokenized = encode(recipe)
+    ids = [np.full(length, 5, np.int32) for length in lengths]
+    labels = [np.append(np.full(length - 1, -100, np.int32), np.int32(5)) for length in lengths]
+    rows = [
+        {"id": f"row-{index}", "instruction": f"{index}", "input": "", "code": "", "output": ""}
+        for index in range(len(lengths))
+    ]
+    strategy = tokenized.train.strategy
+    return Tokenized(Split(Path("train.jsonl"), strategy, rows, ids, labels), tokenized.val)
+
+
+@pytest.mark.parametrize(("over", "verdict"), [(0, "ok"), (1, "note"), (2, "note"), (3, "fail")])
+def test_rows_over_sequence_len_fail_above_one_percent(
+    recipe: Recipe, over: int, verdict: str
+) -> None:
+    tokenized = with_lengths(recipe, [2048] * (200 - over) + [2049] * over)
+    finding = find(check_data(recipe, HEADER, tokenized), "over 2,048 tokens, train")
+    assert finding.verdict == verdict
+    assert finding.figures["rows"] == over
+
+
+def test_the_first_ten_rows_over_sequence_len_are_named(recipe: Recipe) -> None:
+    findings = check_data(recipe, HEADER, with_lengths(recipe, [2048, *[3000] * 12]))
+    finding = find(findings, "over 2,048 tokens, train")
+    assert finding.figures["ids"] == [f"row-{index}" for index in range(1, 11)]
+    assert "12 of 13 rows (92.31%), and Axolotl drops them: row-1, " in finding.value
+    assert finding.value.endswith("row-10, …")
+
+
+def test_fully_masked_rows_are_counted(recipe: Recipe) -> None:
+    findings = check_data(recipe, HEADER, with_lengths(recipe, [2048, 2049, 2049]))
+    finding = find(findings, "fully masked, train")
+    assert finding.verdict == "note" and finding.value.startswith("2 rows within 2,048 tokens")
+
+
+# ---------------------------------------------------------------- the cache that Axolotl keeps
+
+
+@pytest.fixture
+def preprocess(monkeypatch: pytest.MonkeyPatch) -> Callable[[Recipe], None]:
+    """Let the engine itself encode and keep the rows, as `axolotl preprocess` does."""
+    from axolotl.cli.config import gpu_capabilities
+    from axolotl.common.datasets import load_datasets
+    from axolotl.utils.config import normalize_config, validate_config
+    from axolotl.utils.dict import DictDefault
+    from datasets import Dataset
+
+    save = Dataset.save_to_disk  # its worker process, which is left out, takes seconds to start
+    monkeypatch.setattr(Dataset, "save_to_disk", lambda self, path, **_: save(self, path))
+    monkeypatch.setenv("AXOLOTL_IS_PREPROCESS", "1")  # so that it does not count steps as well
+
+    def run(recipe: Recipe) -> None:
+        here, torch_version = gpu_capabilities()
+        values = DictDefault(recipe.values)
+        cfg = validate_config(values, capabilities=here, env_capabilities=torch_version)
+        normalize_config(cfg)
+        load_datasets(cfg=cfg)
+
+    return run
+
+
+def caches(recipe: Recipe) -> set[Path]:
+    prepared = Path(recipe.values["dataset_prepared_path"])
+    return {folder for folder in prepared.iterdir() if folder.is_dir()}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"sequence_len": 700},
+        {"adapter": "lora", "lora_r": 8, "lora_alpha": 16, "lora_target_linear": True,
+         "special_tokens": {"pad_token": "<pad>"}, "group_by_length": True},
+        {"sample_packing": True, "train_on_inputs": True, "attn_implementation": "sdpa"},
+    ],
+    ids=["rows dropped", "special tokens", "packed"],
+)  # fmt: skip
+def test_the_cache_is_named_and_filled_as_the_engine_does_it(
+    recipe: Recipe, preprocess: Callable[[Recipe], None], keys: dict[str, Any]
+) -> None:
+    recipe.values.update(keys)
+    preprocess(recipe)
+    found = {cache_folder(recipe, "datasets"), cache_folder(recipe, "test_datasets")}
+    assert found == caches(recipe)
+    tokenized = encode(recipe)
+    values = [finding.value for finding in check(recipe) if finding.check.startswith("cache")]
+    kept = [int((split.lengths <= recipe.sequence_len).sum()) for split in vars(tokenized).values()]
+    assert values == [f"{rows} rows, the same as encoded now" for rows in kept]
+    assert (sum(kept) < 88) == (recipe.sequence_len == 700)
+
+
+def keep(recipe: Recipe) -> Path:
+    """Put the training rows, as they are encoded now, where the engine would look for them."""
+    from datasets import Dataset
+
+    folder, train = cache_folder(recipe, "datasets"), encode(recipe).train
+    rows = Dataset.from_dict({"input_ids": train.input_ids, "labels": train.labels})
+    rows.shuffle(seed=1).save_to_disk(folder)
+    return folder
+
+
+def test_stale_cache_is_refused_with_the_folder_to_delete(recipe: Recipe) -> None:
+    folder = keep(recipe)
+    rewrite(
+        recipe.training["path"],
+        lambda rows: [*rows[2:], {**rows[0], "instruction": f"{rows[0]['instruction']} Please."}],
+    )
+    finding = find(check(recipe), "cache, " + recipe.training["path"])
+    assert finding.verdict == "fail"
+    assert finding.value.startswith("stale: 2 of its 80 rows are not what")
+    assert finding.figures == {"stale": 2, "lacking": 1}
+    assert finding.todo == f"delete the folder: rm -r {folder}"
+
+
+def test_cache_with_other_labels_is_stale(recipe: Recipe) -> None:
+    keep(recipe)
+    tokenized = encode(recipe)
+    tokenized.train.labels[3][-2] = -100
+    finding = find(check_data(recipe, HEADER, tokenized), "cache, " + recipe.training["path"])
+    assert finding.figures == {"stale": 1, "lacking": 1}
+
+
+def test_cache_of_a_recipe_that_axolotl_refuses_is_a_note(recipe: Recipe) -> None:
+    recipe.values["micro_batch_size"] = "many"
+    finding = find(check(recipe), "cache, " + recipe.training["path"])
+    assert finding.verdict == "note" and "Axolotl refuses the recipe" in finding.value
+
+
+def test_cache_cut_short_is_refused(recipe: Recipe) -> None:
+    folder = cache_folder(recipe, "datasets")
+    folder.mkdir(parents=True)
+    (folder / "data-00000-of-00001.arrow").write_bytes(b"half")
+    finding = find(check(recipe), "cache, " + recipe.training["path"])
+    assert finding.verdict == "fail" and "cannot be read" in finding.value
+    assert str(folder) in finding.todo

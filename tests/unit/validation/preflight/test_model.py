@@ -1,0 +1,257 @@
+"""Preflight's model section: parameters, LoRA targets, vocabulary, and how an adapter starts."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import constants
+
+from tools.errors import UserError
+from tools.recipe import Recipe, read_recipe
+from validation.preflight import model
+from validation.preflight.architecture import ARCHITECTURES, load_config
+from validation.preflight.model import check_model, has_weights
+from validation.preflight.verdict import Finding
+
+RECIPES = Path(__file__).parents[4] / "recipes"
+LORA: dict[str, Any] = {
+    "adapter": "lora",
+    "lora_r": 16,
+    "lora_alpha": 32,
+    "lora_dropout": 0.05,
+    "lora_target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
+}
+LLAMA_7B = "meta-llama/Llama-2-7b-hf"
+
+
+@pytest.fixture(autouse=True)
+def empty_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub cache of the test's own."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def recipe(base_model: object = LLAMA_7B, name: str = "mine", **values: Any) -> Recipe:
+    return Recipe(Path(f"{name}.yml"), {"base_model": str(base_model), **LORA, **values})
+
+
+def found(check: str, given: Recipe) -> Finding:
+    (finding,) = [finding for finding in check_model(given) if finding.check == check]
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("base_model", "total", "trained"),
+    [
+        ("meta-llama/Llama-2-7b-hf", 6_738_415_616, 16_777_216),
+        ("meta-llama/Llama-2-13b-hf", 13_015_864_320, 26_214_400),
+        ("meta-llama/Llama-3.1-8B", 8_030_261_248, 13_631_488),
+        ("codellama/CodeLlama-7b-hf", 6_738_546_688, 16_777_216),
+        ("codellama/CodeLlama-13b-hf", 13_016_028_160, 26_214_400),
+    ],
+)
+def test_parameters_of_the_published_models(base_model: str, total: int, trained: int) -> None:
+    finding = found("parameters", recipe(base_model))
+    assert (finding.verdict, finding.figures["total"]) == ("ok", total)
+    assert finding.figures["trained"] == trained
+    assert finding.figures["percent"] == pytest.approx(100 * trained / total)
+
+
+def test_tokens_of_the_published_models_are_those_of_their_configs() -> None:
+    for name, entry in yaml.safe_load(ARCHITECTURES.read_text()).items():
+        config, tokens = load_config(name), entry["tokens"]
+        assert [tokens["bos"][1], tokens["eos"][1]] == [config.bos_token_id, config.eos_token_id]
+
+
+def test_every_hub_model_of_the_recipes_is_known() -> None:
+    named = {read_recipe(path).base_model for path in RECIPES.glob("*.yml")}
+    folders = {name for name in named if name.split("/")[0] in {"models", "outputs", "data"}}
+    assert named - folders == set(yaml.safe_load(ARCHITECTURES.read_text()))
+
+
+def test_without_an_adapter_everything_is_trained(tiny_base: Path) -> None:
+    whole = Recipe(Path("whole.yml"), {"base_model": str(tiny_base)})
+    assert [finding.check for finding in check_model(whole)] == ["parameters", "vocabulary"]
+    figures = found("parameters", whole).figures
+    assert figures["total"] == figures["trained"] > 0
+    assert figures["percent"] == 100
+
+
+def test_another_model_under_a_published_name_fails(empty_hub_cache: Path, tiny_base: Path) -> None:
+    cache(empty_hub_cache, LLAMA_7B, tiny_base)
+    finding = found("parameters", recipe())
+    assert finding.verdict == "fail"
+    assert "6,738,415,616 are published" in finding.value
+
+
+def cache(hub: Path, name: str, source: Path) -> None:
+    """Put a config into the hub cache, as a download leaves it."""
+    folder = hub / f"models--{name.replace('/', '--')}"
+    snapshot = folder / "snapshots" / "0123abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text((source / "config.json").read_text())
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0123abc")
+
+
+def test_every_layer_carries_the_four_projections() -> None:
+    finding = found("adapter", recipe())
+    assert finding.verdict == "ok"
+    assert finding.value == "r=16 on q_proj, k_proj, v_proj, o_proj: 128 modules, 4 in each layer"
+    modules = finding.figures["modules"]
+    assert (modules[0], len(set(modules))) == ("model.layers.0.self_attn.q_proj", 128)
+
+
+@pytest.mark.parametrize(
+    ("values", "missing", "extra"),
+    [
+        ({"lora_target_modules": ["q_proj", "v_proj"]}, {"k_proj": 2, "o_proj": 2}, {}),
+        ({"lora_target_linear": True}, {}, {"gate_proj": 2, "up_proj": 2, "down_proj": 2}),
+        ({"peft_layers_to_transform": [0]}, dict.fromkeys(LORA["lora_target_modules"], 1), {}),
+        ({"lora_exclude_modules": ["o_proj"]}, {"o_proj": 2}, {}),
+        ({"lora_modules_to_save": ["lm_head"]}, {}, {"lm_head": 1}),
+    ],
+)
+def test_a_paper_recipe_with_other_modules_fails_and_names_them(
+    tiny_base: Path, values: dict[str, Any], missing: dict[str, int], extra: dict[str, int]
+) -> None:
+    finding = found("adapter", recipe(tiny_base, name="cogex-llama2-7b", **values))
+    assert finding.verdict == "fail"
+    for kinds, names in ((missing, "missing"), (extra, "extra")):
+        assert len(finding.figures[names]) == sum(kinds.values())
+        for kind, count in kinds.items():
+            assert f"{kind} x {count}" in finding.value
+    assert "[q_proj, k_proj, v_proj, o_proj]" in finding.todo
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lora_target_modules": ["q_proj", "v_proj"]},
+        {"lora_target_modules": r".*\.q_proj"},
+        {"lora_target_linear": True},
+    ],
+)
+def test_another_recipe_may_choose_its_modules(tiny_base: Path, values: dict[str, Any]) -> None:
+    assert found("adapter", recipe(tiny_base, **values)).verdict == "ok"
+
+
+def test_a_module_that_the_model_lacks_is_missing(tiny_base: Path) -> None:
+    finding = found("adapter", recipe(tiny_base, lora_target_modules=["q_proj", "c_attn"]))
+    assert (finding.verdict, finding.figures["missing"]) == ("fail", ["c_attn"])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"lora_target_modules": ["c_attn"]}, r"mine\.yml: PEFT refuses .*c_attn.*not found"),
+        ({"lora_r": "many"}, r"mine\.yml: PEFT refuses the `lora_` keys; correct them"),
+        ({"adapter": "prefix"}, r"mine\.yml: `adapter: prefix` is not known here; use lora"),
+    ],
+)
+def test_an_adapter_that_cannot_be_made(
+    tiny_base: Path, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        check_model(recipe(tiny_base, **values))
+
+
+@pytest.mark.parametrize("key", ["tokens", "resize_token_embeddings_to_32x"])
+def test_a_recipe_that_adds_tokens_fails(tiny_base: Path, key: str) -> None:
+    finding = found("vocabulary", recipe(tiny_base, **{key: ["<new>"]}))
+    assert finding.verdict == "fail"
+    assert f"remove `{key}`" in finding.todo
+
+
+def test_tokens_beyond_the_vocabulary_fail(empty_hub_cache: Path, tmp_path: Path) -> None:
+    entry = yaml.safe_load(ARCHITECTURES.read_text())["meta-llama/Llama-3.1-8B"]
+    entry["config"]["vocab_size"] = 128_002  # without the reserved tokens
+    (tmp_path / "config.json").write_text(json.dumps(entry["config"]))
+    cache(empty_hub_cache, "meta-llama/Llama-3.1-8B", tmp_path)
+    finding = found("vocabulary", recipe("meta-llama/Llama-3.1-8B", adapter=None))
+    assert finding.verdict == "fail"
+    assert "<|finetune_right_pad_id|> (128004) beyond the 128,002" in finding.value
+
+
+def test_a_new_adapter_starts_at_zero_and_can_change_the_logits(tiny_base: Path) -> None:
+    finding = found("adapter's start", recipe(tiny_base))
+    assert finding.verdict == "ok"
+    assert finding.figures["lora_b_zero"]
+    assert finding.figures["start_difference"] == 0
+    assert finding.figures["changed_difference"] > 0.01
+
+
+def test_an_adapter_that_starts_elsewhere_fails(tiny_base: Path) -> None:
+    finding = found("adapter's start", recipe(tiny_base, peft_init_lora_weights="pissa"))
+    assert (finding.verdict, finding.figures["lora_b_zero"]) == ("fail", False)
+    assert "remove `peft_init_lora_weights`" in finding.todo
+
+
+def test_an_adapter_without_effect_fails(tiny_base: Path) -> None:
+    finding = found("adapter's start", recipe(tiny_base, lora_alpha=0))
+    assert finding.verdict == "fail"
+    assert "leaves the logits as they were" in finding.value
+
+
+def test_a_model_too_large_to_load_is_a_note(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "MAX_CPU_PARAMETERS", 1000)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    finding = found("adapter's start", recipe(tiny_base))
+    assert finding.verdict == "note"
+    assert finding.value == "not looked at: more than 1,000 parameters, and no GPU here"
+
+
+def test_no_weights_are_a_note() -> None:
+    assert found("adapter's start", recipe()).verdict == "note"
+
+
+def test_weights_are_there_when_every_file_of_the_index_is(tmp_path: Path) -> None:
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    (tmp_path / "model-1.safetensors").touch()
+    assert not has_weights(tmp_path)
+    (tmp_path / "model-2.safetensors").touch()
+    assert has_weights(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"weight_map": 1}'])
+def test_a_broken_index_is_one_message(tmp_path: Path, content: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(UserError, match="is no index of weights; download the model again"):
+        has_weights(tmp_path)
+
+
+def test_a_config_never_comes_from_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("asked the network")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert load_config(LLAMA_7B).hidden_size == 4096
+    with pytest.raises(UserError, match="owner/unknown: is no folder here, not in the hub cache"):
+        load_config("owner/unknown")
+
+
+def test_a_folder_and_the_hub_cache_go_before_the_published_figures(
+    empty_hub_cache: Path, tiny_base: Path
+) -> None:
+    assert load_config(str(tiny_base)).hidden_size == 32
+    cache(empty_hub_cache, LLAMA_7B, tiny_base)
+    assert load_config(LLAMA_7B).hidden_size == 32
+
+
+def test_a_path_that_is_not_there() -> None:
+    with pytest.raises(UserError, match=r"data/my/base: is no folder here.*make the folder"):
+        load_config("data/my/base")
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"model_type": "no-such-type"}', "[]"])
+def test_a_broken_config_is_one_message(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=r"its config\.json cannot be used; is it whole\?"):
+        load_config(str(tmp_path))

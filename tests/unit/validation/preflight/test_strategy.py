@@ -1,0 +1,115 @@
+"""Each dataset's `type` is loaded for real, and what stands in the way is named truly."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.recipe import Recipe
+from validation.preflight.strategy import check_strategy, is_axolotls_own
+from validation.preflight.verdict import Finding
+
+COGEX = {"path": "train.jsonl", "type": "prompt_strategies.cogex"}
+
+
+def check(training: dict[str, Any], validation: dict[str, Any] | None = None) -> list[Finding]:
+    values = {
+        "sequence_len": 512,
+        "datasets": [training],
+        "test_datasets": [validation or training],
+    }
+    return check_strategy(Recipe(Path("r.yml"), values))
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package in the working folder; it has a name of its own, for modules are cached."""
+    package = tmp_path / f"broken_{abs(hash(tmp_path))}"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    return package
+
+
+def check_module(package: Path, source: str) -> Finding:
+    (package / "strategy.py").write_text(source)
+    return check({"path": "train.jsonl", "type": f"{package.name}.strategy"})[0]
+
+
+@pytest.mark.parametrize("name", ["cogex", "plan", "alpaca"])
+def test_our_strategies_load(name: str) -> None:
+    findings = check({"path": "train.jsonl", "type": f"prompt_strategies.{name}"})
+    assert [finding.verdict for finding in findings] == ["ok", "ok", "ok"]
+    assert "trained on: completion" in findings[0].value
+
+
+def test_import_error_inside_the_module_is_named_with_file_and_line(broken: Path) -> None:
+    finding = check_module(broken, "import os\n\nimport no_such_package\n")
+    assert finding.verdict == "fail"
+    assert "ModuleNotFoundError: No module named 'no_such_package'" in finding.value
+    assert f"({broken / 'strategy.py'}, line 3)" in finding.value
+
+
+def test_syntax_error_is_named_with_file_and_line(broken: Path) -> None:
+    finding = check_module(broken, "import os\n\ndef load(:\n")
+    assert finding.verdict == "fail"
+    assert "SyntaxError: invalid syntax (strategy.py, line 3)" in finding.value
+
+
+def test_error_while_loading_is_named_with_file_and_line(broken: Path) -> None:
+    finding = check_module(
+        broken, "def load(tokenizer, cfg, ds_cfg):\n    return cfg['nothing'][0]\n"
+    )
+    assert finding.verdict == "fail" and "TypeError" in finding.value
+    assert f"({broken / 'strategy.py'}, line 2)" in finding.value
+
+
+def test_module_without_load_is_named(broken: Path) -> None:
+    finding = check_module(broken, "")
+    assert finding.verdict == "fail"
+    assert "has no attribute 'load'" in finding.value
+
+
+def test_strategy_of_another_kind_is_a_note(broken: Path) -> None:
+    finding = check_module(broken, "def load(tokenizer, cfg, ds_cfg):\n    return object()\n")
+    assert finding.verdict == "note" and "no CompletionStrategy" in finding.value
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("prompt_strategies.cogx", "No module named 'prompt_strategies.cogx'"),
+        ("cogex", "Axolotl finds no such type"),  # a module of that name can be imported
+        ("prompt_strategies.cogex.load", "'prompt_strategies.cogex' is not a package"),
+    ],
+)
+def test_type_that_axolotl_does_not_find_says_how_it_is_written(kind: str, cause: str) -> None:
+    finding = check({"path": "train.jsonl", "type": kind})[0]
+    assert finding.verdict == "fail" and cause in finding.value
+    assert "package.module" in finding.todo
+
+
+def test_entry_without_type_fails() -> None:
+    assert not is_axolotls_own({"path": "train.jsonl"})
+    assert [finding.verdict for finding in check({"path": "train.jsonl"})] == ["fail", "fail", "ok"]
+
+
+def test_recipe_that_the_strategy_refuses_shows_its_reason() -> None:
+    finding = check({**COGEX, "roles_to_train": ["assistant"]})[0]
+    assert finding.verdict == "fail" and "use [code, output] or [output]" in finding.value
+
+
+@pytest.mark.parametrize("kind", ["completion", "alpaca", "alpaca:chat", "chat_template"])
+def test_axolotls_own_type_is_a_note(kind: str) -> None:
+    entry = {"path": "train.jsonl", "type": kind}
+    assert is_axolotls_own(entry)
+    assert [finding.verdict for finding in check(entry)] == ["note", "note", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("key", "other"), [("type", "prompt_strategies.nl_plan"), ("roles_to_train", ["output"])]
+)
+def test_splits_that_differ_fail(key: str, other: Any) -> None:
+    finding = check(COGEX, {**COGEX, key: other})[2]
+    assert finding.verdict == "fail"
+    assert f"`{key}` is" in finding.value and str(other) in finding.value

@@ -1,0 +1,339 @@
+"""The report says what is known, what is not, and obeys nothing that rows or models hold."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.made_run import ROOT, RUN, make_run
+from tools.errors import UserError
+from tools.recipe import Recipe, read_recipe
+from validation.report.pictures import BINS, Lengths, histogram
+from validation.report.report import PAPER, PAPER_BASES, PAPER_BATCH, PAPER_VALIDATION_ROWS, report
+
+HOSTILE = "</script><script>alert(1)</script>\x00\u202e&<b onclick='x'>" + "long" * 2000
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and its text without style."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.parts: list[str] = []
+        self.feed(html)
+        self.text = " ".join("".join(self.parts).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.parts.append(" ")  # where cells and blocks begin
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        report(make_run(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(made: Path) -> str:
+    return (made / RUN / "report.html").read_text()
+
+
+@pytest.fixture
+def recipe(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]:
+    """The recipe of a copy of the run, in the working folder."""
+    shutil.copytree(made, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    yield read_recipe(Path("recipe.yml"))
+
+
+def page(recipe: Recipe) -> Page:
+    return Page(report(recipe).read_text())
+
+
+def edit(name: str, change: dict[str, Any]) -> None:
+    path = RUN / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
+def edit_generation(change: dict[str, Any]) -> None:
+    """Change the first generation, which is shown."""
+    path = RUN / "generations.jsonl"
+    first, rest = path.read_text().split("\n", 1)
+    path.write_text(json.dumps(json.loads(first) | change) + "\n" + rest)
+
+
+# ------------------------------------------------------------------------------ what is there
+
+
+def test_figures_of_the_run_are_on_the_page(html: str, made: Path) -> None:
+    selection = json.loads((made / RUN / "selection.json").read_text())
+    [best] = [x for x in selection["checkpoints"] if x["name"] == selection["best"]]
+    text = Page(html).text
+    assert f"{best['perplexity']:.4f} validation perplexity of {best['name']}" in text
+    assert f"{selection['base']['perplexity']:.4f} perplexity of the base" in text
+    assert "83.3% of 12 held-out answers are exactly right" in text  # 10 of 12
+    assert "0 fail of 13 checks of the training log" in text
+    assert "52 of 52 steps of 32 examples, 5 epochs" in text
+
+
+def test_each_picture_has_a_name_and_its_numbers(html: str) -> None:
+    found = re.findall(
+        r"<figure>\s*<svg role=\"img\" aria-label=\"[^\"]+\".*?</figure>", html, re.S
+    )
+    assert len(found) == html.count("<svg") == 4
+    assert all("<details><summary>The numbers" in figure for figure in found)
+    losses, rates, _, lengths = [Page(figure).text for figure in found]
+    assert "11 1 0.0182 0.01654 1.017" in losses  # the training loss is that of step 10
+    assert "0 0 - 0.06079 1.063 base, before training" in losses
+    assert "0.01529 1.015 chosen" in losses
+    assert "2 0.1905 0.0004 0.0004" in rates and "52 4.762 2.233e-06 2.233e-06" in rates
+    assert "The numbers, 25 of 26 logs evenly spaced" in rates
+    assert "328 training rows: median 170 tokens" in lengths
+
+
+def test_both_modes_stand_beside_each_other(html: str) -> None:
+    row = re.search(r"<tr><th scope=\"row\">answer equals the reference.*?</tr>", html, re.S)
+    assert row
+    assert Page(row[0]).text == "answer equals the reference 83.3% 83.3%"
+    assert Page(html).text.count("91.7% ≥ 99%: not met") == 2  # ends by EOS
+
+
+def test_hashes_are_those_of_the_files(html: str, made: Path) -> None:
+    from tools.files import sha256
+
+    for name in ("recipe.yml", "data/train.jsonl", "data/data.json",
+                 f"{RUN}/best/adapter_model.safetensors"):  # fmt: skip
+        assert sha256(made / name) in html
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_commit_of_the_checkout_is_named(recipe: Recipe) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "recipe.yml"], check=True)
+    subprocess.run([*git, "commit", "-qm", "recipe"], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    recipe.path.write_text(recipe.path.read_text() + "\n")
+    assert f"{commit.strip()} with local changes" in page(recipe).text
+
+
+def test_same_run_gives_the_same_bytes_where_it_is_asked_to(recipe: Recipe, html: str) -> None:
+    (RUN / "report.html").unlink()
+    assert report(recipe, Path("pages/a.html")) == Path("pages/a.html")
+    assert Path("pages/a.html").read_text() == html
+    assert not (RUN / "report.html").exists()
+
+
+# ------------------------------------------------------------------------------ generations
+
+
+def test_ten_generations_evenly_spaced(html: str, made: Path) -> None:
+    rows = [json.loads(x) for x in (made / RUN / "generations.jsonl").read_text().splitlines()]
+    shown = re.findall(r"<summary><code>([^<]+)</code>: answer", html)
+    assert shown == [rows[index]["id"] for index in (0, 1, 2, 3, 4, 6, 7, 8, 9, 10)]
+    assert html.count('answer <span class="fail">wrong') == 2
+
+
+def test_program_call_and_output_stand_beside_their_references(recipe: Recipe) -> None:
+    edit_generation(
+        {
+            "generated": "def f():\n    return 1\n\n>>> f()\n### Output\n{'answer': 1}",
+            "reference": "def f():\n    return 1\n\n>>> f(2)\n### Output\n{'answer': 2}",
+        }
+    )
+    text = page(recipe).text
+    assert "program, reference: the same def f(): return 1" in text
+    assert "call, written by the model >>> f() call, reference >>> f(2)" in text
+    assert "output, written by the model {'answer': 1} output, reference {'answer': 2}" in text
+
+
+def test_trained_text_is_told_from_masked(recipe: Recipe, html: str) -> None:
+    """The first four marked blocks are the prompt and the references of the first row."""
+    marks = [attrs["class"] for tag, attrs in Page(html).tags if tag == "pre" and attrs]
+    assert marks[:4] == ["masked", "trained", "trained", "trained"]
+    recipe.training["roles_to_train"] = ["output"]
+    marks = [attrs["class"] for tag, attrs in page(recipe).tags if tag == "pre" and attrs]
+    assert marks[:4] == ["masked", "masked", "masked", "trained"]
+
+
+def test_hostile_text_is_shown_as_text(recipe: Recipe, html: str) -> None:
+    edit_generation(dict.fromkeys(("id", "instruction", "input", "generated"), HOSTILE))
+    written = report(recipe).read_text()
+    found = Page(written)
+    assert found.count("script") == 0 and found.count("b") == 0
+    assert not re.search("[\x00\u202e]", written)
+    assert found.text.count("<script>alert(1)</script>\\x00\\u202e&<b onclick='x'>longlong") == 4
+    assert written.count("<") == html.count("<")
+
+
+# ------------------------------------------------------------------------------ the page itself
+
+
+def test_page_loads_and_runs_nothing(html: str) -> None:
+    found = Page(html)
+    assert not {"script", "link", "img", "iframe", "object", "image"} & {x for x, _ in found.tags}
+    attributes = {name for _, attrs in found.tags for name in attrs}
+    assert not {"src", "srcset", "onclick", "onload"} & attributes
+    links = {attrs["href"] for tag, attrs in found.tags if tag == "a"}
+    assert links == {"https://arxiv.org/abs/2405.16337"}
+    assert "@import" not in html
+    assert set(re.findall(r"url\((.)", html)) == {"#"}  # inside the pictures
+    assert "default-src 'none'" in html
+
+
+def test_every_colour_of_the_page_is_for_light_and_dark(html: str) -> None:
+    style = html[html.index("<style>") : html.index("</style>")]
+    paired = re.findall(r"light-dark\(#[0-9a-f]{6}, #[0-9a-f]{6}\)", style)
+    assert len(re.findall(r"#[0-9a-f]{6}", style)) == 2 * len(paired) > 0
+
+
+def test_histogram_counts_every_row_once() -> None:
+    drawn = histogram(Lengths(np.array([1, 9, 10, 480, 481]), 3, 480))
+    assert drawn.rows == [("0 to 49", "3"), ("450 to 499", "2")]
+    assert "median 10 tokens, longest 481; 1 are longer" in drawn.caption
+    assert len(histogram(Lengths(np.arange(4096), 1, 2048)).rows) <= BINS
+
+
+# ------------------------------------------------------------------------------ what is not there
+
+
+def test_missing_files_leave_sentences(recipe: Recipe) -> None:
+    for path in ("selection.json", "check.json", "generations.jsonl", "trainer_state.json"):
+        (RUN / path).unlink()
+    for path in (*RUN.glob("*/trainer_state.json"), Path("data/manifest.json")):
+        path.unlink()
+    Path("data/train.jsonl").unlink()
+    text = page(recipe).text
+    assert f"There is no log of training in {RUN}" in text
+    assert "No checkpoint is chosen yet: cogex select recipe.yml" in text
+    assert "programs? Not measured: cogex check recipe.yml" in text
+    assert "Nothing generated yet: cogex check recipe.yml" in text
+    assert "there is no manifest.json beside the training rows" in text
+    assert "training rows was not measured: data/train.jsonl: there is no such file" in text
+
+
+def test_missing_parts_of_a_check_leave_sentences(recipe: Recipe) -> None:
+    edit("check.json", {"emulator": None, "collapse": {}, "emulation": None})
+    text = page(recipe).text
+    assert "Emulator mode was not measured: cogex check recipe.yml" in text
+    assert "Mode collapse Not measured: cogex check recipe.yml" in text
+    assert "Not measured as reasoner: cogex check recipe.yml" in text
+
+
+def test_unfinished_run_is_called_so(recipe: Recipe) -> None:
+    state = json.loads((RUN / "checkpoint-11" / "trainer_state.json").read_text())
+    (RUN / "trainer_state.json").write_text(json.dumps(state))
+    assert "Training has not come to its end: the log stops at step 11." in page(recipe).text
+
+
+def test_figures_of_other_rows_are_called_so(recipe: Recipe) -> None:
+    val = Path("data/val.jsonl")
+    val.write_text(val.read_text().split("\n", 1)[1])
+    text = page(recipe).text
+    assert "The checkpoints were scored on other rows than data/val.jsonl holds now" in text
+    assert "The check was made on other rows than data/val.jsonl holds now" in text
+    assert "data/val.jsonl is not the file that `cogex prepare` wrote" in text
+
+
+def test_check_of_another_model_is_left_out(recipe: Recipe, html: str) -> None:
+    """A config that differs alone makes another model: its alpha may."""
+    assert "another model" not in html and "answers are exactly right" in html
+    config = RUN / "best" / "adapter_config.json"
+    config.write_text(config.read_text() + "\n")
+    text = page(recipe).text
+    assert "check.json is of another model than best/ holds now" in text
+    assert "`cogex check recipe.yml`" in text
+    assert "answers are exactly right" not in text and "Nothing generated yet" in text
+    card = (RUN / "best" / "README.md").read_text()
+    assert "check.json is of another model" in card and "answer equals the reference" not in card
+
+
+def test_check_that_names_no_model_is_left_out(recipe: Recipe) -> None:
+    content = json.loads((RUN / "check.json").read_text())
+    del content["model_sha256"]
+    (RUN / "check.json").write_text(json.dumps(content))
+    assert "check.json is of another model than best/ holds now" in page(recipe).text
+
+
+def test_nothing_to_verify_is_said(recipe: Recipe) -> None:
+    assert "As reasoner, 0 of 12 programs are complete: nothing to verify." in page(recipe).text
+
+
+def test_figures_of_these_rows_are_not(html: str) -> None:
+    assert "holds now" not in html and "is not the file" not in html
+
+
+def test_no_run_folder_is_an_error(recipe: Recipe) -> None:
+    shutil.rmtree(RUN)
+    with pytest.raises(UserError, match=r"outputs/made: there is no such run folder; train"):
+        report(recipe)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("check.json", "{", "check.json: is not JSON; run `cogex check recipe.yml` again"),
+        ("check.json", "[" * 9999, "check.json: is not JSON"),
+        ("check.json", '{"model": "\\ud800"}', "check.json: is not JSON"),
+        ("check.json", "[]", "check.json: it: Input should be a valid dictionary"),
+        ("check.json", '{"rows": "many"}', "check.json: rows: Input should be a valid integer"),
+        ("selection.json", "{}", "selection.json: criterion: Field required; run `cogex select"),
+        ("generations.jsonl", "{}\n", "generations.jsonl, line 1: id: Field required"),
+    ],
+)
+def test_file_that_no_command_wrote_is_an_error(
+    recipe: Recipe, name: str, text: str, message: str
+) -> None:
+    (RUN / name).write_text(text)
+    with pytest.raises(UserError, match=re.escape(message)):
+        report(recipe)
+
+
+# ------------------------------------------------------------------------------ the paper
+
+
+def stated(key: str) -> list[str]:
+    """The values that docs/fidelity.md gives for a key with 3.1 as their source."""
+    text = (ROOT / "docs" / "fidelity.md").read_text()
+    return re.findall(rf"^\| [^|]+ \| `([^`]+)` \| 3\.1 \| `{key}`", text, re.M)
+
+
+def test_papers_values_are_those_of_the_document() -> None:
+    for key, value in PAPER.items():
+        shown = f"[{', '.join(value)}]" if isinstance(value, list) else str(value)
+        assert [x.replace("3e-4", "0.0003") for x in stated(key)] == [shown], key
+    assert stated("# batch_size") == [str(PAPER_BATCH)]
+    assert stated("# validation_rows") == [str(PAPER_VALIDATION_ROWS)]
+    assert set(stated("base_model")) <= set(PAPER_BASES)
+
+
+def test_departures_from_the_paper_are_named(html: str) -> None:
+    row = (
+        r"<tr><th scope=\"row\">([^<]+)</th><td data-label=\"paper\">([^<]+)</td>"
+        r"<td data-label=\"this run\">([^<]+)</td>\s*<td>(?:<span[^>]*>([^<]+))?"
+    )
+    rows = {what: found for what, *found in re.findall(row, html)}
+    assert rows["lora_r"] == ["16", "16", "the same"]
+    assert rows["learning_rate"] == ["0.0003", "0.002", "departs"]
+    assert rows["validation rows"] == ["2,000", "12", "departs"]
+    assert rows["base_model"][2] == "departs"
+    assert rows["the best checkpoint has"][2] == "the same"
+    assert rows["lora_alpha"] == ["not stated", "32", ""]

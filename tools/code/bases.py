@@ -1,0 +1,132 @@
+"""The code bases before training: one tokenizer, and a Llama of each size, without weights.
+
+    cogex prepare code-base --corpus data/python-corpus --out data/code-base
+
+makes data/code-base/29m and the others, each with tokenizer and config.json: `base_model` of
+recipes/code-base-29m.yml, which draws the weights (`reinit_weights`).
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+from tools.code.tokenizer import train_byte_level_bpe
+from tools.errors import UserError
+
+# newline | marks, with the space at their edges | spaces, as an indent | a word, whatever case |
+# one digit | underscores | anything else. A newline stands alone, so that a prompt which ends in
+# one and its solution, which starts with an indent, never share a token. A word is the same token
+# behind a space and behind a bracket: with pieces that carry a space, copying a name forms late.
+PIECES = r"\n| ?[^\sA-Za-z0-9_]+ ?| +|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]|_+|\s"
+POSITIONS = 1024  # the longest text, in tokens
+
+
+@dataclass(frozen=True)
+class Size:
+    """The shape of a Llama: pieces of the vocabulary, layers, and widths."""
+
+    vocabulary: int
+    layers: int
+    hidden: int
+    mlp: int
+    head: int = 64
+
+
+# Layers and widths are the plan's; the MLP is as wide as makes the parameters that it names.
+SIZES = {
+    "tiny": Size(vocabulary=2048, layers=4, hidden=128, mlp=384, head=32),
+    "29m": Size(vocabulary=8192, layers=8, hidden=512, mlp=1344),
+    "52m": Size(vocabulary=8192, layers=20, hidden=512, mlp=864),
+    "88m": Size(vocabulary=8192, layers=16, hidden=768, mlp=1184),
+    "105m": Size(vocabulary=8192, layers=12, hidden=1024, mlp=1248),
+}
+
+
+def write_bases(corpus: Path, out: Path) -> dict[str, int]:
+    """Write tokenizer and config.json of every size below `out`; return their parameters.
+
+    `corpus` is a folder of `cogex prepare python-corpus`: the tokenizers, one for each size of
+    vocabulary, are trained on its train.jsonl. Raises UserError if it cannot be used.
+    """
+    trained = {
+        pieces: train_tokenizer(corpus / "train.jsonl", pieces)
+        for pieces in sorted({size.vocabulary for size in SIZES.values()})
+    }
+    for name, size in SIZES.items():
+        write_base(out / name, size, trained[size.vocabulary])
+    return {name: count_parameters(size) for name, size in SIZES.items()}
+
+
+def write_base(folder: Path, size: Size, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Write tokenizer and config.json of one size into a folder."""
+    tokenizer.save_pretrained(folder)
+    architecture(size, tokenizer).save_pretrained(folder)
+
+
+def train_tokenizer(documents: Path, pieces: int) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE of `pieces` tokens on JSON lines with a `text`, read one at a time.
+
+    Raises UserError if the file cannot be read, or is too small for that many.
+    """
+    tokenizer = train_byte_level_bpe(_texts(documents), PIECES, pieces, POSITIONS)
+    if len(tokenizer) < pieces:
+        raise UserError(
+            f"{documents}: makes {len(tokenizer):,} pieces where {pieces:,} are "
+            "needed; prepare a larger corpus"
+        )
+    return tokenizer
+
+
+def _texts(documents: Path) -> Iterator[str]:
+    try:
+        with documents.open(encoding="utf-8") as lines:
+            for line in lines:
+                text = json.loads(line)["text"]
+                if not isinstance(text, str):
+                    raise TypeError("a text is no string")
+                yield text
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{documents}: cannot be used: {error}; run `cogex prepare python-corpus` first"
+        ) from None
+
+
+def architecture(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    """A Llama of that size with tied embeddings."""
+    return LlamaConfig(
+        vocab_size=size.vocabulary,
+        hidden_size=size.hidden,
+        intermediate_size=size.mlp,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.hidden // size.head,
+        num_key_value_heads=size.hidden // size.head,
+        max_position_embeddings=POSITIONS,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        architectures=["LlamaForCausalLM"],
+        dtype="float32",
+    )
+
+
+def count_parameters(size: Size) -> int:
+    """Embeddings (shared with the output), attention, gated MLP, and the norms."""
+    attention, gated_mlp = 4 * size.hidden**2, 3 * size.hidden * size.mlp
+    layer = attention + gated_mlp + 2 * size.hidden
+    return size.vocabulary * size.hidden + size.layers * layer + size.hidden
+
+
+def print_bases(parameters: dict[str, int], out: Path, console: Console) -> None:
+    """Print each base's folder, shape and parameters."""
+    table = Table("base", "layers", "width", "MLP", "vocabulary", "parameters")
+    for name, count in parameters.items():
+        size = SIZES[name]
+        shape = (size.layers, size.hidden, size.mlp, size.vocabulary, count)
+        table.add_row(str(out / name), *(f"{number:,}" for number in shape))
+    console.print(table)

@@ -1,0 +1,148 @@
+r"""MBPP (Austin et al. 2021, arXiv 2108.07732): its programs are split into prompt and solution.
+
+A published row has a sentence, a whole program and assertions. The prompt becomes what HumanEval's
+is: imports, then helpers, classes and globals, then the signature of the function that every
+assertion calls, with a docstring of the sentence and the first assertion. The solution is that
+function's body. All of it is written anew from the syntax tree (`ast.unparse`), so that tabs,
+CRLF, semicolons and odd spacing are gone, and so are comments.
+"""
+
+import ast
+import textwrap
+import warnings
+from typing import Any
+
+from tools.code.tasks import Task, strings
+from tools.prepare.fields import RejectedError
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+_MARK = "@docstring@"
+_WIDTH = 88  # of the docstring's sentence; published ones have up to 300 characters
+
+
+def mbpp_task(row: Any) -> Task:
+    """Make a task of a published row. Raises RejectedError."""
+    try:
+        return _task(row)
+    except (RecursionError, MemoryError):  # of ast, for a thousand brackets in each other
+        raise RejectedError("nested too deep") from None
+
+
+def _task(row: Any) -> Task:
+    text, code = strings(row, "text", "code")
+    number, setup = row.get("task_id"), row.get("test_setup_code", "")
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise RejectedError("missing: task_id" if number is None else "wrong type: task_id")
+    checks = [*_assertions(row, "test_list"), *_assertions(row, "challenge_test_list")]
+    if not checks or not isinstance(setup, str):
+        raise RejectedError("has no tests")
+    program = _parse("code", code)
+    tests = _parse("tests", "\n".join([setup, *checks]))
+    function = _function_asked_for(program, [_parse("tests", check) for check in checks])
+    prompt, solution = split_program(program, function, _docstring(text, checks[0]))
+    own = _defined(program)
+    return Task(
+        id=f"mbpp_{number}",
+        task_id=number,
+        entry_point=function.name,
+        prompt=prompt,
+        solution=solution,
+        tests=f"{ast.unparse(tests)}\n",
+        names=tuple(sorted(own & _names(tests))),
+        setup="".join(f"{ast.unparse(node)}\n" for node in program.body if _is_import(node)),
+    )
+
+
+def _assertions(row: dict[str, Any], key: str) -> list[str]:
+    found = row.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise RejectedError(f"wrong type: {key}")
+    return found
+
+
+def _parse(what: str, source: str) -> ast.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\d" is written as it should be afterwards
+            return ast.parse(source.replace("\r\n", "\n"))
+    except (SyntaxError, ValueError):
+        raise RejectedError(f"{what}: no Python") from None
+
+
+def _function_asked_for(program: ast.Module, checks: list[ast.Module]) -> Function:
+    """The function at the program's top that every assertion calls; of several, the last."""
+    called = set.intersection(*(_called(check) for check in checks))
+    for node in reversed(program.body):
+        if isinstance(node, Function) and node.name in called:
+            return node
+    raise RejectedError("no function that every test calls")
+
+
+def _called(tree: ast.AST) -> set[str]:
+    return {
+        node.func.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+
+
+def split_program(program: ast.Module, function: Function, docstring: str) -> tuple[str, str]:
+    """Return prompt and solution: together a program that defines `function` last.
+
+    What the program has at its top besides stands before it, in its order. Raises RejectedError
+    if nothing is left for a solution.
+    """
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    if not body:
+        raise RejectedError("the function has no body")
+    marked = type(function)(**{**vars(function), "body": [ast.Expr(ast.Constant(_MARK)), *body]})
+    header, _, solution = ast.unparse(marked).partition(f'    """{_MARK}"""\n')
+    others = [node for node in program.body if node is not function]
+    parts = [[node for node in others if _is_import(node)], []]
+    for node in others:
+        if isinstance(node, Function | ast.ClassDef):
+            parts += [[node], []]
+        elif not _is_import(node):
+            parts[-1].append(node)
+    texts = ["\n".join(map(ast.unparse, nodes)) for nodes in parts if nodes]
+    # unparse puts a line break before decorators
+    prompt = "\n\n\n".join(text.strip("\n") for text in (*texts, header))
+    return f"{prompt}\n{docstring}", f"{solution}\n"
+
+
+def _docstring(text: str, check: str) -> str:
+    """The sentence and an example as a docstring, indented, quotes and all.
+
+    An example is a call and its value, as in a session; an assertion of another form stays one.
+    """
+    match ast.parse(check.strip()).body:
+        case [ast.Assert(test=ast.Compare(ast.Call() as call, [ast.Eq()], [value]))]:
+            example = f">>> {ast.unparse(call)}\n{ast.unparse(value)}"
+        case nodes:
+            example = "\n".join(ast.unparse(node) for node in nodes)
+    sentence = textwrap.fill(" ".join(text.split()), _WIDTH, break_long_words=False)
+    content = f"{sentence}\n{example}\n".replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    return textwrap.indent(f'"""{content}"""\n', "    ")
+
+
+def _is_import(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def _defined(program: ast.Module) -> set[str]:
+    """What a program defines at its top, imports apart."""
+    found: set[str] = set()
+    for node in program.body:
+        if isinstance(node, Function | ast.ClassDef):
+            found.add(node.name)
+        elif not _is_import(node):
+            found |= {
+                name.id
+                for name in ast.walk(node)
+                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+            }
+    return found
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

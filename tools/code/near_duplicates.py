@@ -1,0 +1,86 @@
+"""When two rows of prompt and solution are the same task: near-duplicates.
+
+Two rows are, if they share one of these, for the function that each defines last:
+
+- its name, without case and underscores;
+- its body: the shape of `tools.code.function_shapes` with every constant but None, True and False
+  replaced by its type, so that `n % 3` and `n % 7` agree;
+- what the docstring says before its first example, without case, spacing and punctuation.
+
+What it does not see: the same task in other words, under another name, solved in another way.
+"""
+
+import ast
+import copy
+import re
+from collections.abc import Mapping, Sequence
+
+from tools.code.function_shapes import Function, shape
+
+
+def keys(row: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """Return what a row shares with its near-duplicates. Raises SyntaxError or ValueError."""
+    function = _function(row)
+    found = {("name", _plain(function.name)), ("body", _body(function))}
+    if said := _said(ast.get_docstring(function) or ""):
+        found.add(("text", said))
+    return frozenset(found)
+
+
+def exact_keys(row: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """Return what a row shares with its duplicates: the name of its function, and the very body."""
+    function = _function(row)
+    return frozenset({("name", _plain(function.name)), ("body", shape(function))})
+
+
+def group(rows: Sequence[Mapping[str, str]]) -> list[list[int]]:
+    """Return the indexes of the rows of each group of near-duplicates, in order of the first.
+
+    A near-duplicate of a near-duplicate is in the group too.
+    """
+    parents = list(range(len(rows)))
+
+    def root(index: int) -> int:
+        while parents[index] != index:
+            parents[index] = parents[parents[index]]
+            index = parents[index]
+        return index
+
+    first: dict[tuple[str, str], int] = {}
+    for index, row in enumerate(rows):
+        for key in keys(row):
+            one, other = root(first.setdefault(key, index)), root(index)
+            parents[max(one, other)] = min(one, other)
+    groups: dict[int, list[int]] = {}
+    for index in range(len(rows)):
+        groups.setdefault(root(index), []).append(index)
+    return list(groups.values())
+
+
+def _function(row: Mapping[str, str]) -> Function:
+    tree = ast.parse(row["prompt"] + row["solution"])
+    defined = [node for node in tree.body if isinstance(node, Function)]
+    if not defined:
+        raise ValueError("it defines no function")
+    return defined[-1]
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").casefold()
+
+
+def _body(function: Function) -> str:
+    masked = _MaskConstants().visit(copy.deepcopy(function))
+    return shape(masked)
+
+
+class _MaskConstants(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        if node.value is None or isinstance(node.value, bool):
+            return node
+        return ast.Constant(type(node.value).__name__)
+
+
+def _said(docstring: str) -> str:
+    before = re.split(r">>>|^\s*assert\b", docstring, maxsplit=1, flags=re.MULTILINE)[0]
+    return " ".join(re.findall(r"\w+", before.casefold()))

@@ -1,0 +1,114 @@
+"""A task of a code benchmark: what is asked, one solution, and the tests of any solution."""
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools.code.trial import Trial
+from tools.errors import UserError
+from tools.prepare.fetch import FILES
+from tools.prepare.fields import RejectedError
+
+# SHA-256 of the files as they were published
+PUBLISHED = {pinned.sha256: pinned.file for pinned in FILES.values()}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task. `prompt` ends in a newline, and with `solution` it is a whole program.
+
+    `task_id` is the published one, `id` this project's. `tests`, `names` and `setup` are those
+    of a `Trial`; the function asked for is `entry_point`.
+    """
+
+    id: str
+    task_id: str | int
+    entry_point: str
+    prompt: str
+    solution: str
+    tests: str
+    names: tuple[str, ...]
+    setup: str = ""
+
+    @property
+    def row(self) -> dict[str, str]:
+        """The prepared row."""
+        return {"id": self.id, "prompt": self.prompt, "solution": self.solution}
+
+    def trial(self, completion: str) -> Trial:
+        """Return the trial of a completion of the prompt."""
+        return Trial(self.prompt + completion, self.tests, self.names, self.setup)
+
+
+@dataclass(frozen=True)
+class Published:
+    """The lines of a published file: JSON objects, or whatever else a line holds."""
+
+    path: Path
+    sha256: str
+    rows: list[Any]
+
+    @property
+    def known_as(self) -> str | None:
+        """The file's published name, if it is one of `PUBLISHED`, byte by byte."""
+        return PUBLISHED.get(self.sha256)
+
+
+def read_published(path: Path, what: str = "tasks") -> Published:
+    """Read a benchmark's file of tasks or samples: JSON lines, gzipped or not.
+
+    Raises UserError naming file and line if it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        todo = "`cogex fetch` brings a benchmark's original" if what == "tasks" else "correct it"
+        raise UserError(f"{path}: there is no such file of {what}; {todo}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    try:
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: is damaged: {error}; make or download it again") from None
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except (ValueError, RecursionError):
+                raise UserError(
+                    f"{path}, line {number}: is not JSON; give a file with one object a line"
+                ) from None
+    if not rows:
+        raise UserError(f"{path}: holds no {what}; make or download it again")
+    return Published(path, hashlib.sha256(data).hexdigest(), rows)
+
+
+def all_tasks(published: Published, read: Callable[[Any], Task]) -> list[Task]:
+    """Return every task of a file. Raises UserError naming the first that cannot be used."""
+    tasks = []
+    for number, row in enumerate(published.rows, 1):
+        try:
+            tasks.append(read(row))
+        except RejectedError as reason:
+            raise UserError(
+                f"{published.path}, task {number}: {reason}; give the benchmark's original file"
+            ) from None
+    return tasks
+
+
+def strings(row: Any, *keys: str) -> list[str]:
+    """Return the row's strings under these keys. Raises RejectedError."""
+    if not isinstance(row, dict):
+        raise RejectedError("not an object")
+    for key in keys:
+        if key not in row:
+            raise RejectedError(f"missing: {key}")
+        if not isinstance(row[key], str):
+            raise RejectedError(f"wrong type: {key}")
+    return [row[key] for key in keys]

@@ -1,0 +1,46 @@
+"""Prepares the Alpaca dataset: alpaca_data.json of github.com/tatsu-lab/stanford_alpaca.
+
+`tatsu-lab/alpaca` on the Hugging Face hub has the same rows with one more field, `text`,
+which is left out. Some of the published outputs are empty: such a row is rejected.
+The reasons and flags are those of `tools.prepare.pipeline`.
+"""
+
+from functools import partial
+from typing import Any
+
+from prompt_strategies import alpaca_layout
+from tools.prepare.fields import PreparedRow, as_text, required, without_blank_ends
+from tools.prepare.pipeline import Format, prepare
+
+
+def _read(row: dict[str, Any]) -> PreparedRow:
+    return {
+        "instruction": required(row, "instruction", ("instruction",), str),
+        "input": as_text("input", row.get("input")),
+        "output": required(row, "output", ("output",), str),
+    }
+
+
+def _normalise(row: PreparedRow) -> PreparedRow:
+    """Drop the blank lines around the output."""
+    return row | {"output": without_blank_ends(row["output"])}
+
+
+def _render(row: PreparedRow) -> tuple[str, str]:
+    return (
+        alpaca_layout.render_prompt(row["instruction"], row["input"]),
+        alpaca_layout.render_completion(row["output"]),
+    )
+
+
+ALPACA = Format(
+    name="alpaca",
+    layout_version=alpaca_layout.LAYOUT_VERSION,
+    published_fields="instruction, input and output",
+    read=_read,
+    normalise=_normalise,
+    find_flags=lambda row: [],
+    render=_render,
+)
+
+prepare_alpaca = partial(prepare, ALPACA)  # (source, out, *, val_size=2000, …) -> Summary

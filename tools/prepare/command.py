@@ -1,0 +1,255 @@
+"""`cogex prepare DATASET`: wires each dataset to the function that prepares it, nothing else."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from tools.files import write_json
+
+prepare = typer.Typer(
+    help="Turn raw data into prepared rows: checked, and split so that no task straddles it.",
+    no_args_is_help=True,
+)
+
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result here.")]
+
+
+def _add_rows_command(name: str, function: str, description: str) -> None:
+    """Add `cogex prepare NAME` for a dataset of instruction, input, code and output."""
+
+    @prepare.command(name, help=description)
+    def command(
+        source: Annotated[Path, typer.Option("--input", help="The dataset's published file.")],
+        out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
+        val_size: Annotated[int, typer.Option(help="Validation rows.")] = 2000,
+        seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+        strict: Annotated[bool, typer.Option(help="Reject odd rows too.")] = False,
+        max_rejected: Annotated[float, typer.Option(help="Largest share of rejected rows.")] = 0.05,
+        sequence_len: Annotated[int, typer.Option(help="Flag rows of more tokens.")] = 2048,
+        tokenizer: Annotated[
+            str | None, typer.Option(help="Count tokens with this; else they are estimated.")
+        ] = None,
+        json_path: JsonOption = None,
+    ) -> None:
+        from tools.prepare.pipeline import print_summary
+
+        module, called = function.split(":")
+        summary = getattr(import_module(module), called)(
+            source,
+            out,
+            val_size=val_size,
+            seed=seed,
+            strict=strict,
+            max_rejected=max_rejected,
+            sequence_len=sequence_len,
+            tokenizer=tokenizer,
+        )
+        print_summary(summary, Console())
+        if json_path is not None:
+            write_json(json_path, vars(summary) | {"ok": summary.ok})
+        raise typer.Exit(0 if summary.ok else 1)
+
+
+_add_rows_command(
+    "cogex",
+    "tools.prepare.cogex:prepare_cogex",
+    "data.json of mkhalifa/CoGEX, on the Hugging Face hub.",
+)
+_add_rows_command(
+    "alpaca", "tools.prepare.alpaca:prepare_alpaca", "alpaca_data.json, the paper's baseline."
+)
+
+
+@prepare.command("python-corpus")
+def python_corpus(
+    folder: Annotated[Path, typer.Argument(help="Where the Python files are, at any depth.")],
+    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
+    val_share: Annotated[float, typer.Option(help="Share of files for validation.")] = 0.02,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+    max_chars: Annotated[int, typer.Option(min=1, help="Longest file that is used.")] = 100_000,
+    lines: Annotated[
+        int | None,
+        typer.Option(min=2, help="Functions with a docstring of so many lines, not files."),
+    ] = None,
+    exclude: Annotated[
+        list[Path] | None, typer.Option(help="Problems to keep out: HumanEval's or MBPP's file.")
+    ] = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Documents for a base model: parseable Python files, each once, split by file."""
+    from tools.code.corpus import prepare_python_corpus, print_summary
+
+    summary = prepare_python_corpus(
+        folder,
+        out,
+        val_share=val_share,
+        seed=seed,
+        max_chars=max_chars,
+        lines=lines,
+        exclude=exclude or [],
+    )
+    print_summary(summary, Console())
+    if json_path is not None:
+        write_json(json_path, vars(summary))
+
+
+@prepare.command("code-base")
+def code_base(
+    corpus: Annotated[Path, typer.Option(help="Folder that `python-corpus` has written.")],
+    out: Annotated[Path, typer.Option(help="Folder for one folder for each size.")],
+) -> None:
+    """Tokenizer and architecture of every code base, without weights."""
+    from tools.code.bases import print_bases, write_bases
+
+    print_bases(write_bases(corpus, out), out, Console())
+
+
+ConsentOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code-execution",
+        help="Run every solution against its tests in a sandbox; no row is kept without.",
+    ),
+]
+TasksOut = Annotated[Path, typer.Option("--out", help="Folder for rows.jsonl and the rest.")]
+
+
+def _add_tasks_command(
+    name: Literal["humaneval", "mbpp"], description: str, most_lines: int | None, difficulty: str
+) -> None:
+    """Add `cogex prepare NAME` for a published benchmark of code."""
+
+    @prepare.command(name, help=description)
+    def command(
+        out: TasksOut,
+        source: Annotated[
+            Path | None, typer.Option("--input", help="The published file; else the fetched one.")
+        ] = None,
+        allow_code_execution: ConsentOption = False,
+        max_lines: Annotated[
+            int | None, typer.Option(min=1, help="Reject longer programs.")
+        ] = most_lines,
+        difficulty: Annotated[
+            Literal["simple", "any"],
+            typer.Option(help="simple: few decisions, not deep, one function."),
+        ] = difficulty,  # type: ignore[assignment]
+        json_path: JsonOption = None,
+    ) -> None:
+        from tools.prepare.code import prepare_published, print_summary
+
+        summary = prepare_published(
+            name,
+            source,
+            out,
+            allow_code_execution=allow_code_execution,
+            max_lines=max_lines,
+            difficulty=difficulty,
+        )
+        print_summary(summary, Console())
+        if json_path is not None:
+            write_json(json_path, vars(summary))
+
+
+_add_tasks_command(
+    "humaneval", "HumanEval.jsonl.gz: its tasks as rows of prompt and solution.", None, "any"
+)
+_add_tasks_command(
+    "mbpp", "mbpp.jsonl: its programs, split into prompt and solution.", 30, "simple"
+)
+
+
+@prepare.command()
+def synthetic(
+    out: TasksOut,
+    allow_code_execution: ConsentOption = False,
+    json_path: JsonOption = None,
+) -> None:
+    """Small tasks from templates, so that the code track needs no download."""
+    from tools.code.synthetic import prepare_synthetic
+    from tools.prepare.code import print_summary
+
+    summary = prepare_synthetic(out, allow_code_execution=allow_code_execution)
+    print_summary(summary, Console())
+    if json_path is not None:
+        write_json(json_path, vars(summary))
+
+
+@prepare.command()
+def code(
+    inputs: Annotated[
+        list[Path], typer.Option("--input", help="A folder of prepared tasks; more than once.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
+    train_size: Annotated[int, typer.Option(help="Training rows.")] = 450,
+    val_size: Annotated[int, typer.Option(help="Validation rows.")] = 50,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(help="Rows (a folder or file) to keep away, with all that resemble them."),
+    ] = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Merge and split code tasks; the mini suite and what is held out is never trained on."""
+    from tools.code.merge import merge, print_summary
+
+    summary = merge(
+        inputs,
+        out,
+        train_size=train_size,
+        val_size=val_size,
+        seed=seed,
+        held_out=held_out or [],
+    )
+    print_summary(summary, Console())
+    if json_path is not None:
+        write_json(json_path, vars(summary))
+
+
+@prepare.command()
+def arxivdl(
+    out: Annotated[Path, typer.Option(help="Folder for one folder for each size.")],
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--input", help="Parquet, a folder of it or JSON lines; else streamed from the hub."
+        ),
+    ] = None,
+    sizes: Annotated[
+        list[int] | None,
+        typer.Option("--size", help="200, 500, 1000, 5000 or 10000; more than once; else all."),
+    ] = None,
+    augmented: Annotated[
+        bool, typer.Option("--augmented", help="The rest of the function's file is the input.")
+    ] = False,
+    max_length: Annotated[int, typer.Option(help="Longest function.")] = 1000,
+    unit: Annotated[
+        Literal["characters", "tokens"], typer.Option(help="What --max-length counts.")
+    ] = "characters",
+    tokenizer: Annotated[str | None, typer.Option(help="Counts tokens.")] = None,
+    val_size: Annotated[int, typer.Option(help="Validation rows.")] = 200,
+    test_size: Annotated[int, typer.Option(help="Most test rows.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of split and order.")] = 42,
+    json_path: JsonOption = None,
+) -> None:
+    """ArXivDLInstruct: nested training subsets, split by repository, one test set for all."""
+    from tools.prepare.arxivdl import SIZES, prepare_arxivdl, print_summary
+    from tools.prepare.arxivdl_source import open_source
+
+    summary = prepare_arxivdl(
+        open_source(source),
+        out,
+        sizes=sizes or list(SIZES),
+        augmented=augmented,
+        max_length=max_length,
+        unit=unit,
+        tokenizer=tokenizer,
+        val_size=val_size,
+        test_size=test_size,
+        seed=seed,
+    )
+    print_summary(summary, out, Console())
+    if json_path is not None:
+        write_json(json_path, vars(summary))

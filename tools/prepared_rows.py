@@ -1,0 +1,118 @@
+"""Reads prepared rows, and encodes them exactly as training does."""
+
+import importlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompt_strategies.tokenise import IGNORE_INDEX
+from tools.errors import UserError
+from tools.recipe import Recipe
+
+COGEX_FIELDS = ("id", "instruction", "input", "code", "output")
+
+Tokens = NDArray[np.int32]
+Pair = tuple[Tokens, Tokens]
+
+
+def read_rows(path: Path, fields: Sequence[str] = COGEX_FIELDS) -> list[dict[str, str]]:
+    """Read prepared rows from JSON lines. Raises UserError naming file and line."""
+    try:
+        # "\n" alone ends a line: a field may hold any other that Unicode knows
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            rows = [
+                _row(path, number, line, fields)
+                for number, line in enumerate(lines, 1)
+                if line.strip()
+            ]
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; run `cogex prepare` first") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    if not rows:
+        raise UserError(f"{path}: holds no rows; run `cogex prepare` again")
+    return rows
+
+
+def _row(path: Path, number: int, line: str, fields: Sequence[str]) -> dict[str, str]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}, line {number}: is not JSON; run `cogex prepare` again") from None
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in fields):
+        raise UserError(
+            f"{path}, line {number}: is not a prepared row (strings {', '.join(fields)}); "
+            "run `cogex prepare` again"
+        )
+    if not _is_unicode("".join(row[key] for key in fields)):
+        raise UserError(
+            f"{path}, line {number}: holds half a character (a lone surrogate), which no tokenizer "
+            "reads; run `cogex prepare` again"
+        )
+    return row
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def load_strategy(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Any:
+    """Return the CompletionStrategy that the dataset entry of a recipe names.
+
+    Raises UserError with the true cause, which Axolotl swallows, if it cannot be loaded.
+    """
+    try:
+        strategy = importlib.import_module(str(entry.get("type"))).load(
+            tokenizer, recipe.values, entry
+        )
+    except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
+        raise UserError(f"{recipe.path}: type: {entry.get('type')}: {error}") from error
+    return strategy
+
+
+def encode_rows(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Iterator[Pair]:
+    """Yield (input_ids, labels) of each row of a dataset entry, uncut, in the file's order.
+
+    Raises UserError if the recipe's strategy refuses itself or a row.
+    """
+    strategy = load_strategy(recipe, entry, tokenizer)
+    path = Path(entry["path"])
+    return encode(strategy, read_rows(path, strategy.columns), path)
+
+
+def encode(strategy: Any, rows: Sequence[dict[str, str]], path: Path) -> Iterator[Pair]:
+    """Yield (input_ids, labels) of rows read from `path`. Raises UserError if one is refused."""
+    try:
+        for row in strategy.encode_rows(rows):
+            ids = np.array(row.ids, dtype=np.int32)
+            labels = ids.copy()
+            labels[: row.masked] = IGNORE_INDEX
+            yield ids, labels
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def encode_validation(recipe: Recipe, tokenizer: Any) -> list[Pair]:
+    """Return (input_ids, labels) of each validation row, through the recipe's own strategy.
+
+    Rows over `sequence_len` are cut there. Raises UserError if the strategy refuses the rows, or
+    if no token that carries loss is left.
+    """
+    entry, length = recipe.validation, recipe.sequence_len
+    pairs = [
+        (ids[:length], labels[:length]) for ids, labels in encode_rows(recipe, entry, tokenizer)
+    ]
+    if all((labels[1:] == IGNORE_INDEX).all() for _, labels in pairs):
+        raise UserError(
+            f"{entry['path']}: no token carries loss within sequence_len {length}; "
+            f"raise it in {recipe.path}"
+        )
+    return pairs

@@ -1,0 +1,128 @@
+"""The schema of a task card: what a trained model is fitted to by searching for a program."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PositiveInt,
+    Tag,
+    ValidationError,
+)
+
+from tools.errors import UserError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileSource(_Strict):
+    """Rows of a local JSON array or JSON lines; `rows` names the key that holds the array."""
+
+    file: str
+    rows: str | None = None
+
+
+class HubSource(_Strict):
+    """Rows of a dataset on the Hugging Face hub, at one commit."""
+
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    config: str | None = None
+    split: str
+
+
+class GeneratorSource(_Strict):
+    """Rows made by a function of `tools.search.generators`, with its options."""
+
+    generator: Literal["coin", "sum", "word_sorting", "tiny"]
+    seed: int
+    rows: PositiveInt
+    options: dict[str, Any] = {}
+
+
+_KINDS = ("file", "hub", "generator")
+
+
+def _kind(value: Any) -> str | None:
+    """Which source a mapping is, by the one key that only such a source has."""
+    named = [kind for kind in _KINDS if isinstance(value, dict) and kind in value]
+    return named[0] if len(named) == 1 else None
+
+
+Source = Annotated[
+    Annotated[FileSource, Tag("file")]
+    | Annotated[HubSource, Tag("hub")]
+    | Annotated[GeneratorSource, Tag("generator")],
+    Discriminator(
+        _kind,
+        custom_error_type="source",
+        custom_error_message="must have one of the keys `file`, `hub` and `generator`",
+    ),
+]
+
+
+class Data(_Strict):
+    """Where the rows are. Without `test` the test rows are cut from `train`, too."""
+
+    train: Source
+    test: Source | None = None
+
+
+class Split(_Strict):
+    """How many rows make a split; the rows are shuffled with the seed before they are cut."""
+
+    train: PositiveInt
+    dev: PositiveInt
+    test: PositiveInt
+    seed: int = 42
+
+
+class TaskCard(_Strict):
+    """One task. `input` and `answer` are Jinja templates over the fields of a row."""
+
+    version: PositiveInt
+    instruction: Annotated[str, Field(min_length=1)]
+    data: Data
+    input: Annotated[str, Field(min_length=1)]
+    answer: Annotated[str, Field(min_length=1)]
+    metric: Annotated[str, Field(pattern=r"^(exact|numeric|\w+(\.\w+)+)$")] = "exact"
+    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    split: Split
+
+
+def read_card(path: Path) -> TaskCard:
+    """Read a task card. Raises UserError naming file and key, and what is wrong there."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such task card; `ls tasks` shows them") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}; is it a task card?") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(f"{path}: is not valid YAML; correct it there: {what}") from None
+    try:
+        return TaskCard.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}; correct the task card") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """The first fault, with its key; how many more there are."""
+    faults = error.errors()
+    first = faults[0]
+    keys = [str(part) for part in first["loc"]]
+    if keys[:1] == ["data"] and len(keys) > 3:
+        del keys[2]  # which kind of source it was taken for
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    what = {"missing": "is missing", "extra_forbidden": "is no key of a task card"}.get(
+        first["type"], first["msg"]
+    )
+    name = f"`{'.'.join(keys)}`" if keys else "the whole"
+    return f"{name}: {what}{more}"

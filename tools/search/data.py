@@ -1,0 +1,213 @@
+"""Loads a task: its card, and the rows of its three splits."""
+
+import hashlib
+import itertools
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+
+from tools.errors import UserError
+from tools.prepare.fetch import name_of, verified
+from tools.search.card import FileSource, GeneratorSource, HubSource, Source, TaskCard, read_card
+from tools.search.generators import GENERATORS
+from tools.search.metrics import Metric, load_metric
+from tools.search.metrics import number as as_number
+
+Fields = dict[str, Any]
+
+_TRIES_PER_ROW = 100  # draws of a generator before it counts as exhausted
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """An input and its right answer, both text."""
+
+    input: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task with its rows: no input stands in two of the splits.
+
+    `fingerprint` is the SHA-256 of instruction, metric and rows: what decides a score beside the
+    model. `duplicates` counts the rows left out because their input was there before.
+    """
+
+    name: str
+    card: TaskCard
+    metric: Metric
+    train: tuple[TaskRow, ...]
+    dev: tuple[TaskRow, ...]
+    test: tuple[TaskRow, ...]
+    duplicates: int
+    fingerprint: str
+
+
+def load_task(path: Path) -> Task:
+    """Read a card and the rows that it names.
+
+    A hub dataset is downloaded on first use. Raises UserError if the card, the data or a template
+    cannot be used, or if there are fewer rows than the splits ask for.
+    """
+    card = read_card(path)
+    metric = load_metric(card.metric, card.tolerance)
+    seen: set[str] = set()
+    rows, repeated = _distinct(_rows(path, "data.train", card.data.train, card), seen)
+    sizes = card.split
+    shuffled = _shuffled(rows, sizes.seed)
+    dev_end = sizes.train + sizes.dev
+    if card.data.test is None:
+        needed, rest = dev_end + sizes.test, shuffled[dev_end:]
+    else:
+        separate, more = _distinct(_rows(path, "data.test", card.data.test, card), seen)
+        repeated += more
+        needed, rest = dev_end, _shuffled(separate, sizes.seed)
+        if len(rest) < sizes.test:
+            raise UserError(_too_few(path, "data.test", len(rest), sizes.test, repeated))
+    if len(shuffled) < needed:
+        raise UserError(_too_few(path, "data.train", len(shuffled), needed, repeated))
+    splits = (
+        tuple(shuffled[: sizes.train]),
+        tuple(shuffled[sizes.train : dev_end]),
+        tuple(rest[: sizes.test]),
+    )
+    fingerprint = _fingerprint(card, splits)
+    return Task(path.stem, card, metric, *splits, repeated, fingerprint)
+
+
+def _too_few(path: Path, key: str, have: int, need: int, repeated: int) -> str:
+    left_out = f" ({repeated} with an input seen before left out)" if repeated else ""
+    return (
+        f"{path}: `{key}` has {have} rows{left_out}, and the splits need {need}; "
+        "lower the sizes in `split`"
+    )
+
+
+def _fingerprint(card: TaskCard, splits: Sequence[Sequence[TaskRow]]) -> str:
+    rows = [[[row.input, row.answer] for row in split] for split in splits]
+    decisive = [card.instruction, card.metric, card.tolerance, rows]
+    return hashlib.sha256(json.dumps(decisive, ensure_ascii=False).encode()).hexdigest()
+
+
+def _shuffled[T](rows: Sequence[T], seed: int) -> list[T]:
+    order = list(rows)
+    random.Random(str(seed)).shuffle(order)
+    return order
+
+
+def _distinct(rows: Sequence[TaskRow], seen: set[str]) -> tuple[list[TaskRow], int]:
+    """Keep the first row of each input that was not seen; add them to `seen`; count the others."""
+    kept = []
+    for row in rows:
+        if row.input not in seen:
+            seen.add(row.input)
+            kept.append(row)
+    return kept, len(rows) - len(kept)
+
+
+def _rows(path: Path, key: str, source: Source, card: TaskCard) -> list[TaskRow]:
+    environment = SandboxedEnvironment(undefined=StrictUndefined, finalize=_not_null)
+    try:
+        templates = [environment.from_string(text) for text in (card.input, card.answer)]
+    except TemplateError as error:
+        raise UserError(f"{path}: `input` or `answer` is no Jinja template: {error}") from None
+    rows = []
+    for number, fields in enumerate(_fields(path, key, source), 1):
+        try:
+            texts = [template.render(fields).strip() for template in templates]
+        except Exception as error:  # an expression in a template may raise anything
+            known = ", ".join(sorted(map(str, fields)))
+            raise UserError(
+                f"{path}: `input` or `answer` does not fit row {number} of `{key}`: {error}; "
+                f"the row has the fields {known}"
+            ) from None
+        if not all(texts):
+            raise UserError(f"{path}: row {number} of `{key}` gives an empty input or answer")
+        if card.metric == "numeric" and as_number(texts[1]) is None:
+            raise UserError(
+                f"{path}: row {number} of `{key}` gives the answer {texts[1]!r}, which is no "
+                "number; correct `answer`, or `metric: numeric`"
+            )
+        rows.append(TaskRow(*texts))
+    return rows
+
+
+def _not_null(value: Any) -> Any:
+    """Refuse a null, of which a template would make the text None."""
+    if value is None:
+        raise ValueError("a field that it names is null")
+    return value
+
+
+def _fields(path: Path, key: str, source: Source) -> Sequence[Fields]:
+    match source:
+        case FileSource():
+            return _read_file(source)
+        case HubSource():
+            return _read_hub(path, key, source)
+        case GeneratorSource():
+            return _generate(path, key, source)
+
+
+def _read_file(source: FileSource) -> list[Fields]:
+    path = Path(source.file)
+    if name := name_of(path):
+        verified(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    try:
+        if path.suffix == ".jsonl":
+            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+        else:
+            rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is not JSON: {error}") from None
+    if source.rows is not None and isinstance(rows, dict):
+        rows = rows.get(source.rows)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(
+            f"{path}: holds no list of objects; `rows` in the task card names the key of a list"
+        )
+    return rows
+
+
+def _read_hub(path: Path, key: str, source: HubSource) -> list[Fields]:
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(
+            source.hub, source.config, split=source.split, revision=source.revision
+        )
+    except Exception as error:  # datasets raises whatever its transport does
+        what = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{path}: `{key}`: {source.hub} at {source.revision[:7]} cannot be loaded: {what}; "
+            "run this once where the hub can be reached, HF_HUB_OFFLINE unset: it is kept then"
+        ) from None
+    return loaded.to_list()
+
+
+def _generate(path: Path, key: str, source: GeneratorSource) -> list[Fields]:
+    make: Callable[..., Iterator[Fields]] = GENERATORS[source.generator]
+    distinct: dict[str, Fields] = {}
+    try:
+        stream = make(random.Random(str(source.seed)), **source.options)
+        for fields in itertools.islice(stream, source.rows * _TRIES_PER_ROW):
+            distinct.setdefault(fields["input"], fields)
+            if len(distinct) == source.rows:
+                return list(distinct.values())
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: `{key}.options`: {error}") from None
+    raise UserError(
+        f"{path}: `{key}`: the generator gave {len(distinct)} different rows, not {source.rows}; "
+        "lower `rows`"
+    )

@@ -1,0 +1,256 @@
+"""Goes on with a run that was cut off, or refuses to: decided before anything is loaded.
+
+Axolotl resumes from the checkpoint with the highest number without a look inside, and under any
+recipe. Here a half-written checkpoint is set aside (renamed, never deleted), and a run goes on
+only with the data, recipe and base that it was started with (`tools.training.run_record`).
+
+A checkpoint is judged without opening a pickle: safetensors by header and size, PyTorch's files,
+which are zip archives, by the checksum of each member. What is then loaded are the run's own
+pickles: the trainer reads optimizer, schedule and random state with PyTorch's `weights_only`,
+DeepSpeed its shards without. So go on only with a run folder that you trust.
+"""
+
+import json
+import os
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from tools.training import run_record
+
+STATE = "trainer_state.json"
+ANEW = "to train anew, move that folder away or set another `output_dir`"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One process of a launch: the recipe's values with the command line's, and its place."""
+
+    values: dict[str, Any]
+    ranks: int = 1
+    rank: int = 0  # this process; 0 alone writes and speaks
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return Path(self.values["output_dir"])
+
+    def say(self, message: str) -> None:
+        """Print a message about the run folder, once."""
+        if self.rank == 0:
+            print(f"{self.run}: {message}", file=sys.stderr, flush=True)
+
+
+def this_launch(values: dict[str, Any]) -> Launch:
+    """The launch that this process is part of, by what the launcher has set for it."""
+    return Launch(values, int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0")))
+
+
+def begin_or_resume(launch: Launch) -> Path | None:
+    """Return the checkpoint to go on from; None for a run that starts.
+
+    Half-written checkpoints are renamed, and a run that starts is recorded. Raises SystemExit with
+    a message where the run may not go on, and with 0 where it is finished. Each rank comes to the
+    same answer by itself, before or after rank 0 has written.
+    """
+    checkpoints = _checkpoints(launch.run)
+    before = run_record.read(launch.run)
+    now = run_record.describe(launch.values, launch.ranks)
+    if problem := _objection(launch, bool(checkpoints), before, now):
+        raise SystemExit(f"{launch.run}: {problem}")
+    if checkpoints and before and before.get("finished"):
+        launch.say(f"this run is finished, nothing is left to do; {ANEW}")
+        raise SystemExit(0)
+    whole = _last_whole(launch, checkpoints)
+    if whole:
+        launch.say(f"goes on from {whole.name}")
+    elif launch.rank == 0:
+        run_record.write(launch.run, now)
+    return whole
+
+
+def stop_unless_ranks_agree(launch: Launch, checkpoint: Path | None) -> None:
+    """Compare where each rank goes on; machines that see different run folders would differ.
+
+    They would train to the end, each from its own step. Raises SystemExit with a message.
+    """
+    if launch.ranks == 1:
+        return
+    from axolotl.utils.distributed import init_distributed_state
+    from torch.distributed import all_gather_object
+
+    init_distributed_state()  # Axolotl's next step would
+    places: list[str] = [""] * launch.ranks
+    all_gather_object(places, checkpoint.name if checkpoint else "the start")
+    for rank, place in enumerate(places):
+        if place != places[0]:
+            raise SystemExit(
+                f"{launch.run}: rank 0 would go on from {places[0]}, rank {rank} from {place}: "
+                "all machines must see one `output_dir`; put it on storage that they share"
+            )
+
+
+def finish(launch: Launch) -> None:
+    """Record that the run is finished: its model is saved."""
+    record = run_record.read(launch.run)
+    if record and launch.rank == 0:
+        run_record.write(launch.run, record | {"finished": True})
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    """The checkpoint folders of a run, the last one first."""
+    found = [
+        (int(match[1]), path)
+        for path in run.glob("checkpoint-*")
+        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+    ]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def _objection(
+    launch: Launch,
+    has_checkpoints: bool,
+    before: run_record.Record | None,
+    now: run_record.Record,
+) -> str | None:
+    """Say why a launch may not go on with what its folder holds, and what to do."""
+    if launch.values.get("resume_from_checkpoint"):
+        return (
+            "a run goes on from its own last whole checkpoint: leave `resume_from_checkpoint` "
+            "out; to go further back, move the later ones away"
+        )
+    if not has_checkpoints:
+        return None
+    if not launch.values.get("auto_resume_from_checkpoints"):
+        return (
+            "holds checkpoints, which a new run would overwrite: set "
+            f"`auto_resume_from_checkpoints: true` to go on with them; {ANEW}"
+        )
+    if before is None:
+        return (
+            f"holds checkpoints but no usable {run_record.NAME}, so what they were trained on is "
+            f"not known; {ANEW}"
+        )
+    if changed := run_record.differences(before, now):
+        return (
+            f"its run was started otherwise: {'; '.join(changed)}. To go on with it, put that "
+            f"back; {ANEW}"
+        )
+    if versions := run_record.other_versions(before, now):
+        launch.say(f"other versions than at its start, results may differ: {', '.join(versions)}")
+    return None
+
+
+def _last_whole(launch: Launch, checkpoints: list[Path]) -> Path | None:
+    """The last checkpoint that is whole; those after it are set aside."""
+    for checkpoint in checkpoints:
+        missing = what_is_missing(checkpoint, launch)
+        if missing is None:
+            return checkpoint
+        if launch.rank == 0:
+            _set_aside(launch, checkpoint, missing)
+    return None
+
+
+def _set_aside(launch: Launch, checkpoint: Path, missing: str) -> None:
+    """Give a checkpoint a name under which neither Axolotl nor transformers looks for one."""
+    place = checkpoint.with_name(f"incomplete-{checkpoint.name}")
+    while place.exists():
+        place = place.with_name(f"{place.name}-again")
+    checkpoint.rename(place)
+    launch.say(f"{checkpoint.name} is half-written ({missing}); it is kept as {place.name}")
+
+
+# is a checkpoint whole? By what transformers writes (Trainer._save_checkpoint)
+
+
+class _NotWhole(Exception):
+    """What a checkpoint lacks."""
+
+
+def what_is_missing(checkpoint: Path, launch: Launch) -> str | None:
+    """Say why training cannot go on from a checkpoint; None if it is whole."""
+    try:
+        _check_step(checkpoint)
+        for name in _needed(checkpoint, launch):
+            if not (checkpoint / name).is_file():
+                raise _NotWhole(f"{name} is missing")
+        for path in sorted(checkpoint.rglob("*")):
+            _check_readable(path)
+    except _NotWhole as problem:
+        return str(problem)
+    return None
+
+
+def _check_step(checkpoint: Path) -> None:
+    """Rank 0 writes the trainer's state last of all."""
+    path, step = checkpoint / STATE, int(checkpoint.name.removeprefix("checkpoint-"))
+    if not path.is_file():
+        raise _NotWhole(f"{STATE} is missing")
+    _check_readable(path)
+    state = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(state, dict) or state.get("global_step") != step:
+        raise _NotWhole(f"{STATE} is not of step {step}")
+
+
+def _needed(checkpoint: Path, launch: Launch) -> Iterator[str]:
+    """The files without which a launch cannot go on from a checkpoint."""
+    if launch.values.get("adapter"):
+        yield from ("adapter_config.json", "adapter_model.safetensors")
+    else:  # the whole model is trained
+        yield from ("config.json", "model.safetensors")
+    yield "scheduler.pt"
+    if launch.ranks == 1:
+        yield "rng_state.pth"
+    else:
+        yield from (f"rng_state_{rank}.pth" for rank in range(launch.ranks))
+    if launch.values.get("deepspeed"):
+        yield from _needed_by_deepspeed(checkpoint, launch.ranks)
+    elif launch.values.get("fsdp_config"):
+        yield from ("pytorch_model_fsdp.bin", "optimizer.bin")  # with FULL_STATE_DICT
+    else:
+        yield "optimizer.pt"
+
+
+def _needed_by_deepspeed(checkpoint: Path, ranks: int) -> Iterator[str]:
+    """`latest`, which DeepSpeed writes last, names the folder with a shard of each rank.
+
+    ZeRO-3 shards the weights too, and writes no file with all of them.
+    """
+    latest = checkpoint / "latest"
+    if not latest.is_file():
+        raise _NotWhole("latest is missing")
+    folder = latest.read_text(encoding="utf-8").strip()
+    sharded = len(list((checkpoint / folder).glob("*zero_pp_rank_*_model_states.pt")))
+    if sharded == 0:
+        yield f"{folder}/mp_rank_00_model_states.pt"
+    elif sharded != ranks:
+        raise _NotWhole(f"{folder} holds {sharded} model shards of {ranks}")
+    shards = len(list((checkpoint / folder).glob("*zero_pp_rank_*_optim_states.pt")))
+    if shards != ranks:
+        raise _NotWhole(f"{folder} holds {shards} optimizer shards of {ranks}")
+
+
+def _check_readable(path: Path) -> None:
+    """Read a file to its end, as far as its kind allows without unpickling it."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt"):  # compares its header with its size
+                return
+        elif path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+            return
+        elif path.suffix not in {".pt", ".pth", ".bin"}:
+            return
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception:  # zipfile and safetensors raise whatever they meet in a damaged file
+        damaged = path.name
+    if damaged:
+        raise _NotWhole(f"{path.name} is cut short or damaged")

@@ -1,0 +1,1 @@
+"""Generates on held-out rows and checks programs, calls and emulation."""

@@ -1,0 +1,302 @@
+"""Checks that a model does what CoGEX trains: writes a program, calls it, emulates it to a dict.
+
+The two modes of arXiv 2405.16337: as *reasoner* the model writes program, call and output; as
+*emulator* it is given the row's own program, and writes call and output. Each has its measures, a
+look for mode collapse, and verified emulation: where a program is complete, it may be run, and the
+output is compared with what it truly returns. Nothing is run without consent.
+"""
+
+import re
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from prompt_strategies.layout import render_emulator_prompt, render_prompt, split_code
+from prompt_strategies.tokenise import encode_prompt
+from tools.errors import UserError
+from tools.files import sha256, write_json, write_jsonl
+from tools.generate import Generation, generate
+from tools.models import load_base, load_tokenizer, load_trained, quantization
+from tools.prepared_rows import read_rows
+from tools.recipe import Recipe
+from tools.sandbox import CONSENT, unavailable
+from validation.check.collapse import COLLAPSE, find_loop, measure_collapse
+from validation.check.emulation import STATUSES, Emulation, summarize, verify_emulation
+from validation.check.measures import EMULATOR_MEASURES, MEASURES, Judged, family, judge
+from validation.selection.checkpoints import model_hashes
+
+# the least share of rows for exit 0; a measure that is not here is reported only
+THRESHOLDS = {
+    "program_parses": 0.98,
+    "output_dict": 0.98,
+    "has_answer": 0.98,
+    "keys_agree": 0.98,
+    "ends_by_eos": 0.99,
+}
+STRATEGY = "prompt_strategies.cogex"
+LABELS = {"reasoner": MEASURES, "emulator": EMULATOR_MEASURES}
+EMULATION = {
+    "keys": "keys emulated as they truly come out",
+    "faithful": "programs emulated faithfully in every key",
+    "answers": "answers emulated faithfully",
+}
+# for a prompt that fills the context: a failure, not a lost row
+NOTHING = Generation(text="", tokens=0, ended=False)
+
+Mode = Literal["both", "reasoner"]
+
+
+def check(
+    recipe: Recipe,
+    *,
+    model_name: str = "best",
+    mode: Mode = "both",
+    limit: int | None = None,
+    min_answer: float | None = None,
+    min_family: float | None = None,
+    temperature: float = 0.0,
+    seed: int = 0,
+    allow_code_execution: bool = False,
+) -> dict[str, Any]:
+    """Generate on the recipe's validation rows and judge every generation.
+
+    `model_name` is `best`, `base` (no adapter) or `checkpoint-N`; mode `reasoner` leaves the
+    emulator out and takes half the time. Writes into the run folder `check.json`,
+    `generations.jsonl` and `generations-emulator.jsonl` (`check-NAME.json` and so on for others
+    than best), and returns the first's content; its `passed` says whether every threshold was
+    met. Raises UserError if the rows are not CoGEX rows, or there is no such model.
+    """
+    _check_possible(recipe, allow_code_execution)
+    rows = read_rows(Path(recipe.validation["path"]))[:limit]
+    given: dict[str, list[str | None]] = {"reasoner": [None] * len(rows)}
+    if mode == "both":
+        given["emulator"] = [_program(recipe, row) for row in rows]
+    model, tokenizer = load_named(recipe, model_name)
+    hashes = {} if model_name == "base" else model_hashes(recipe.output_dir / model_name)
+    suffix = "" if model_name == "best" else f"-{model_name}"
+    thresholds = THRESHOLDS | ({} if min_answer is None else {"answer_exact": min_answer})
+    sections = {}
+    for name, programs in given.items():
+        prompts = list(map(_prompt, rows, programs))
+        generations = _generate(recipe, model, tokenizer, prompts, temperature, seed)
+        judged = list(map(judge, rows, generations, programs))
+        emulations = verify_emulation(
+            [item.completion for item in judged], allow_code_execution=allow_code_execution
+        )
+        part = "" if name == "reasoner" else f"-{name}"
+        records = map(_record, judged, emulations)
+        write_jsonl(recipe.output_dir / f"generations{suffix}{part}.jsonl", records)
+        sections[name] = {
+            **_shares(judged, LABELS[name], thresholds, min_family),
+            "collapse": _collapse(prompts, generations),
+            "emulation": summarize(emulations),
+        }
+    result = {
+        "recipe": str(recipe.path),
+        "model": model_name,
+        "model_sha256": hashes,
+        "validation_sha256": sha256(Path(recipe.validation["path"])),
+        **sections["reasoner"],
+        "emulator": sections.get("emulator"),
+        "passed": all(map(_passed, sections.values())),
+    }
+    if "emulator" not in sections:  # an earlier check's
+        (recipe.output_dir / f"generations{suffix}-emulator.jsonl").unlink(missing_ok=True)
+    write_json(recipe.output_dir / f"check{suffix}.json", result)
+    return result
+
+
+def _check_possible(recipe: Recipe, allow_code_execution: bool) -> None:
+    """Refuse at once what would be refused after an hour of generation."""
+    if recipe.validation.get("type") != STRATEGY:
+        raise UserError(
+            f"{recipe.path}: check judges CoGEX programs, and its validation rows are "
+            f"`type: {recipe.validation.get('type')}`; name a recipe with `type: {STRATEGY}`"
+        )
+    if allow_code_execution and (reason := unavailable()):
+        raise UserError(
+            f"{CONSENT}: nothing can be run here: {reason}; without the option all else is checked"
+        )
+
+
+def load_named(recipe: Recipe, model_name: str) -> tuple[Any, Any]:
+    """Load (model, tokenizer) of a recipe's `best`, `base` or `checkpoint-N`."""
+    if model_name == "best":
+        return load_trained(recipe.path)
+    if model_name == "base":
+        base = load_base(recipe.base_model, quantization(recipe))
+        return base, load_tokenizer(recipe.base_model)
+    folder = recipe.output_dir / model_name
+    if not re.fullmatch(r"checkpoint-\d+", model_name) or not folder.is_dir():
+        raise UserError(f"{folder}: there is no such checkpoint; name best, base or checkpoint-N")
+    return load_trained(folder, quantization(recipe))
+
+
+def _program(recipe: Recipe, row: dict[str, str]) -> str:
+    try:
+        return split_code(row["code"])[0]
+    except ValueError as error:
+        raise UserError(
+            f"{recipe.validation['path']}, row {row['id']}: {error}; run `cogex prepare` again"
+        ) from None
+
+
+def _prompt(row: dict[str, str], given: str | None) -> str:
+    if given is None:
+        return render_prompt(row["instruction"], row["input"])
+    return render_emulator_prompt(row["instruction"], row["input"], given)
+
+
+def _generate(
+    recipe: Recipe, model: Any, tokenizer: Any, prompts: list[str], temperature: float, seed: int
+) -> list[Generation]:
+    """One generation for each prompt; `NOTHING` where the prompt leaves no room for an answer."""
+    lengths = [len(ids) for ids in encode_prompt(tokenizer, prompts)]
+    fitting = [index for index, length in enumerate(lengths) if length < recipe.sequence_len]
+    generations = generate(
+        model,
+        tokenizer,
+        [prompts[index] for index in fitting],
+        max_length=recipe.sequence_len,
+        temperature=temperature,
+        seed=seed,
+    )
+    generated = dict(zip(fitting, generations, strict=True))
+    return [generated.get(index, NOTHING) for index in range(len(prompts))]
+
+
+def _shares(
+    judged: list[Judged],
+    labels: dict[str, str],
+    thresholds: dict[str, float],
+    min_family: float | None,
+) -> dict[str, Any]:
+    """Count for each measure of `labels` the rows in which it holds, and answers by family."""
+    totals = Counter(family(item.row) for item in judged)
+    right = Counter(family(item.row) for item in judged if item.holds["answer_exact"])
+    return {
+        "rows": len(judged),
+        "prompts_too_long": sum(item.generation == NOTHING for item in judged),
+        "measures": {
+            name: _share(
+                sum(item.holds[name] for item in judged), len(judged), thresholds.get(name)
+            )
+            for name in labels
+        },
+        "answer_exact_by_family": {
+            name: _share(right[name], totals[name], min_family)
+            for name in sorted(filter(None, totals))
+            if None not in totals
+        },
+    }
+
+
+def _share(count: int, rows: int, threshold: float | None) -> dict[str, Any]:
+    return {
+        "count": count,
+        "rows": rows,
+        "threshold": threshold,
+        # compared as count >= threshold * rows, so that 98% of 50 is 49
+        "passed": threshold is None or count >= threshold * rows - 1e-9,
+    }
+
+
+def _collapse(prompts: list[str], generations: list[Generation]) -> dict[str, Any]:
+    """Look at what was generated; a prompt too long is a failure of another kind."""
+    kept = [pair for pair in zip(prompts, generations, strict=True) if pair[1] != NOTHING]
+    return measure_collapse([prompt for prompt, _ in kept], [item for _, item in kept])
+
+
+def _passed(section: dict[str, Any]) -> bool:
+    groups = (section[name] for name in ("measures", "answer_exact_by_family", "collapse"))
+    return all(item["passed"] for group in groups for item in group.values())
+
+
+def _record(item: Judged, emulation: Emulation) -> dict[str, Any]:
+    return {
+        "id": item.row["id"],
+        "instruction": item.row["instruction"],
+        "input": item.row["input"],
+        "generated": item.generation.text,
+        "tokens": item.generation.tokens,
+        "reference": f"{item.row['code']}\n### Output\n{item.row['output']}",
+        "holds": item.holds,
+        "loop": find_loop(item.generation.text),
+        "emulation": asdict(emulation),
+    }
+
+
+def print_check(result: dict[str, Any], console: Console) -> None:
+    """Show for each mode the measures, answers by family, collapse and verified emulation."""
+    _print_section(result, "reasoner", result, console)
+    if result["emulator"]:
+        _print_section(result, "emulator", result["emulator"], console)
+
+
+def _print_section(
+    result: dict[str, Any], name: str, section: dict[str, Any], console: Console
+) -> None:
+    table = Table(title=f"{result['model']} as {name} on {section['rows']} held-out rows")
+    for heading in ("measure", "rows", "share", "threshold", ""):
+        table.add_column(heading, justify="left" if heading in ("measure", "") else "right")
+    for key, item in section["measures"].items():
+        table.add_row(LABELS[name][key], *_cells(item))
+    for key, item in section["answer_exact_by_family"].items():
+        table.add_row(f"  answer, {escape(key)}", *_cells(item))
+    table.add_section()
+    for key, item in section["collapse"].items():
+        table.add_row(COLLAPSE[key], *_cells(item))
+    console.print(table)
+    if section["prompts_too_long"]:
+        console.print(
+            f"{section['prompts_too_long']} prompts fill the recipe's `sequence_len` and count as "
+            "failures in every measure."
+        )
+    _print_emulation(section["emulation"], console)
+
+
+def _cells(item: dict[str, Any]) -> tuple[str, str, str, str]:
+    sign, threshold = ("≤", item["at_most"]) if "at_most" in item else ("≥", item["threshold"])
+    verdict = "ok" if item["passed"] else f"[red]too {'high' if sign == '≤' else 'low'}[/red]"
+    return (
+        f"{item['count']}/{item['rows']}",
+        _percent(item["count"], item["rows"]),
+        "" if threshold is None else f"{sign} {threshold:.0%}",
+        "" if threshold is None else verdict,
+    )
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{count / total:.1%}" if total else ""
+
+
+def _print_emulation(emulation: dict[str, Any], console: Console) -> None:
+    """Show what became of the programs, and how many outputs are what they return."""
+    if not emulation["complete"]:
+        found = ", ".join(
+            f"{count} {STATUSES[name]}" for name, count in emulation["statuses"].items()
+        )
+        console.print(
+            f"Verified emulation: 0 of {emulation['programs']} programs complete: nothing to "
+            f"verify ({found})",
+            soft_wrap=True,
+        )
+        return
+    table = Table("verified emulation", "count", "share")
+    for status, count in emulation["statuses"].items():
+        shown = str(count), _percent(count, emulation["programs"])
+        table.add_row(f"programs that {STATUSES[status]}", *shown)
+    table.add_section()
+    for key, label in EMULATION.items():
+        item = emulation[key]
+        if item["of"]:
+            shown = f"{item['count']}/{item['of']}", _percent(item["count"], item["of"])
+            table.add_row(label, *shown)
+    console.print(table)
+    if waiting := emulation["statuses"].get("complete"):
+        console.print(f"To run the {waiting} complete programs in a sandbox: {CONSENT}")

@@ -1,0 +1,1 @@
+"""Code benchmarks and scores of generated code."""

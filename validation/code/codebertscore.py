@@ -1,0 +1,266 @@
+"""CodeBERTScore (arXiv 2302.05527): how near generated code is to reference code, token by token.
+
+Candidate and reference are each encoded behind the instruction; each token of the one is matched
+with the token of the other whose embedding is nearest (cosine). Precision is the mean over the
+candidate's tokens, recall over the reference's; F1 and F3 weigh them. As in the authors' package
+`code-bert-score` 0.4.1, with its defaults and the instruction as `sources`:
+
+- the embeddings are those of layer 11 of `neulab/codebert-python` (its `model2layers`);
+- tokens of punctuation alone, but for those with one of `+-*/&|~`, are left out, and so is white
+  space; comments and docstrings stay, in the paper as in the package;
+- BOS and EOS may be matched with, and do not count in the means; no idf;
+- a text of more than 512 tokens is encoded in windows that overlap by half.
+
+The package itself is not used. On transformers 5 it fails on an empty candidate; an instruction
+with a character of two tokens (a curly quote) counts as code from there on; and a text's windows
+depend on what stands beside it in the batch. Everywhere else the scores are the package's:
+tests/unit/test_codebertscore.py holds what it gave on a tiny encoder.
+"""
+
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from rich.progress import track
+from safetensors import SafetensorError
+from torch import Tensor
+
+from tools.errors import UserError
+from tools.files import sha256
+from tools.models import device, load_tokenizer
+from validation.selection.score_cache import base_identity
+
+MODEL = "neulab/codebert-python"
+LAYER = 11  # model2layers["neulab/codebert-python"] of code_bert_score/utils.py
+MAX_LENGTH = 512  # RoBERTa's positions, but for its two reserved ones
+OVERLAP = 0.5  # of a window and the next
+TOKENS_PER_BATCH = 8192
+CHUNK = 128  # pairs whose embeddings are held at once: 400 MB for texts of 512 tokens
+# the package's: operators say what a program does
+_PUNCTUATION = set(string.punctuation) - set("+-*/&|~")
+_SPACES = "\u0120\u010a\u0109"  # space, newline and tab as byte-level BPE writes them
+# the package ships no baseline file; `rescale_with_baseline=True` then takes this one
+_BASELINE = 0.5
+
+Text = tuple[str, str]  # instruction and code
+Side = tuple[Tensor, Tensor]  # of a text: unit vectors (tokens, width), and which count (tokens,)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Generated code, the reference, and the instruction that asked for it."""
+
+    candidate: str
+    reference: str
+    instruction: str
+
+
+@dataclass(frozen=True)
+class BertScore:
+    """All from 0 to 1 for embeddings that are not opposed; 0 where either side has no token."""
+
+    precision: float
+    recall: float
+    f1: float
+    f3: float
+
+    def as_dict(self) -> dict[str, float]:
+        """The four by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A model, cut above the layer that is read, and its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+    identity: str  # what tells one encoder from another
+
+
+def load_encoder(name: str | Path, layer: int = LAYER) -> Encoder:
+    """Load the encoder of a local folder or hub model, as far as `layer`.
+
+    Only safetensors weights are read. Raises UserError if it cannot be loaded or is too shallow.
+    """
+    tokenizer = load_tokenizer(name)
+    if not tokenizer.is_fast or tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
+        raise UserError(f"{name}: its tokenizer gives no offsets, BOS and EOS; use a RoBERTa's")
+    model = _load_model(name)
+    layers = getattr(getattr(model, "encoder", None), "layer", None)
+    if layers is None or not 1 <= layer <= len(layers):
+        held = "no RoBERTa layers" if layers is None else f"{len(layers)} layers"
+        raise UserError(f"{name}: layer {layer} is read, and it has {held}; give --encoder-layer")
+    del layers[layer:]
+    return Encoder(model, tokenizer, f"{_weights(name)}, layer {layer}")
+
+
+def score_pairs(encoder: Encoder, pairs: Sequence[Pair]) -> list[BertScore]:
+    """Return the score of each pair, in their order.
+
+    What stands beside a pair changes nothing but the rounding of its embeddings.
+    """
+    scores: list[BertScore] = []
+    chunks = [pairs[at : at + CHUNK] for at in range(0, len(pairs), CHUNK)]
+    for chunk in track(chunks, "CodeBERTScore", transient=True, disable=len(chunks) < 2):
+        sides = _encode(encoder, {text for pair in chunk for text in _texts(pair)})
+        for pair in chunk:
+            candidate, reference = (sides[text] for text in _texts(pair))
+            scores.append(match(*candidate, *reference))
+    return scores
+
+
+def match(
+    candidate: Tensor, counts: Tensor, reference: Tensor, reference_counts: Tensor
+) -> BertScore:
+    """Match unit vectors of shape (tokens, width) greedily; `counts` says which are averaged.
+
+    F3 is 10PR / (9P + R), as METEOR has it. Without a token that counts, all are 0.
+    """
+    if not counts.any() or not reference_counts.any():
+        return BertScore(0.0, 0.0, 0.0, 0.0)
+    similarity = candidate @ reference.T
+    precision = similarity.max(dim=1).values[counts].double().mean().item()
+    recall = similarity.max(dim=0).values[reference_counts].double().mean().item()
+    return BertScore(
+        precision,
+        recall,
+        _ratio(2 * precision * recall, precision + recall),
+        _ratio(10 * precision * recall, 9 * precision + recall),
+    )
+
+
+def rescaled(value: float) -> float:
+    """The seed's scale: the package's `rescale_with_baseline=True`, without a baseline file."""
+    return (value - _BASELINE) / (1 - _BASELINE)
+
+
+def windows(length: int, limit: int = MAX_LENGTH) -> list[tuple[int, int, int, int]]:
+    """Return (start, end, from, to) of each window: encode start:end, keep from:to of it.
+
+    The rule is that of `get_window_indices` in the package, which has it from SLED (Ivgi et al.,
+    2022): each token is taken from a window where it has context on both sides.
+    """
+    if length <= limit:
+        return [(0, length, 0, length)]
+    margin = int(limit * OVERLAP / 2)
+    stride = limit - 2 * margin
+    found = [(0, limit, 0, limit - margin)]
+    end, kept = limit, limit - margin
+    while end < length:
+        end = min(length, end + stride)
+        start = end - limit
+        last = length if end == length else kept + stride
+        found.append((start, end, kept - start, last - start))
+        kept = last
+    return found
+
+
+def _texts(pair: Pair) -> tuple[Text, Text]:
+    """Candidate and reference, each behind the instruction."""
+    instruction = pair.instruction.strip()
+    return (instruction, pair.candidate.strip()), (instruction, pair.reference.strip())
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / below if below else 0.0
+
+
+def _encode(encoder: Encoder, texts: set[Text]) -> dict[Text, Side]:
+    """Return what is matched of each text; those of like length are encoded together."""
+    tokenized = {text: _tokenize(encoder.tokenizer, *text) for text in texts}
+    sides = {}
+    for batch in _batches({text: len(ids) for text, (ids, _, _) in tokenized.items()}):
+        hidden = _embed(encoder, [tokenized[text][0] for text in batch])
+        for text, vectors in zip(batch, hidden, strict=True):
+            _, kept, counts = tokenized[text]
+            unit = torch.nn.functional.normalize(vectors[kept].float(), dim=-1)
+            sides[text] = (unit, counts[kept])
+    return sides
+
+
+def _batches(lengths: dict[Text, int]) -> Iterator[list[Text]]:
+    """Yield the texts, the shortest first; one that is cut into windows stands alone."""
+    batch: list[Text] = []
+    for text in sorted(lengths, key=lambda text: (lengths[text], text)):
+        length = lengths[text]
+        if batch and (length > MAX_LENGTH or (len(batch) + 1) * length > TOKENS_PER_BATCH):
+            yield batch
+            batch = []
+        batch.append(text)
+    if batch:
+        yield batch
+
+
+def _tokenize(tokenizer: Any, instruction: str, code: str) -> tuple[list[int], Tensor, Tensor]:
+    """Return ids with BOS and EOS, which tokens are matched, and which of them count.
+
+    A token belongs to the code if it ends behind the instruction, by its offset.
+    """
+    before = f"{instruction} \n" if instruction else ""  # the package's own separator
+    text = (before + code).strip()
+    start = len(before) if code else len(text)
+    encoded = tokenizer(
+        text,
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        split_special_tokens=True,
+        verbose=False,
+    )
+    names = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
+    own = [end > start for _, end in encoded["offset_mapping"]]
+    counts = [mine and not _is_punctuation(name) for mine, name in zip(own, names, strict=True)]
+    ids = [tokenizer.cls_token_id, *encoded["input_ids"], tokenizer.sep_token_id]
+    return ids, torch.tensor([True, *counts, True]), torch.tensor([False, *counts, False])
+
+
+def _is_punctuation(token: str) -> bool:
+    return all(character in _PUNCTUATION for character in token.strip(_SPACES))
+
+
+@torch.inference_mode()
+def _embed(encoder: Encoder, rows: Sequence[list[int]]) -> list[Tensor]:
+    """Return the last hidden states of each row, of shape (tokens, width), on the CPU.
+
+    Rows of more than `MAX_LENGTH` tokens come alone.
+    """
+    width = max(map(len, rows))
+    pad = encoder.tokenizer.pad_token_id
+    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    parts = []
+    for start, end, first, last in windows(width):
+        out = encoder.model(
+            input_ids=ids[:, start:end].to(device()),
+            attention_mask=mask[:, start:end].to(device()),
+        )
+        parts.append(out.last_hidden_state[:, first:last].cpu())
+    hidden = torch.cat(parts, dim=1)
+    return [hidden[index, : len(row)] for index, row in enumerate(rows)]
+
+
+def _load_model(name: str | Path) -> Any:
+    try:
+        model, report = transformers.AutoModel.from_pretrained(
+            str(name), dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        what = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{name}: no encoder with safetensors weights can be loaded from it: {what}. Run `hf "
+            f"download {MODEL} --revision refs/pr/5 --local-dir FOLDER`, where its weights are "
+            "safetensors, and give --encoder FOLDER"
+        ) from None
+    if missing := sorted(key for key in report["missing_keys"] if not key.startswith("pooler.")):
+        raise UserError(f"{name}: lacks {len(missing)} weights, as {missing[0]}; is it whole?")
+    return model.to(device()).eval()
+
+
+def _weights(name: str | Path) -> str:
+    """What tells an encoder: the hash of its weights, or the hub's commit."""
+    file = Path(name) / "model.safetensors"
+    return sha256(file) if file.is_file() else str(base_identity(str(name)))

@@ -1,0 +1,1 @@
+"""Judges a run by the trainer's own state."""

@@ -1,0 +1,142 @@
+"""`cogex curves`: is training healthy? Judged by what the trainer itself logged.
+
+What it covers: losses, learning rates, gradient norms, and whether steps, examples and tokens are
+those that the recipe plans. What it does not: whether the model does its task (`cogex check`), and
+the exact perplexity (`cogex select`), for the trainer's losses are means of batches.
+"""
+
+import math
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tools.errors import UserError
+from tools.files import write_json
+from tools.recipe import Recipe
+from validation.curves.expected_run import TrainingPlan, read_plan
+from validation.curves.losses import Check, judge_losses, lowest_evaluation, usable
+from validation.curves.steps import judge_steps
+from validation.curves.trainer_state import Evaluation, TrainerState, read_run
+from validation.preflight.verdict import COLOURS
+
+POLL_SECONDS = 2.0
+
+
+def curves(recipe: Recipe) -> dict[str, Any]:
+    """Judge the run of a recipe, finished or not, and write `curves.json` into its folder.
+
+    Returns that file's content; its `passed` is False if a check fails. Raises UserError if the
+    recipe or the trainer's state cannot be used.
+    """
+    result = _result(recipe, read_plan(recipe))
+    write_json(recipe.output_dir / "curves.json", result)
+    return result
+
+
+def follow(recipe: Recipe, console: Console) -> dict[str, Any]:
+    """Show the verdicts live until the run ends or Ctrl-C is pressed, then do as `curves` does.
+
+    A state that is not there, or cannot be read, is waited for: it may be on its way.
+    """
+    plan = read_plan(recipe)
+    with Live(Text(f"Waiting for {recipe.output_dir}"), console=console, transient=True) as live:
+        try:
+            while not _show(live, recipe, plan):
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            pass
+    return curves(recipe)
+
+
+def _show(live: Live, recipe: Recipe, plan: TrainingPlan) -> bool:
+    """Show the run as it is now, and say whether it has ended."""
+    try:
+        result = _result(recipe, plan)
+        age = time.time() - Path(result["state"]).stat().st_mtime
+    except (UserError, FileNotFoundError) as error:
+        live.update(Text(f"Waiting, Ctrl-C stops: {error}"))
+        return False
+    live.update(_live_view(result, age))
+    return bool(result["ended"])
+
+
+def print_curves(result: dict[str, Any], console: Console) -> None:
+    """Show every check with its value, threshold and verdict, and what to do."""
+    console.print(_view(result))
+
+
+def judge(state: TrainerState, plan: TrainingPlan) -> list[Check]:
+    """Judge a run by its losses and by the plan of its recipe."""
+    return [*judge_losses(state), *judge_steps(state, plan)]
+
+
+def _result(recipe: Recipe, plan: TrainingPlan) -> dict[str, Any]:
+    state = read_run(recipe.output_dir)
+    checks = judge(state, plan)
+    return {
+        "recipe": str(recipe.path),
+        "state": str(state.path),
+        "step": state.global_step,
+        "max_steps": state.max_steps,
+        "ended": state.ended,
+        "passed": all(check.verdict != "fail" for check in checks),
+        "base": _figures(state.base),
+        "lowest": _figures(lowest_evaluation(state)),
+        "checks": [vars(check) for check in checks],
+    }
+
+
+def _figures(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    """An evaluation for machines; None also where its loss is no number."""
+    if evaluation is None or not usable(evaluation.loss):
+        return None
+    return {
+        "step": evaluation.step,
+        "epoch": evaluation.epoch,
+        "eval_loss": evaluation.loss,
+        "perplexity": math.exp(evaluation.loss),
+    }
+
+
+def _view(result: dict[str, Any]) -> Group:
+    return Group(_table(result), *_todo(result), Text(_summary(result)))
+
+
+def _live_view(result: dict[str, Any], age: float) -> Group:
+    """The same with the table last, whose end a low terminal cuts off; `age` is in seconds."""
+    logged = f"The last log came {timedelta(seconds=round(age))} ago; Ctrl-C stops looking on."
+    return Group(Text(f"{_summary(result)}\n{logged}"), *_todo(result), _table(result))
+
+
+def _table(result: dict[str, Any]) -> Table:
+    table = Table("check", "value", "threshold", "verdict")
+    for check in result["checks"]:
+        verdict = Text(check["verdict"], style=COLOURS[check["verdict"]])
+        table.add_row(check["check"], Text(check["value"]), Text(check["threshold"]), verdict)
+    return table
+
+
+def _todo(result: dict[str, Any]) -> list[Text]:
+    return [
+        Text(f"{check['check']}: {check['todo']}", style=COLOURS[check["verdict"]])
+        for check in result["checks"]
+        if check["todo"]
+    ]
+
+
+def _summary(result: dict[str, Any]) -> str:
+    lines = [f"From {result['state']}, step {result['step']:,} of {result['max_steps']:,}."]
+    for name, text in (("base", "The base before training"), ("lowest", "The lowest")):
+        if found := result[name]:
+            lines.append(
+                f"{text}: validation loss {found['eval_loss']:.5f}, perplexity "
+                f"{found['perplexity']:.5f}, epoch {found['epoch']:.2f}."
+            )
+    lines.append("These are the trainer's means of batches; `cogex select` is exact.")
+    return "\n".join(lines)

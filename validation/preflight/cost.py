@@ -1,0 +1,226 @@
+"""What will the run be: steps, tokens, padding, memory and hours?"""
+
+import math
+from typing import Any
+
+from tools.errors import UserError
+from tools.recipe import Recipe
+from tools.recipe_header import Header
+from validation.preflight.architecture import Architecture, build
+from validation.preflight.batches import Batches, Lengths, batch, kept, padded, whole
+from validation.preflight.cards import Card
+from validation.preflight.hours import UTILISATION, estimate_hours
+from validation.preflight.memory import GIB, estimate
+from validation.preflight.schedule import Schedule, schedule
+from validation.preflight.verdict import Finding, Verdict
+
+NEARLY_FULL = 0.9  # of a card's memory: above it the estimate is too rough to rely on
+
+
+def check_plan(
+    recipe: Recipe, header: Header, lengths: Lengths | None, *, card: Card | None, gpus: int
+) -> list[Finding]:
+    """Work out the run on `gpus` ranks from the recipe and the token lengths of its training rows.
+
+    Without lengths (no tokenizer was at hand) what needs them is left out, and memory is estimated
+    for rows of `sequence_len`. `card` is None for a recipe that runs on a CPU: memory and hours are
+    then not estimated. Raises UserError if a number of the recipe is none.
+    """
+    findings = [] if recipe.values.get("sample_packing") else [_examples(recipe, header, gpus)]
+    if lengths is None:
+        value = "not counted: the lengths of the rows are not known"
+        findings.append(_finding("steps and tokens", value, verdict="note"))
+        return findings + _cost(recipe, None, None, card, gpus)
+    rows = kept(recipe, lengths)
+    batches = batch(recipe, rows) if len(rows) else None
+    if batches is None or not batches.count:
+        return [*findings, _too_few(recipe, len(lengths), len(rows))]
+    run = schedule(recipe, batches, gpus)
+    if recipe.values.get("sample_packing"):
+        findings.append(_packed_examples(recipe, header, batches, gpus))
+    findings += [
+        _steps(run),
+        _tokens(batches, run, len(lengths)),
+        _padding(recipe, rows, batches),
+        _checkpoints(recipe, run),
+    ]
+    return findings + _cost(recipe, batches, run, card, gpus)
+
+
+def _finding(
+    check: str,
+    value: str,
+    figures: dict[str, Any] | None = None,
+    *,
+    verdict: Verdict = "ok",
+    todo: str = "",
+) -> Finding:
+    return Finding("plan", check, value, verdict, todo, figures or {})
+
+
+def _too_few(recipe: Recipe, rows: int, usable: int) -> Finding:
+    return _finding(
+        "rows",
+        f"{usable:,} of {rows:,} rows can be trained on: not one micro batch",
+        {"rows": rows, "usable": usable},
+        verdict="fail",
+        todo=f"raise sequence_len (now {recipe.sequence_len}), or prepare more rows",
+    )
+
+
+def _examples(recipe: Recipe, header: Header, gpus: int) -> Finding:
+    """The examples of an optimizer step are what the header declares."""
+    micro = whole(recipe, "micro_batch_size")
+    accumulation = whole(recipe, "gradient_accumulation_steps")
+    found, declared = micro * accumulation * gpus, header.batch_size
+    value = f"{found} = {micro} (micro) x {accumulation} (accumulation) x {gpus} (ranks)"
+    figures = {"examples_per_step": found, "declared": declared}
+    if found == declared:
+        return _finding("examples per step", value, figures)
+    if declared % (micro * gpus) == 0:
+        todo = f"set gradient_accumulation_steps to {declared // (micro * gpus)} for {gpus} ranks"
+    elif declared % gpus == 0:
+        todo = (
+            f"no whole gradient_accumulation_steps gives {declared}: set micro_batch_size to a "
+            f"divisor of {declared // gpus} first"
+        )
+    else:
+        todo = (
+            f"no whole gradient_accumulation_steps gives {declared} on {gpus} ranks: launch a "
+            f"number of them that divides {declared}"
+        )
+    value += f", not {declared}"
+    return _finding("examples per step", value, figures, verdict="fail", todo=todo)
+
+
+def _packed_examples(recipe: Recipe, header: Header, batches: Batches, gpus: int) -> Finding:
+    """The mean examples of an optimizer step, packed, are as near the header's as can be."""
+    accumulation = whole(recipe, "gradient_accumulation_steps")
+    declared = header.batch_size
+
+    def examples(steps: int) -> float:
+        return batches.examples * steps * gpus / batches.count
+
+    lower = max(1, math.floor(declared / examples(1)))
+    nearest = min(accumulation, lower, lower + 1, key=lambda n: abs(examples(n) - declared))
+    found = examples(accumulation)
+    value = (
+        f"{found:.1f} on average = {batches.examples / batches.count:.2f} (packed micro batch) "
+        f"x {accumulation} (accumulation) x {gpus} (ranks)"
+    )
+    figures = {
+        "examples_per_step": found,
+        "declared": declared,
+        "gradient_accumulation_steps": nearest,
+    }
+    if nearest == accumulation:
+        return _finding("examples per step", value, figures)
+    value += f"; {declared} are declared"
+    todo = f"set gradient_accumulation_steps to {nearest}, which gives {examples(nearest):.1f}"
+    return _finding("examples per step", value, figures, verdict="fail", todo=todo)
+
+
+def _steps(run: Schedule) -> Finding:
+    value = (
+        f"{run.steps_per_epoch:,} in an epoch, {run.steps:,} in all ({run.epochs:.2f} epochs), "
+        f"{run.warmup:,} of them warm-up"
+    )
+    return _finding("steps", value, {**vars(run), "epochs": run.epochs})
+
+
+def _tokens(batches: Batches, run: Schedule, rows: int) -> Finding:
+    dropped = rows - batches.rows
+    value = f"{batches.example_tokens:,} in {batches.examples:,} examples an epoch" + (
+        f"; {dropped:,} of {rows:,} rows dropped for their length" * bool(dropped)
+    )
+    figures = {
+        "rows": rows,
+        "dropped": dropped,
+        "examples_per_epoch": batches.examples,
+        "tokens_per_epoch": batches.example_tokens,
+        "examples": round(batches.examples * run.epochs),
+    }
+    return _finding("tokens", value, figures)
+
+
+def _padding(recipe: Recipe, rows: Lengths, batches: Batches) -> Finding:
+    """Padding as the recipe has it and, unless it packs, with and without grouping by length."""
+    value = f"{batches.padding:.1%} of the tokens that are computed"
+    figures = {"padding": batches.padding, "padded_tokens": batches.tokens}
+    if recipe.values.get("sample_packing"):
+        return _finding("padding", value, figures)
+    grouped = bool(recipe.values.get("group_by_length"))
+    other = batch(recipe, rows, grouped=not grouped).padding
+    figures |= {"padding_grouped": batches.padding if grouped else other}
+    figures |= {"padding_random": other if grouped else batches.padding}
+    value += f"; {other:.1%} {'without' if grouped else 'with'} group_by_length"
+    return _finding("padding", value, figures)
+
+
+def _checkpoints(recipe: Recipe, run: Schedule) -> Finding:
+    stay = min(run.checkpoints, whole(recipe, "save_total_limit", 4))  # Axolotl keeps 4
+    value = f"{run.checkpoints} made, {stay} kept"
+    return _finding("checkpoints", value, {"made": run.checkpoints, "kept": stay})
+
+
+def _cost(
+    recipe: Recipe, batches: Batches | None, run: Schedule | None, card: Card | None, gpus: int
+) -> list[Finding]:
+    """Memory and hours, or why they are not estimated."""
+    if card is None:
+        return _not_estimated("for a CPU")
+    if recipe.adapter is None:
+        return _not_estimated("where the whole model is trained")
+    try:
+        built = build(recipe)
+    except UserError:  # it is the model section that says why
+        return _not_estimated("for a model that cannot be built")
+    if built.config.model_type != "llama":
+        return _not_estimated(f"for a model of type {built.config.model_type}")
+    memory = _memory(recipe, built, batches, card, gpus)
+    if batches is None or run is None:
+        return [memory, _finding("hours", "not estimated: tokens not counted", verdict="note")]
+    return [memory, _hours(recipe, built, batches, run, card, gpus)]
+
+
+def _not_estimated(what: str) -> list[Finding]:
+    value = f"not estimated {what}"
+    return [_finding(check, value, verdict="note") for check in ("GPU memory", "hours")]
+
+
+def _memory(
+    recipe: Recipe, built: Architecture, batches: Batches | None, card: Card, gpus: int
+) -> Finding:
+    micro, row = whole(recipe, "micro_batch_size"), padded(recipe, recipe.sequence_len)
+    need = estimate(
+        recipe,
+        built,
+        tokens=batches.longest if batches else micro * row,
+        eval_tokens=whole(recipe, "eval_batch_size", micro) * row,
+        gpus=gpus,
+    )
+    parts = {name: size / GIB for name, size in vars(need).items()}
+    total = need.total / GIB
+    value = f"{total:.1f} of {card.memory_gib:g} GiB on each {card.name}, estimated: " + ", ".join(
+        f"{name} {size:.1f}" for name, size in parts.items()
+    )
+    figures = {"total_gib": total, "card_gib": card.memory_gib, "parts_gib": parts}
+    if total > card.memory_gib:
+        todo = (
+            "lower micro_batch_size (and eval_batch_size) and raise gradient_accumulation_steps, "
+            "shard with zero3.json, take the qlora recipe, or a larger card"
+        )
+        return _finding("GPU memory", value, figures, verdict="fail", todo=todo)
+    nearly = total > NEARLY_FULL * card.memory_gib
+    return _finding("GPU memory", value, figures, verdict="note" if nearly else "ok")
+
+
+def _hours(
+    recipe: Recipe, built: Architecture, batches: Batches, run: Schedule, card: Card, gpus: int
+) -> Finding:
+    hours = estimate_hours(recipe, built, batches, run.epochs, card, gpus)
+    value = (
+        f"about {hours:.1f} on {gpus} x {card.name}, estimated from the paper's run times "
+        f"({UTILISATION:.0%} of the card's bf16 throughput)"
+    )
+    return _finding("hours", value, {"hours": hours, "utilisation": UTILISATION})

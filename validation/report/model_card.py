@@ -1,0 +1,134 @@
+"""The model card: `README.md` in `best/`, so that an upload of the folder shows what it is.
+
+Its figures are those of the run; what was not measured is said, not left out.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from prompt_strategies.layout import render_prompt
+from tools.errors import UserError
+from tools.files import sha256, whole_file
+from tools.recipe import Recipe
+from validation.check.check import COLLAPSE, EMULATION, LABELS, STRATEGY
+from validation.inspect_rows import TEMPLATES, printable
+from validation.report.facts import CheckFile, EmulationFigures, RunFacts, Share, read_facts, stale
+
+# the folders that the README fills from these datasets of the hub
+HUB_DATASETS = {"data/cogex": "mkhalifa/CoGEX", "data/alpaca": "tatsu-lab/alpaca"}
+# as the bases' own pages name them; a card can only point there
+BASE_LICENCES = {
+    "meta-llama/Llama-2-": "Llama 2 Community License",
+    "codellama/": "Llama 2 Community License",
+    "meta-llama/Llama-3.1-": "Llama 3.1 Community License",
+    "models/tiny-base": "Apache-2.0",
+}
+TASKS = {
+    STRATEGY: "answer an instruction by writing a program, calling it, and emulating its\n"
+    "execution to a dict with an `answer`",
+    "prompt_strategies.nl_plan": "answer an instruction by a numbered plan and a dict with an\n"
+    "`answer` (the paper's NL plan ablation)",
+    "prompt_strategies.alpaca": "answer an instruction in text alone (the paper's baseline)",
+}
+LOCAL = ("models", "outputs", "data", ".", "..", "~", "")  # first folders of what is on no hub
+
+
+def write_model_card(recipe: Recipe) -> Path:
+    """Write the card of a recipe's `best/`, in place of an older one; return its path.
+
+    Raises UserError if there is no `best/`, or if a file of the run is not what its command wrote.
+    """
+    return write_card(read_facts(recipe))
+
+
+def write_card(facts: RunFacts) -> Path:
+    """Write the card of a run that is read already."""
+    if facts.best is None:
+        folder = facts.recipe.output_dir / "best"
+        raise UserError(
+            f"{folder}: holds no checkpoint; run `cogex select {facts.recipe.path}` first"
+        )
+    environment = Environment(  # Markdown: `_code` keeps names apart
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"code": _code, "share": _share}
+    card = environment.get_template("model_card.md.j2").render(_context(facts))
+    path = facts.best.folder / "README.md"
+    with whole_file(path) as file:
+        file.write(card)
+    return path
+
+
+def _context(facts: RunFacts) -> dict[str, Any]:
+    recipe = facts.recipe
+    train, kind = Path(recipe.training["path"]), recipe.training.get("type")
+    return {
+        "facts": facts,
+        "front_matter": _front_matter(recipe).to_yaml(),
+        "name": recipe.output_dir.name,
+        "base": recipe.base_model,
+        "values": recipe.values,
+        "dataset": _dataset(recipe),
+        "licence": _licence(recipe.base_model),
+        "check": facts.check,
+        "rows": facts.selection.validation.rows
+        if facts.selection
+        else facts.header.validation_rows,
+        "task": TASKS.get(str(kind), "answer instructions"),
+        "emulates": kind == STRATEGY,
+        "recipe_sha256": sha256(recipe.path),
+        "train": train,
+        "train_sha256": sha256(train) if train.is_file() else None,
+        "stale": list(stale(facts)),
+        "prompt": render_prompt("{instruction}", "{input}") if kind == STRATEGY else None,
+        "labels": LABELS,
+        "collapse": COLLAPSE,
+        "emulation": EMULATION,
+        "emulated": _emulated(facts.check),
+    }
+
+
+def _front_matter(recipe: Recipe) -> ModelCardData:
+    """What the hub reads; no `license`, which is the uploader's to choose."""
+    dataset = _dataset(recipe)
+    return ModelCardData(
+        base_model=recipe.base_model if _is_on_hub(recipe.base_model) else None,
+        library_name="peft" if recipe.adapter else "transformers",
+        pipeline_tag="text-generation",
+        datasets=[dataset] if dataset else None,
+        tags=["axolotl", "cogex", *([recipe.adapter] if recipe.adapter else [])],
+    )
+
+
+def _is_on_hub(base: str) -> bool:
+    return base.count("/") == 1 and base.split("/")[0] not in LOCAL
+
+
+def _dataset(recipe: Recipe) -> str | None:
+    return HUB_DATASETS.get(Path(recipe.training["path"]).parent.as_posix())
+
+
+def _licence(base: str) -> str | None:
+    return next((name for start, name in BASE_LICENCES.items() if base.startswith(start)), None)
+
+
+def _emulated(check: CheckFile | None) -> list[tuple[str, EmulationFigures]]:
+    """Each mode in which programs were run, with what came out."""
+    modes = {"reasoner": check, "emulator": check.emulator if check else None}
+    found = [(name, mode.emulation) for name, mode in modes.items() if mode and mode.emulation]
+    return [(name, figures) for name, figures in found if figures.run]
+
+
+def _share(item: Share | None) -> str:
+    return f"{item.count / item.rows:.1%}" if item and item.rows else "-"
+
+
+def _code(text: object) -> str:
+    """A name as Markdown code: on one line, and nothing in it ends the code."""
+    return "`" + printable(str(text)).replace("\n", " ").replace("`", "'") + "`"

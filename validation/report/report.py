@@ -1,0 +1,282 @@
+"""`cogex report`: a run on one page that loads nothing, pictures first.
+
+Everything on it is read from the run folder and the recipe, so that the same run gives the same
+page. What was not measured is said in a sentence, with the command that measures it. The page
+shows text of rows and models, and obeys none of it: see `_shown`.
+"""
+
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from prompt_strategies.layout import parse_completion, render_prompt
+from prompt_strategies.tokenise import IGNORE_INDEX
+from tools.errors import UserError
+from tools.files import sha256, whole_file
+from tools.prepared_rows import encode_rows, load_strategy
+from tools.recipe import Recipe
+from validation.check.check import EMULATION, LABELS, STRATEGY
+from validation.check.collapse import COLLAPSE
+from validation.check.emulation import STATUSES
+from validation.curves.curves import judge
+from validation.curves.expected_run import TrainingPlan, read_plan
+from validation.inspect_rows import TEMPLATES, printable
+from validation.preflight.tokens import load_recipe_tokenizer
+from validation.report import pictures
+from validation.report.facts import GeneratedRow, RunFacts, read_facts, stale
+from validation.report.model_card import write_card
+
+EXAMPLES = 10  # generations that are shown
+PACKAGES = ("torch", "axolotl", "transformers", "peft", "accelerate", "deepspeed", "bitsandbytes",
+            "datasets", "tokenizers", "safetensors")  # fmt: skip
+PAPER_BASES = (
+    "meta-llama/Llama-2-7b-hf", "meta-llama/Llama-2-13b-hf",
+    "codellama/CodeLlama-7b-hf", "codellama/CodeLlama-13b-hf",
+)  # fmt: skip
+# arXiv 2405.16337, section 3.1; docs/fidelity.md gives the reasons for all the rest
+PAPER = {
+    "adapter": "lora",
+    "lora_r": 16,
+    "lora_dropout": 0.05,
+    "lora_target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
+    "num_epochs": 5,
+    "learning_rate": 3e-4,
+}
+PAPER_BATCH, PAPER_VALIDATION_ROWS = 32, 2000
+NOT_STATED = ("lora_alpha", "optimizer", "lr_scheduler", "warmup_ratio", "weight_decay",
+              "max_grad_norm", "sequence_len")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One value of the paper beside the run's; `same` is None where the paper states none."""
+
+    what: str
+    paper: str
+    here: str
+    same: bool | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Program, call or output: what the model wrote beside the reference."""
+
+    name: str
+    written: str
+    reference: str
+    trained: bool  # whether the reference carries loss in training
+
+
+@dataclass(frozen=True)
+class Example:
+    """One generation on a held-out row."""
+
+    id: str
+    prompt: str
+    prompt_trained: bool
+    parts: list[Part]
+    right: bool
+    missing: list[str]  # the measures that do not hold
+
+
+def report(recipe: Recipe, out: Path | None = None) -> Path:
+    """Write the report of a recipe's run, and the model card where there is a `best/`.
+
+    The page goes to `out`, else to `report.html` in the run folder; its path is returned. Raises
+    UserError if there is no run folder, or if a file in it is not what its command wrote.
+    """
+    facts = read_facts(recipe)
+    path = out or recipe.output_dir / "report.html"
+    page = _environment().get_template("report.html.j2").render(_context(facts))
+    with whole_file(path) as file:
+        file.write(page)
+    if facts.best is not None:
+        write_card(facts)
+    return path
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _shown(value: Any) -> Any:
+    """Show what a page would obey or hide as escapes; Jinja then escapes what HTML would obey."""
+    return printable(value) if type(value) is str else value
+
+
+def _context(facts: RunFacts) -> dict[str, Any]:
+    plan = read_plan(facts.recipe)
+    lengths, no_lengths = _lengths(facts.recipe)
+    return {
+        "facts": facts,
+        "plan": plan,
+        "stale": list(stale(facts)),
+        "pictures": _pictures(facts, plan, lengths),
+        "no_lengths": no_lengths,
+        "verdicts": judge(facts.state, plan) if facts.state else [],
+        "compared": compare_with_paper(facts, plan),
+        "checkable": facts.recipe.validation.get("type") == STRATEGY,
+        "examples": _examples(facts),
+        "hashes": _hashes(facts),
+        "versions": _versions(),
+        "labels": LABELS,
+        "collapse": COLLAPSE,
+        "emulation": EMULATION,
+        "statuses": STATUSES,
+    }
+
+
+def _pictures(
+    facts: RunFacts, plan: TrainingPlan, lengths: pictures.Lengths | None
+) -> list[pictures.Picture]:
+    drawn = []
+    if facts.state:
+        drawn = [
+            pictures.losses(facts.state, facts.chosen.step if facts.chosen else None),
+            pictures.learning_rate(facts.state, plan),
+            pictures.gradient_norm(facts.state, plan),
+        ]
+    return [*drawn, pictures.histogram(lengths)] if lengths else drawn
+
+
+def _lengths(recipe: Recipe) -> tuple[pictures.Lengths | None, str]:
+    """Count the tokens of the training rows, or say why they cannot be counted here."""
+    tokens, trained = [], 0
+    try:
+        for ids, labels in encode_rows(recipe, recipe.training, load_recipe_tokenizer(recipe)):
+            tokens.append(len(ids))
+            trained += int((labels[1:] != IGNORE_INDEX).sum())
+    except UserError as error:
+        return None, str(error)
+    return pictures.Lengths(np.array(tokens), trained, recipe.sequence_len), ""
+
+
+def compare_with_paper(facts: RunFacts, plan: TrainingPlan) -> list[Compared]:
+    """Put the run's values beside those of the paper's section 3.1, and then what it leaves open.
+
+    Validation rows and batch are the run's own: those scored, and those of the recipe's header.
+    """
+    values = facts.recipe.values | {"learning_rate": plan.peak}
+    base = facts.recipe.base_model
+    rows = facts.selection.validation.rows if facts.selection else facts.header.validation_rows
+    criterion = facts.selection.criterion if facts.selection else None
+    return [
+        Compared("base_model", "Llama-2 or Code Llama, 7B or 13B", base, base in PAPER_BASES),
+        *(
+            Compared(key, _text(paper), _text(values.get(key)), values.get(key) == paper)
+            for key, paper in PAPER.items()
+        ),
+        _compared_number("examples in each optimizer step", PAPER_BATCH, plan.examples),
+        _compared_number("validation rows", PAPER_VALIDATION_ROWS, rows),
+        Compared(
+            "the best checkpoint has",
+            "the lowest validation perplexity",
+            _criterion(criterion),
+            None if criterion is None else criterion == "perplexity",
+        ),
+        *(Compared(key, "not stated", _text(values.get(key)), None) for key in NOT_STATED),
+    ]
+
+
+def _compared_number(what: str, paper: int, here: int) -> Compared:
+    return Compared(what, f"{paper:,}", f"{here:,}", here == paper)
+
+
+def _criterion(criterion: str | None) -> str:
+    known = {None: "not chosen yet", "perplexity": "the lowest validation perplexity"}
+    return known.get(criterion, "the lowest loss that the trainer logged")
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case list():
+            return ", ".join(map(str, value))
+        case float():
+            return f"{value:g}"
+    return str(value)
+
+
+def _examples(facts: RunFacts) -> list[Example]:
+    """Generations evenly spaced over the file, whatever their verdict."""
+    rows = facts.generations
+    shown = (
+        [rows[i * len(rows) // EXAMPLES] for i in range(EXAMPLES)] if len(rows) > EXAMPLES else rows
+    )
+    if not shown:
+        return []
+    train_on = load_strategy(facts.recipe, facts.recipe.training, None).train_on
+    return [_example(row, train_on) for row in shown]
+
+
+def _example(row: GeneratedRow, train_on: str) -> Example:
+    written, reference = parse_completion(row.generated), parse_completion(row.reference)
+    code, full = train_on != "output", train_on == "full"
+    return Example(
+        id=row.id,
+        prompt=render_prompt(row.instruction, row.input),
+        prompt_trained=full,
+        parts=[
+            Part("program", written.program, reference.program, code),
+            Part("call", written.call, reference.call, code),
+            Part("output", written.output, reference.output, True),
+        ],
+        right=row.holds.get("answer_exact", False),
+        missing=[
+            LABELS["reasoner"].get(name, name) for name, holds in row.holds.items() if not holds
+        ],
+    )
+
+
+def _hashes(facts: RunFacts) -> list[tuple[str, str]]:
+    """What a run of the same kind needs: (name, SHA-256 or revision) of each file."""
+    recipe = facts.recipe
+    files = [recipe.path, Path(recipe.training["path"]), Path(recipe.validation["path"])]
+    found = [(str(path), sha256(path)) for path in files if path.is_file()]
+    if facts.manifest:
+        source = facts.manifest.source
+        found.append((f"{source.path}, {source.rows:,} rows, the rows' source", source.sha256))
+    if facts.best:
+        folder = facts.best.folder
+        found += [(str(folder / name), value) for name, value in facts.best.sha256.items()]
+    if commit := _commit(recipe.path):
+        found.append(("the checkout, as this page was written", commit))
+    return found
+
+
+def _commit(path: Path) -> str | None:
+    """The git commit of the checkout that holds a file; None where there is none."""
+    command = ["git", "-C", str(path.resolve().parent), "describe", "--always", "--abbrev=40"]
+    try:
+        done = subprocess.run(
+            [*command, "--exclude=*", "--dirty= with local changes"],
+            capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _versions() -> list[tuple[str, str]]:
+    """The packages that are installed where the page is written."""
+    found = [("Python", platform.python_version())]
+    for name in PACKAGES:
+        try:
+            found.append((name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            found.append((name, "not installed"))
+    return found

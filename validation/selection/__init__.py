@@ -1,0 +1,1 @@
+"""Picks the checkpoint with the lowest exact validation perplexity."""

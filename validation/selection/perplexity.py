@@ -1,0 +1,124 @@
+"""Exact perplexity: exp(sum of NLL over all trained tokens / their number).
+
+The trainer's `eval_loss` averages batches, so it moves with batch size, padding and rank count;
+this does not. NLL is in nats, computed per token in fp32 and summed in float64; the one division
+comes at the end. Scores of parts add up to the score of the whole, so rows can be split over ranks.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+
+from prompt_strategies.tokenise import IGNORE_INDEX
+from validation.selection.onednn import fast_products
+
+# a GPU wants large matrices; a CPU is faster where its caches hold a batch
+TOKEN_BUDGET = {"cuda": 8192, "cpu": 1024}
+
+Tokens = Sequence[int] | NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One tokenised row: two int32 tensors of shape (tokens,); label -100 carries no loss."""
+
+    input_ids: torch.Tensor
+    labels: torch.Tensor
+
+    @classmethod
+    def of(cls, input_ids: Tokens, labels: Tokens) -> Self:
+        """Hold a row in 8 bytes a token; Python lists take up to ten times that."""
+        return cls(
+            torch.tensor(input_ids, dtype=torch.int32), torch.tensor(labels, dtype=torch.int32)
+        )
+
+    @property
+    def trained_tokens(self) -> int:
+        """How many labels carry loss; the first token is never predicted."""
+        return int((self.labels[1:] != IGNORE_INDEX).sum())
+
+
+@dataclass(frozen=True)
+class Score:
+    """The NLL summed over `tokens` trained tokens, in nats."""
+
+    nll_sum: float
+    tokens: int
+
+    def __add__(self, other: "Score") -> "Score":
+        """Join the scores of two parts of the rows, as of two ranks."""
+        return Score(self.nll_sum + other.nll_sum, self.tokens + other.tokens)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nll_sum / tokens); infinite where that overflows, NaN where the sum is.
+
+        Raises ValueError if no token carries loss.
+        """
+        if not self.tokens:
+            raise ValueError("no token carries loss: there is nothing to score")
+        try:
+            return math.exp(self.nll_sum / self.tokens)
+        except OverflowError:
+            return math.inf
+
+
+def score(model: Any, rows: Sequence[Row], token_budget: int | None = None) -> Score:
+    """Sum the NLL of all trained tokens of `rows` under a causal model in evaluation mode.
+
+    Rows are batched by length; a batch holds at most `token_budget` tokens, padding counted, or
+    one row. Unless told, it is `TOKEN_BUDGET` of the model's device. A part of the rows may hold no
+    token that carries loss: its score is 0 over 0 tokens.
+    """
+    budget = token_budget or TOKEN_BUDGET.get(model.device.type, TOKEN_BUDGET["cuda"])
+    with torch.inference_mode(), fast_products(model):
+        sums = [_batch_nll(model, batch) for batch in batches(rows, budget)]
+    return Score(math.fsum(sums), sum(row.trained_tokens for row in rows))
+
+
+def batches(rows: Sequence[Row], token_budget: int) -> Iterator[list[Row]]:
+    """Group rows of like length so that rows x longest row stays within `token_budget`."""
+    batch: list[Row] = []
+    for row in sorted(rows, key=lambda row: len(row.input_ids)):
+        if batch and (len(batch) + 1) * len(row.input_ids) > token_budget:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _batch_nll(model: Any, batch: list[Row]) -> float:
+    ids = pad_sequence([row.input_ids for row in batch], batch_first=True).long()
+    labels = pad_sequence([row.labels for row in batch], True, IGNORE_INDEX).long()
+    targets = labels[:, 1:]
+    # logits only where at least one row of the batch carries loss: the head is the largest matrix
+    positions = (targets != IGNORE_INDEX).any(dim=0).nonzero().flatten()
+    if len(positions) == 0:
+        return 0.0
+    where = model.device
+    # no attention mask: padding is behind a row, where causal attention does not look, and
+    # without one the kernels skip the half of the matrix that causality leaves out
+    logits = model(
+        input_ids=ids.to(where),
+        logits_to_keep=positions.to(where),
+        use_cache=False,
+    ).logits
+    return sum(map(_row_nll, logits, targets[:, positions].to(where)))
+
+
+def _row_nll(logits: torch.Tensor, targets: torch.Tensor) -> float:
+    """NLL of one row's trained tokens; in fp32, which one row of a large vocabulary has room for.
+
+    Shapes: logits (positions, vocabulary), targets (positions,).
+    """
+    trained = targets != IGNORE_INDEX
+    nll = cross_entropy(logits[trained].float(), targets[trained], reduction="none")
+    return float(nll.double().sum())

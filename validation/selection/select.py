@@ -1,0 +1,375 @@
+"""Picks the checkpoint with the lowest exact validation perplexity and copies it to `best/`."""
+
+import filecmp
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from tools.errors import UserError
+from tools.files import sha256, write_json
+from tools.models import (
+    ORIGIN,
+    add_adapter,
+    load_base,
+    load_shape,
+    load_tokenizer,
+    quantization,
+)
+from tools.prepared_rows import encode_validation, read_rows
+from tools.recipe import Recipe
+from validation.selection.checkpoints import Checkpoint, checkpoints, file_hashes
+from validation.selection.perplexity import Row, Score, score
+from validation.selection.score_cache import KeptScores, circumstances, digest
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                   "tokenizer.model", "chat_template.jinja")  # fmt: skip
+RELATIVE_TOLERANCE = 1e-6  # between the score of a checkpoint and of its copy in best/
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A checkpoint with its score; None where it was not scored."""
+
+    checkpoint: Checkpoint
+    score: Score | None = None
+
+
+class _Misfit(UserError):
+    """The adapter or the model of a checkpoint cannot be loaded."""
+
+
+class _Scorer:
+    """Scores checkpoints on the recipe's validation rows; rows and base are loaded once.
+
+    With `logged` it knows the scores that are kept, and loads no weights.
+    """
+
+    def __init__(self, recipe: Recipe, logged: bool) -> None:
+        self.recipe, self.logged = recipe, logged
+        self.rows, self.cut = validation_rows(recipe, load_tokenizer(recipe.base_model))
+        self.kept = KeptScores(recipe.output_dir)
+        self.circumstances = circumstances(recipe, self.rows)
+
+    @cached_property
+    def base(self) -> Any:
+        """The model that adapters are put on."""
+        if self.logged:
+            return load_shape(self.recipe.base_model)
+        return load_base(self.recipe.base_model, quantization(self.recipe))
+
+    def score_base(self) -> Score | None:
+        """Score the model before training; None where that was drawn at random and is gone."""
+        if self.recipe.values.get("reinit_weights"):
+            return None
+        return self._kept_or({}, self._score_base)
+
+    def score_checkpoint(self, checkpoint: Checkpoint) -> Score | None:
+        """Score a checkpoint, or recall its score. Raises _Misfit if it cannot be loaded."""
+        hashes = file_hashes(checkpoint.path, checkpoint.files)
+        return self._kept_or(hashes, lambda: self.score(checkpoint.path))
+
+    def _kept_or(self, files: dict[str, str], make: Callable[[], Score | None]) -> Score | None:
+        key = digest(self.circumstances | {"files": files})
+        result = self.kept.get(key)
+        if result is None and (result := make()):
+            self.kept.put(key, result)
+        return result
+
+    def _score_base(self) -> Score | None:
+        if self.logged:
+            return None
+        if self.recipe.adapter is None:  # not held, for checkpoints need its room
+            return score(load_base(self.recipe.base_model), self.rows)
+        return score(self.base, self.rows)
+
+    def score(self, folder: Path) -> Score | None:
+        """Score the adapter or model of a folder; with `logged`, only see whether it fits."""
+        if self.recipe.adapter is None:
+            return None if self.logged else score(_loaded(load_base, folder), self.rows)
+        model = _loaded(add_adapter, self.base, folder)
+        try:
+            return None if self.logged else score(model, self.rows)
+        finally:
+            model.unload()
+
+
+def _loaded(load: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return load(*arguments)
+    except UserError as error:
+        raise _Misfit(str(error)) from None
+
+
+def validation_rows(recipe: Recipe, tokenizer: Any) -> tuple[list[Row], int]:
+    """Return the recipe's validation rows as training sees them, and how many of them are cut.
+
+    Axolotl's `type: completion`, on which the tiny base is trained, splits a long text in place
+    of cutting it. Raises UserError if the rows cannot be used.
+    """
+    if recipe.validation.get("type") == "completion":
+        return _completion_rows(recipe, tokenizer), 0
+    rows = [Row.of(ids, labels) for ids, labels in encode_validation(recipe, tokenizer)]
+    return rows, sum(int(row.input_ids[-1]) != tokenizer.eos_token_id for row in rows)
+
+
+def _completion_rows(recipe: Recipe, tokenizer: Any) -> list[Row]:
+    from axolotl.prompt_strategies import completion
+    from axolotl.utils.dict import DictDefault
+
+    entry = recipe.validation
+    field = str(entry.get("field") or "text")
+    texts = [row[field] for row in read_rows(Path(entry["path"]), (field,))]
+    strategy = completion.load(tokenizer, DictDefault(recipe.values), entry)
+    encoded = strategy.tokenize_prompt({field: texts})
+    pairs = zip(encoded.get("input_ids", []), encoded.get("labels", []), strict=True)
+    rows = [Row.of(*pair) for pair in pairs]
+    if not any(row.trained_tokens for row in rows):
+        raise UserError(f"{entry['path']}: no token carries loss; write texts into `{field}`")
+    return rows
+
+
+def select(recipe: Recipe, *, logged: bool = False) -> dict[str, Any]:
+    """Score every checkpoint of the recipe's run, write `selection.json` and `best/`.
+
+    A score that was made before is not made again. `logged` ranks by the trainer's own
+    batch-averaged eval loss and scores nothing. Returns the content of selection.json; its `best`
+    is None where no checkpoint is usable.
+    """
+    _recover_best(recipe.output_dir)
+    found = checkpoints(recipe)
+    usable = any(checkpoint.status == "ok" for checkpoint in found)
+    scorer = _Scorer(recipe, logged) if usable else None
+    base = scorer.score_base() if scorer else None
+    progress = track(found, "Looking at checkpoints", transient=True)
+    scored = [_score(checkpoint, scorer) for checkpoint in progress]
+    best = _best(scored, logged)
+    result = _result(recipe, scored, best, logged)
+    result["validation"]["cut"] = scorer.cut if scorer else None
+    result["base"] = _figures(base)
+    if scorer and best:
+        _write_best(recipe, best, scorer)
+    write_json(recipe.output_dir / "selection.json", result)
+    return result
+
+
+def _score(checkpoint: Checkpoint, scorer: _Scorer | None) -> Scored:
+    if scorer is None or checkpoint.status != "ok":
+        return Scored(checkpoint)
+    try:
+        result = scorer.score_checkpoint(checkpoint)
+    except _Misfit as error:
+        reason = str(error).removeprefix(f"{checkpoint.path}: ")
+        return Scored(replace(checkpoint, status="corrupt", reason=reason))
+    if result and not math.isfinite(result.perplexity):
+        reason = "its perplexity is not finite"
+        return Scored(replace(checkpoint, status="corrupt", reason=reason))
+    return Scored(checkpoint, result)
+
+
+def _best(scored: list[Scored], logged: bool) -> Scored | None:
+    """The lowest perplexity (or logged loss) among usable checkpoints; ties go to the earlier."""
+    key = _logged_loss if logged else _perplexity
+    usable = [item for item in scored if item.checkpoint.status == "ok" and key(item) < math.inf]
+    return min(usable, key=lambda item: (key(item), item.checkpoint.step), default=None)
+
+
+def _perplexity(item: Scored) -> float:
+    return item.score.perplexity if item.score else math.inf
+
+
+def _logged_loss(item: Scored) -> float:
+    loss = item.checkpoint.logged_eval_loss
+    return math.inf if loss is None else loss
+
+
+def _result(
+    recipe: Recipe, scored: list[Scored], best: Scored | None, logged: bool
+) -> dict[str, Any]:
+    validation = Path(recipe.validation["path"])
+    tokens = next((item.score.tokens for item in scored if item.score), None)
+    return {
+        "criterion": "logged_eval_loss" if logged else "perplexity",
+        "best": best.checkpoint.name if best else None,
+        "validation": {
+            "path": str(validation),
+            "sha256": sha256(validation),
+            "rows": len(read_rows(validation, fields=())),
+            "tokens": tokens,
+        },
+        "checkpoints": [
+            {
+                "name": item.checkpoint.name,
+                "step": item.checkpoint.step,
+                "epoch": item.checkpoint.epoch,
+                **_figures(item.score),
+                "logged_eval_loss": item.checkpoint.logged_eval_loss,
+                "status": item.checkpoint.status,
+                "reason": item.checkpoint.reason,
+            }
+            for item in scored
+        ],
+    }
+
+
+def _figures(result: Score | None) -> dict[str, Any]:
+    """NLL in nats, tokens and perplexity; None where there is no score, or no finite one."""
+    if result is None or not math.isfinite(result.perplexity):
+        return {"nll_sum": None, "tokens": None, "perplexity": None}
+    return {
+        "nll_sum": result.nll_sum,
+        "tokens": result.tokens,
+        "perplexity": result.perplexity,
+    }
+
+
+def _write_best(recipe: Recipe, best: Scored, scorer: _Scorer) -> None:
+    """Copy the winner whole, score the copy again, and only then replace `best/`.
+
+    A `best/` that holds the winner already stays as it is.
+    """
+    target, fresh = recipe.output_dir / "best", recipe.output_dir / "best.next"
+    origin = {
+        "checkpoint": best.checkpoint.name,
+        "perplexity": None if scorer.logged else _perplexity(best),
+        "quantization": quantization(recipe),
+    }
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        fresh.mkdir()
+        write_json(fresh / ORIGIN, origin)
+        if _holds(target, best.checkpoint, fresh / ORIGIN):
+            return
+        _copy(recipe, best.checkpoint, fresh)
+        _verify(best, fresh, scorer)
+        _replace_best(recipe.output_dir)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _copied(checkpoint: Checkpoint) -> list[Path]:
+    """The files of a checkpoint that `best/` has: model and tokenizer."""
+    files = [checkpoint.path / name for name in (*checkpoint.files, *TOKENIZER_FILES)]
+    return [file for file in files if file.is_file()]
+
+
+def _holds(folder: Path, checkpoint: Checkpoint, origin: Path) -> bool:
+    """Whether a folder is this checkpoint's copy, byte for byte, with a tokenizer."""
+    files = [*_copied(checkpoint), origin]
+    return (folder / "tokenizer.json").is_file() and all(
+        (folder / file.name).is_file() and filecmp.cmp(file, folder / file.name, shallow=False)
+        for file in files
+    )
+
+
+def _copy(recipe: Recipe, checkpoint: Checkpoint, folder: Path) -> None:
+    """Copy model and tokenizer; the tokenizer is the base's where the checkpoint has none."""
+    for file in _copied(checkpoint):
+        shutil.copyfile(file, folder / file.name)
+    if not (folder / "tokenizer.json").is_file():
+        load_tokenizer(recipe.base_model).save_pretrained(folder)
+
+
+def _verify(best: Scored, copy: Path, scorer: _Scorer) -> None:
+    """Load the copy and score it again. Raises UserError if it is not what the checkpoint is."""
+    again = scorer.score(copy)
+    if again is None:  # ranked by the log: nothing is scored
+        sound = _holds(copy, best.checkpoint, copy / ORIGIN)
+        found = "differs from it"
+    else:
+        expected = _perplexity(best)
+        sound = math.isclose(again.perplexity, expected, rel_tol=RELATIVE_TOLERANCE)
+        found = f"has perplexity {again.perplexity!r}, the checkpoint had {expected!r}"
+    if not sound:
+        raise UserError(
+            f"{copy}: the copy of {best.checkpoint.name} {found}; best/ is left as it was; is the "
+            "disk failing?"
+        )
+
+
+def _replace_best(run: Path) -> None:
+    """Put best.next/ in place of best/; a call that is killed in between is mended by the next."""
+    if (run / "best").exists():
+        (run / "best").rename(run / "best.old")
+    (run / "best.next").rename(run / "best")
+    shutil.rmtree(run / "best.old", ignore_errors=True)
+
+
+def _recover_best(run: Path) -> None:
+    """Mend what a killed call left: best/ is back before anything else is done."""
+    if (run / "best.old").is_dir() and not (run / "best").exists():
+        (run / "best.old").rename(run / "best")
+    shutil.rmtree(run / "best.old", ignore_errors=True)
+
+
+def print_selection(result: dict[str, Any], console: Console) -> None:
+    """Show every checkpoint with its scores, the best one marked.
+
+    Both ranks are shown where exact perplexity and logged loss rank differently.
+    """
+    exact, logged = _ranks(result)
+    differ = exact != logged
+    table = Table(title=f"Checkpoints by {result['criterion'].replace('_', ' ')}")
+    for heading in ("", "checkpoint", "epoch"):
+        table.add_column(heading)
+    for heading in ("perplexity", "rank", "logged eval loss", "its rank"):
+        if differ or "rank" not in heading:
+            table.add_column(heading, justify="right")
+    table.add_column("status")
+    for item in result["checkpoints"]:
+        ranks = [[str(found.get(item["name"], "-"))] * differ for found in (exact, logged)]
+        table.add_row(
+            "best" if item["name"] == result["best"] else "",
+            item["name"],
+            _number(item["epoch"], 2),
+            _number(item["perplexity"], 5),
+            *ranks[0],
+            _number(item["logged_eval_loss"], 5),
+            *ranks[1],
+            escape(item["status"] + (f": {item['reason']}" if item["reason"] else "")),
+        )
+    console.print(table)
+    for note in _notes(result, differ):
+        console.print(note)
+    if result["best"] is None:
+        console.print("No checkpoint is usable.", style="bold red")
+
+
+def _ranks(result: dict[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """Rank by perplexity and by logged loss, from 1, the checkpoints that have both."""
+    keys = ("perplexity", "logged_eval_loss")
+    both = [item for item in result["checkpoints"] if all(item[key] is not None for key in keys)]
+    exact, logged = (sorted(both, key=itemgetter(key, "step")) for key in keys)
+    return (
+        {item["name"]: rank for rank, item in enumerate(exact, 1)},
+        {item["name"]: rank for rank, item in enumerate(logged, 1)},
+    )
+
+
+def _notes(result: dict[str, Any], differ: bool) -> list[str]:
+    notes = []
+    if result["base"]["perplexity"] is not None:
+        notes.append(f"The base before training: {_number(result['base']['perplexity'], 5)}")
+    if result["criterion"] == "logged_eval_loss":
+        notes.append("Ranked by the trainer's batch-averaged loss, which is not exact.")
+    if differ:
+        notes.append("The trainer's batch-averaged loss ranks them otherwise than perplexity does.")
+    if cut := result["validation"]["cut"]:
+        notes.append(
+            f"{cut} validation rows are longer than the recipe's `sequence_len` and were scored "
+            "up to there."
+        )
+    return notes
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
