@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.prepare.arxivdl import SIZES, prepare_arxivdl
-from tools.prepare.arxivdl_source import Source, open_source
+from tools.prepare.arxivdl_source import RowStream, open_stream
 
 WORDS = "batch data dim epoch feature grad head input layer loss mask model norm rate step".split()
 
@@ -64,7 +64,7 @@ def made_function(rng: random.Random, name: str) -> str:
     return "\n".join([*lines, "    return total"]) + "\n"
 
 
-class MadeSource(Source):
+class MadeSource(RowStream):
     """A source that makes its rows."""
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -102,13 +102,13 @@ def main() -> None:
     parser.add_argument("--parquet", type=Path)
     parser.add_argument("--augmented", action="store_true")
     arguments = parser.parse_args()
-    source: Source = MadeSource(str(arguments.rows))
+    source: RowStream = MadeSource(str(arguments.rows))
     if arguments.parquet:
         job = (arguments.parquet, arguments.rows)
         writer = multiprocessing.get_context("spawn").Process(target=write_parquet, args=job)
         writer.start()
         writer.join()
-        source = open_source(arguments.parquet)
+        source = open_stream(arguments.parquet)
         import pyarrow.parquet  # noqa: F401 - its own memory is no matter of rows
     before, start, busy = peak(), time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from prompt_strategies.tokenise import encode_prompt
+from prompt_strategies.tokenise import encode_prompts
 from tools.files import write_json
 from tools.search.backend import InProcess, Request, load_in_process
 from tools.search.candidates import PROGRAM
@@ -29,7 +29,7 @@ def plain(backend: InProcess, requests: Sequence[Request]) -> int:
     """Generate one prompt after the other; return the new tokens."""
     tokens = 0
     for request in requests:
-        [ids] = encode_prompt(backend.tokenizer, [request.prompt])
+        [ids] = encode_prompts(backend.tokenizer, [request.prompt])
         room = backend.model.config.max_position_embeddings - len(ids)
         with torch.inference_mode():
             made = backend.model.generate(

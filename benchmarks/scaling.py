@@ -127,14 +127,14 @@ def select(rows: int) -> Took:
 
 def _write_short_rows(path: Path, rows: int) -> None:
     from tools.prepare.cogex import prepare_cogex
-    from tools.prepared_rows import read_rows
+    from tools.prepared_rows import read_prepared_rows
     from tools.tiny.corpus import write_cogex_rows
 
     source = Path("short")
     if not source.exists():
         write_cogex_rows(source / "data.json", 1000, 42)
         prepare_cogex(source / "data.json", source, val_size=0)
-    made = enumerate(islice(cycle(read_rows(source / "train.jsonl")), rows))
+    made = enumerate(islice(cycle(read_prepared_rows(source / "train.jsonl")), rows))
     write_jsonl(path, (row | {"id": str(number)} for number, row in made))
 
 

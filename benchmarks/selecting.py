@@ -39,7 +39,7 @@ from tools.models import add_adapter, load_base, load_tokenizer
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import encode_validation
 from tools.recipe import Recipe, read_recipe
-from validation.selection.perplexity import Row, score
+from validation.selection.perplexity import ScoringRow, score
 
 RECIPE = Path("recipe.yml")
 BATCH = 4  # of evaluation, as in the paper's recipes
@@ -162,7 +162,7 @@ def trainer_evaluate(recipe: Recipe) -> list[float]:
 def profile_pass(recipe: Recipe) -> tuple[float, dict[str, float]]:
     """Score a checkpoint once more, here: its seconds, and what they went to, of a second time."""
     tokenizer = load_tokenizer("./base")
-    rows = [Row.of(*pair) for pair in encode_validation(recipe, tokenizer)]
+    rows = [ScoringRow.of(*pair) for pair in encode_validation(recipe, tokenizer)]
     model = add_adapter(load_base("./base"), _folders(recipe)[0])
     start = time.perf_counter()
     score(model, rows)

@@ -23,7 +23,7 @@ from benchmarks.child import ROOT
 from benchmarks.made_cogex import cogex_rows, write_array
 from tools.files import write_jsonl
 from tools.prepare.cogex import prepare_cogex
-from tools.prepared_rows import encode_rows, load_strategy, read_rows
+from tools.prepared_rows import encode_entry, load_strategy, read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import read_header
 from validation.preflight.tokens import load_recipe_tokenizer
@@ -59,8 +59,8 @@ def sample_steps(recipe: Recipe, steps: int, path: Path, *, rows_a_step: int = S
     """
     entry = recipe.training
     tokenizer = load_recipe_tokenizer(recipe)
-    rows = read_rows(Path(entry["path"]), load_strategy(recipe, entry, tokenizer).columns)
-    lengths = [len(ids) for ids, _ in encode_rows(recipe, entry, tokenizer)]
+    rows = read_prepared_rows(Path(entry["path"]), load_strategy(recipe, entry, tokenizer).columns)
+    lengths = [len(ids) for ids, _ in encode_entry(recipe, entry, tokenizer)]
     kept = [index for index, length in enumerate(lengths) if length <= recipe.sequence_len]
     seeded = torch.Generator().manual_seed(recipe.values["seed"])
     sampler = LengthGroupedSampler(STEP_ROWS, lengths=[lengths[i] for i in kept], generator=seeded)

@@ -29,7 +29,7 @@ from tests import real_tokenizers
 from tools.files import write_json
 from tools.models import load_tokenizer
 from tools.prepare.cogex import prepare_cogex
-from tools.prepared_rows import read_rows
+from tools.prepared_rows import read_prepared_rows
 
 CONTESTANTS = ("ours", "Axolotl alpaca", "TRL")
 
@@ -65,7 +65,7 @@ def make_data(rows: int) -> None:
     write_array(Path("data.json"), cogex_rows(rows))
     prepare_cogex(Path("data.json"), Path("data"), val_size=rows // 26)
     for split in ("train", "val"):
-        prepared = read_rows(Path(f"data/{split}.jsonl"))
+        prepared = read_prepared_rows(Path(f"data/{split}.jsonl"))
         with Path(f"data/{split}-alpaca.jsonl").open("w") as alpaca:
             for row in prepared:
                 output = render_completion(row["code"], row["output"])
@@ -104,7 +104,7 @@ def count_lengths(kind: str) -> dict[str, float]:
     texts = [
         render_prompt(row["instruction"], row["input"])
         + render_completion(row["code"], row["output"])
-        for row in read_rows(Path("data/train.jsonl"))[:5000]
+        for row in read_prepared_rows(Path("data/train.jsonl"))[:5000]
     ]
     lengths = sorted(map(len, tokenizer(texts)["input_ids"]))
     return {

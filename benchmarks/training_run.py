@@ -109,14 +109,14 @@ def arguments(values: dict[str, Any]) -> dict[str, Any]:
 def pairs(recipe: Recipe) -> list[dict[str, str]]:
     """The training rows as prompt and completion, in the file's order."""
     from prompt_strategies.layout import render_completion, render_prompt
-    from tools.prepared_rows import read_rows
+    from tools.prepared_rows import read_prepared_rows
 
     return [
         {
             "prompt": render_prompt(row["instruction"], row["input"]),
             "completion": render_completion(row["code"], row["output"]),
         }
-        for row in read_rows(Path(recipe.training["path"]))
+        for row in read_prepared_rows(Path(recipe.training["path"]))
     ]
 
 

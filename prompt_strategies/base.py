@@ -152,7 +152,7 @@ class CompletionStrategy(DatasetWrappingStrategy):
         settings = [type(self).__qualname__, type(self).__module__, self.train_on]
         return Hasher.hash([dataset._fingerprint, code, tokenizer, settings])
 
-    def encode_rows(self, rows: Sequence[dict[str, str]]) -> Iterator[tokenise.Row]:
+    def encode_prepared(self, rows: Sequence[dict[str, str]]) -> Iterator[tokenise.EncodedRow]:
         """Yield what training makes of prepared rows, in their order. Errors as `wrap_dataset`."""
 
         def columns(some: Sequence[dict[str, str]]) -> dict[str, list[str]]:
@@ -175,12 +175,12 @@ class CompletionStrategy(DatasetWrappingStrategy):
         """
         return _table(self._encode(batch))
 
-    def _encode(self, batch: dict[str, list[str]]) -> list[tokenise.Row]:
+    def _encode(self, batch: dict[str, list[str]]) -> list[tokenise.EncodedRow]:
         texts, boundaries = self._texts(batch)
-        fast = self.fast.encode_rows(texts, boundaries) if self.fast else [None] * len(texts)
+        fast = self.fast.encode_texts(texts, boundaries) if self.fast else [None] * len(texts)
         left = [index for index, row in enumerate(fast) if row is None]
         plain = iter(
-            tokenise.encode_rows(
+            tokenise.encode_texts(
                 self.tokenizer,
                 [texts[index] for index in left],
                 [boundaries[index] for index in left],
@@ -257,7 +257,7 @@ def _sample(rows: int) -> range:
     return range(0, rows, max(1, rows // COMPARED))
 
 
-def _table(rows: list[tokenise.Row]) -> pyarrow.Table:
+def _table(rows: list[tokenise.EncodedRow]) -> pyarrow.Table:
     starts = np.cumsum([0, *(len(row.ids) for row in rows)])
     ids = np.concatenate([np.asarray(row.ids, np.int32) for row in rows])
     labels = ids.astype(np.int64)

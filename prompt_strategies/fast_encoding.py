@@ -20,7 +20,7 @@ SPACE = "▁".encode()  # how SentencePiece writes a space in its pieces
 
 
 class FastEncoder:
-    """What `tokenise.encode_rows` does, for the rows of which there is no doubt."""
+    """What `tokenise.encode_texts` does, for the rows of which there is no doubt."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         """Read the tokenizer.
@@ -53,24 +53,24 @@ class FastEncoder:
     ) -> Self | None:
         """Return the encoder, or None if it cannot be built or gives other ids for these rows.
 
-        Raises ValueError as `tokenise.encode_rows`.
+        Raises ValueError as `tokenise.encode_texts`.
         """
         tokenise.check_tokenizer(tokenizer)
         try:
             fast = cls(tokenizer)
         except (ImportError, RuntimeError):
             return None
-        plain = tokenise.encode_rows(tokenizer, texts, boundaries, names)
-        ours = fast.encode_rows(texts, boundaries)
+        plain = tokenise.encode_texts(tokenizer, texts, boundaries, names)
+        ours = fast.encode_texts(texts, boundaries)
         same = all(
             row is None or (row.masked == other.masked and list(row.ids) == other.ids)
             for row, other in zip(ours, plain, strict=True)
         )
         return fast if same else None
 
-    def encode_rows(
+    def encode_texts(
         self, texts: Sequence[str], boundaries: Sequence[int]
-    ) -> list[tokenise.Row | None]:
+    ) -> list[tokenise.EncodedRow | None]:
         """Return ids and masked count of each text, None for one that `tokenise` must read.
 
         `boundaries` are in characters, where loss starts. Tokens are found by their bytes: those of
@@ -95,6 +95,6 @@ class FastEncoder:
             & (self.control[ids].sum(axis=1) == len(self.bos) + 1 + ids.shape[1] - lengths)
         )
         return [
-            tokenise.Row(ids[row, : lengths[row]], int(masked[row])) if sure[row] else None
+            tokenise.EncodedRow(ids[row, : lengths[row]], int(masked[row])) if sure[row] else None
             for row in range(len(texts))
         ]

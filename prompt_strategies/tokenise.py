@@ -26,19 +26,19 @@ IGNORE_INDEX = -100  # the label that PyTorch's cross-entropy leaves out
 _STAND_IN = ">"
 
 
-class Row(NamedTuple):
+class EncodedRow(NamedTuple):
     """The ids of a row, BOS and EOS among them, and how many of the first carry no loss."""
 
     ids: "list[int] | np.ndarray"
     masked: int
 
 
-def encode_rows(
+def encode_texts(
     tokenizer: "PreTrainedTokenizerFast",
     texts: Sequence[str],
     boundaries: Sequence[int],
     names: Sequence[str],
-) -> list[Row]:
+) -> list[EncodedRow]:
     """Return the row of each text; `boundaries` are the offsets, in characters, where loss starts.
 
     `names` is what an error calls the rows. Raises ValueError if a token lies across a boundary, if
@@ -47,7 +47,7 @@ def encode_rows(
     check_tokenizer(tokenizer)
     bos = bos_ids(tokenizer)
     return [
-        Row(
+        EncodedRow(
             [*bos, *encoding.ids, tokenizer.eos_token_id],
             len(bos) + _tokens_before(text, boundary, encoding, name),
         )
@@ -65,7 +65,7 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerFast") -> None:
         raise ValueError("the tokenizer gives no offsets: load it with `use_fast=True`")
 
 
-def encode_prompt(tokenizer: "PreTrainedTokenizerFast", prompts: Sequence[str]) -> list[list[int]]:
+def encode_prompts(tokenizer: "PreTrainedTokenizerFast", prompts: Sequence[str]) -> list[list[int]]:
     """Return for each prompt the ids to generate from: a prefix of its row's training ids.
 
     A prompt ends in a newline, as those of `layout` do. Raises ValueError if a token would

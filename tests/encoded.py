@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prompt_strategies.tokenise import IGNORE_INDEX, encode_rows
+from prompt_strategies.tokenise import IGNORE_INDEX, encode_texts
 
 
 def encode_batch(
@@ -18,7 +18,7 @@ def encode_batch(
     texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
     boundaries = [len(prompt) for prompt in prompts] if trained_from is None else trained_from
     names = [str(index) for index in range(len(texts))] if names is None else names
-    rows = encode_rows(tokenizer, texts, boundaries, names)
+    rows = encode_texts(tokenizer, texts, boundaries, names)
     return {
         "input_ids": [list(ids) for ids, _ in rows],
         "attention_mask": [[1] * len(ids) for ids, _ in rows],

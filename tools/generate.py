@@ -10,7 +10,7 @@ import torch
 from rich.progress import track
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from prompt_strategies.tokenise import decode, encode_prompt
+from prompt_strategies.tokenise import decode, encode_prompts
 from tools.errors import UserError
 
 # prompt and completion at their longest: 64 rows of 512 tokens, 16 of 2,048
@@ -43,7 +43,7 @@ def generate(
     the seed. Prompts of like length share a batch; the answers come in the order of the prompts.
     Raises UserError if a prompt fills `max_length`.
     """
-    encoded = encode_prompt(tokenizer, prompts)
+    encoded = encode_prompts(tokenizer, prompts)
     longest = max(map(len, encoded), default=0)
     if longest >= max_length:
         raise UserError(f"a prompt has {longest} tokens, the model takes {max_length}; shorten it")

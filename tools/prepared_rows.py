@@ -19,7 +19,7 @@ Tokens = NDArray[np.int32]
 Pair = tuple[Tokens, Tokens]
 
 
-def read_rows(path: Path, fields: Sequence[str] = COGEX_FIELDS) -> list[dict[str, str]]:
+def read_prepared_rows(path: Path, fields: Sequence[str] = COGEX_FIELDS) -> list[dict[str, str]]:
     """Read prepared rows from JSON lines. Raises UserError naming file and line."""
     try:
         # "\n" alone ends a line: a field may hold any other that Unicode knows
@@ -78,20 +78,20 @@ def load_strategy(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Any:
     return strategy
 
 
-def encode_rows(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Iterator[Pair]:
+def encode_entry(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Iterator[Pair]:
     """Yield (input_ids, labels) of each row of a dataset entry, uncut, in the file's order.
 
     Raises UserError if the recipe's strategy refuses itself or a row.
     """
     strategy = load_strategy(recipe, entry, tokenizer)
     path = Path(entry["path"])
-    return encode(strategy, read_rows(path, strategy.columns), path)
+    return encode_pairs(strategy, read_prepared_rows(path, strategy.columns), path)
 
 
-def encode(strategy: Any, rows: Sequence[dict[str, str]], path: Path) -> Iterator[Pair]:
+def encode_pairs(strategy: Any, rows: Sequence[dict[str, str]], path: Path) -> Iterator[Pair]:
     """Yield (input_ids, labels) of rows read from `path`. Raises UserError if one is refused."""
     try:
-        for row in strategy.encode_rows(rows):
+        for row in strategy.encode_prepared(rows):
             ids = np.array(row.ids, dtype=np.int32)
             labels = ids.copy()
             labels[: row.masked] = IGNORE_INDEX
@@ -108,7 +108,7 @@ def encode_validation(recipe: Recipe, tokenizer: Any) -> list[Pair]:
     """
     entry, length = recipe.validation, recipe.sequence_len
     pairs = [
-        (ids[:length], labels[:length]) for ids, labels in encode_rows(recipe, entry, tokenizer)
+        (ids[:length], labels[:length]) for ids, labels in encode_entry(recipe, entry, tokenizer)
     ]
     if all((labels[1:] == IGNORE_INDEX).all() for _, labels in pairs):
         raise UserError(

@@ -14,7 +14,7 @@ from tokenizers.decoders import DecodeStream
 from prompt_strategies import tokenise
 from tools.errors import UserError
 from tools.files import whole_file
-from tools.prepared_rows import load_strategy, read_rows
+from tools.prepared_rows import load_strategy, read_prepared_rows
 from tools.recipe import Recipe
 from validation.preflight.strategy import is_axolotls_own
 from validation.preflight.tokens import load_recipe_tokenizer
@@ -94,7 +94,7 @@ def inspect_rows(
         )
     tokenizer = load_recipe_tokenizer(recipe)
     strategy, path = load_strategy(recipe, entry, tokenizer), Path(entry["path"])
-    rows = read_rows(path, strategy.columns)
+    rows = read_prepared_rows(path, strategy.columns)
     drawn = sorted(random.Random(seed).sample(range(len(rows)), min(count, len(rows))))
     try:
         columns = {name: [rows[index][name] for index in drawn] for name in strategy.columns}
@@ -109,7 +109,7 @@ def inspect_rows(
 
 
 def _line_numbers(path: Path) -> list[int]:
-    """Return the line of each row; `read_rows` passes over blank lines."""
+    """Return the line of each row; `read_prepared_rows` passes over blank lines."""
     lines = path.read_text(encoding="utf-8").split("\n")
     return [number for number, line in enumerate(lines, 1) if line.strip()]
 

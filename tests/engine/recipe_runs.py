@@ -18,7 +18,7 @@ from tools.code.synthetic import synthetic_tasks
 from tools.files import write_json, write_jsonl
 from tools.prepare.alpaca import prepare_alpaca
 from tools.prepare.cogex import prepare_cogex
-from tools.prepared_rows import read_rows
+from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import Header, read_header
 from tools.tiny.corpus import (
@@ -124,7 +124,7 @@ def _write_data(folder: Path) -> None:
     """Prepare the data that recipes name from the sample of CoGEX, and the tiny base's corpora."""
     cogex = folder / "cogex"
     prepare_cogex(ROOT / "data/sample/data.json", cogex, val_size=VALIDATION_ROWS)
-    rows = [row for name in ("train", "val") for row in read_rows(cogex / f"{name}.jsonl")]
+    rows = [row for name in ("train", "val") for row in read_prepared_rows(cogex / f"{name}.jsonl")]
     write_json(folder / "alpaca_data.json", rows)  # with the fields of Alpaca, and more
     prepare_alpaca(folder / "alpaca_data.json", folder / "alpaca", val_size=VALIDATION_ROWS)
     for name, documents in CORPORA.items():

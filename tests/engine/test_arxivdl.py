@@ -27,8 +27,8 @@ from tests.unit.tiny_encoder import write_encoder
 from tools.files import write_json, write_jsonl
 from tools.models import load_base, load_tokenizer
 from tools.prepare.arxivdl import prepare_arxivdl
-from tools.prepare.arxivdl_source import open_source
-from tools.prepared_rows import read_rows
+from tools.prepare.arxivdl_source import open_stream
+from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from validation.code.codescore import codescore, make_metrics
 from validation.preflight.data import check_data
@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
     (folder / "recipes").symlink_to(ROOT / "recipes")
     write_jsonl(folder / "rows.jsonl", list(made_rows(700)))
     prepare_arxivdl(
-        open_source(folder / "rows.jsonl"),
+        open_stream(folder / "rows.jsonl"),
         folder / "data/arxivdl",
         sizes=[200],
         val_size=VALIDATION_ROWS,
@@ -122,7 +122,9 @@ def test_it_trains_lora_on_all_seven_maps_of_each_layer(run: RecipeRun) -> None:
 
 def test_only_the_function_carries_loss(run: RecipeRun, recipe: Recipe) -> None:
     tokenizer = load_tokenizer(recipe.base_model)
-    functions = {row["output"] for row in read_rows(Path(recipe.training["path"]), ("output",))}
+    functions = {
+        row["output"] for row in read_prepared_rows(Path(recipe.training["path"]), ("output",))
+    }
     for ids, labels in run.report["steps"][0]:
         trained = [token for token, label in zip(ids, labels, strict=True) if label != -100]
         assert trained[-1] == tokenizer.eos_token_id
@@ -174,7 +176,7 @@ def test_the_reference_itself_scores_one(recipe: Recipe, encoder: Path, server: 
     score(recipe, encoder, server, "base")
     folder = recipe.output_dir / "codescore"
     kept = json.loads((folder / "candidates/base.json").read_text())
-    rows = read_rows(Path(recipe.training["path"]).with_name("test.jsonl"), ("output",))
+    rows = read_prepared_rows(Path(recipe.training["path"]).with_name("test.jsonl"), ("output",))
     kept["candidates"] = [row["output"] for row in rows[:SCORED]]
     write_json(folder / "candidates/base.json", kept)
     base = score(recipe, encoder, server, "base")["models"]["base"]

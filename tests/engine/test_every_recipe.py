@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from tests.engine.cpu_overrides import STEPS
 from tests.engine.recipe_runs import NEEDED, RECIPES, VALIDATION_ROWS, RecipeRun
 from tools.models import add_adapter, load_base, load_tokenizer
-from tools.prepared_rows import encode_rows
+from tools.prepared_rows import encode_entry
 
 PADDED = [name for name, recipe in RECIPES.items() if "sample_packing" not in recipe.values]
 ADAPTERS = [name for name, recipe in RECIPES.items() if recipe.adapter]
@@ -59,7 +59,7 @@ def frozen(rows: Iterable[Iterable[list[int]]]) -> list[Row]:
 def encoded(run: RecipeRun, entry: dict[str, Any]) -> list[Row]:
     """What the recipe's strategy makes of a dataset entry."""
     tokenizer = load_tokenizer(run.recipe.base_model)
-    return frozen(encode_rows(run.recipe, entry, tokenizer))
+    return frozen(encode_entry(run.recipe, entry, tokenizer))
 
 
 def test_every_step_and_checkpoint_is_made(run: RecipeRun) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from prompt_strategies.tokenise import encode_prompt
+from prompt_strategies.tokenise import encode_prompts
 from tests.engine.demo_run import DemoRun
 from tools.search.apply import apply
 from tools.search.backend import Request, Served
@@ -188,7 +188,7 @@ def test_text_gets_its_one_bos_from_the_server(server: Server) -> None:
     made = [answer for batch in as_text.run([Request(p, 0.05, 1, 4) for p in prompts])
             for answer in batch]  # fmt: skip
     assert len(made) == 3
-    expected = encode_prompt(with_ids.tokenizer, prompts)
+    expected = encode_prompts(with_ids.tokenizer, prompts)
     assert sorted(server.received()[before:]) == sorted(expected)
 
 

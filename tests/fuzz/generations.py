@@ -21,7 +21,7 @@ from tests.fuzz.mutation import mutate, rewrite
 from tools.generate import Generation
 from tools.models import load_tokenizer
 from tools.prepare.cogex import prepare_cogex
-from tools.prepared_rows import read_rows
+from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
 from tools.sandbox import Outcome
 from tools.tiny.corpus import write_cogex_rows
@@ -50,7 +50,7 @@ COMPLETE = {
 def fuzz_generations(rng: random.Random, count: int, findings: Findings) -> None:
     """A measure holds only where a second reading of the text agrees; nothing else is counted."""
     recipe = _recipe()
-    rows = read_rows(Path(recipe.validation["path"]))
+    rows = read_prepared_rows(Path(recipe.validation["path"]))
     whole = [render_completion(row["code"], row["output"]) for row in rows]
     for _ in range(0, count, ROWS_AT_ONCE):
         picked = [rng.choice([COMPLETE, *rng.choices(rows, k=4)]) for _ in range(ROWS_AT_ONCE)]

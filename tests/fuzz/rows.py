@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.fuzz.findings import Findings
 from tests.fuzz.mutation import mutate, spoil
 from tools.prepare.cogex import prepare_cogex
-from tools.prepared_rows import read_rows
+from tools.prepared_rows import read_prepared_rows
 
 ROOT = Path(__file__).parents[2]
 ROWS_AT_ONCE = 50
@@ -24,6 +24,6 @@ def fuzz_rows(rng: random.Random, count: int, findings: Findings) -> None:
         source.write_bytes(spoil(rng, text) if rng.random() < 0.1 else text)
         with findings.attempt("row", rows, ROWS_AT_ONCE):
             summary = prepare_cogex(source, out, val_size=2)
-            kept = sum(len(read_rows(out / name)) for name in ("train.jsonl", "val.jsonl"))
+            kept = sum(len(read_prepared_rows(out / name)) for name in ("train.jsonl", "val.jsonl"))
             rejected = (out / "rejected.jsonl").read_text().count("\n")
             assert summary.read == kept + rejected

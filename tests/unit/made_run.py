@@ -19,7 +19,7 @@ from tests.unit.recorded_run import ROWS, STATE
 from tools.generate import Generation
 from tools.models import load_base
 from tools.prepare.cogex import prepare_cogex
-from tools.prepared_rows import read_rows
+from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from tools.tiny.corpus import write_cogex_rows
 from validation.check.check import check
@@ -93,7 +93,7 @@ def _hand_made(model: Any, tokenizer: Any, prompts: list[str], **settings: Any) 
 
 def _completion(prompt: str) -> str:
     """What stands below a prompt in the text of its validation row."""
-    for row in read_rows(Path("data/val.jsonl")):
+    for row in read_prepared_rows(Path("data/val.jsonl")):
         text = render_prompt(row["instruction"], row["input"])
         text += render_completion(row["code"], row["output"])
         if text.startswith(prompt):

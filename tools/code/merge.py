@@ -28,7 +28,7 @@ from tools.files import sha256, write_json, write_jsonl
 from tools.prepare.code import ROW_FIELDS
 from tools.prepare.pipeline import commonest_first
 from tools.prepare.split import choose_validation
-from tools.prepared_rows import read_rows
+from tools.prepared_rows import read_prepared_rows
 
 CodeRow = dict[str, str]
 
@@ -121,7 +121,7 @@ def _check(inputs: Sequence[Path], out: Path, train_size: int, val_size: int) ->
 def _prepared(folder: Path) -> list[CodeRow]:
     """Read a prepared folder; every row in it was verified if the file is still the same."""
     path = folder / "rows.jsonl"
-    rows = read_rows(path, ROW_FIELDS)
+    rows = read_prepared_rows(path, ROW_FIELDS)
     try:
         manifest = (folder / "manifest.json").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -144,7 +144,7 @@ def _without_held_out(
     """Return rows with their index, but for those that are or resemble a held-out one."""
     kept_away = [task.row for task in mini_tasks()]
     for path in held_out:
-        kept_away += read_rows(_rows_file(path), ROW_FIELDS)
+        kept_away += read_prepared_rows(_rows_file(path), ROW_FIELDS)
     ids = {row["id"] for row in kept_away}
     keys = {key: row["id"] for row in kept_away for key in _keys(row)}
     kept = []

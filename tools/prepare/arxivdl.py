@@ -35,7 +35,7 @@ from rich.table import Table
 from prompt_strategies import alpaca_layout
 from tools.errors import UserError
 from tools.files import sha256, whole_file, write_json, write_jsonl
-from tools.prepare.arxivdl_source import Source
+from tools.prepare.arxivdl_source import RowStream
 from tools.prepare.fields import (
     PreparedRow,
     RejectedError,
@@ -119,7 +119,7 @@ class Summary:
 
 
 def prepare_arxivdl(
-    source: Source,
+    source: RowStream,
     out: Path,
     *,
     sizes: list[int],
@@ -141,9 +141,9 @@ def prepare_arxivdl(
     read = _read_augmented if augmented else _read
     length = _token_counter(tokenizer) if tokenizer else len
     samples = {
-        "train": Sample(max(SIZES)),
-        "val": Sample(2 * val_size),  # twice, for some may be copies of training rows
-        "test": Sample(2 * test_size),
+        "train": SmallestRanks(max(SIZES)),
+        "val": SmallestRanks(2 * val_size),  # twice, for some may be copies of training rows
+        "test": SmallestRanks(2 * test_size),
     }
     counts = _Counts()
     with whole_file(out / "rejected.jsonl") as rejected:
@@ -194,7 +194,7 @@ def print_summary(summary: Summary, out: Path, console: Console) -> None:
         console.print(f"{out / str(size)}: {size:,} training rows", markup=False)
 
 
-class Sample:
+class SmallestRanks:
     """The rows of the smallest ranks, `capacity` of them, whatever the order they come in.
 
     Rows of one rank are the same function: the first that came is kept.
@@ -254,7 +254,7 @@ class _Counts:
 
 
 def _check_settings(
-    source: Source,
+    source: RowStream,
     out: Path,
     sizes: list[int],
     max_length: int,
@@ -320,12 +320,12 @@ def _unix(value: Any) -> Any:
 
 
 def _choose(
-    samples: dict[str, Sample],
+    samples: dict[str, SmallestRanks],
     counts: _Counts,
     sizes: list[int],
     val_size: int,
     test_size: int,
-    source: Source,
+    source: RowStream,
 ) -> dict[str, list[PreparedRow]]:
     """Return the rows of each split, in the order of their ranks.
 

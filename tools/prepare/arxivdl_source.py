@@ -19,7 +19,7 @@ BATCH = 256  # rows of a Parquet file in memory at once
 
 
 @dataclass(frozen=True)
-class Source:
+class RowStream:
     """Where the rows come from: `files` here, or the dataset `name` on the hub.
 
     A stored copy of the hub's repository in a local folder is also read by its name.
@@ -52,21 +52,21 @@ class Source:
         return any(path.resolve().is_relative_to(folder.resolve()) for path in self.files)
 
 
-def open_source(path: Path | None, revision: str = REVISION) -> Source:
+def open_stream(path: Path | None, revision: str = REVISION) -> RowStream:
     """Return the source of a file or a folder of Parquet files; None is the hub's dataset.
 
     Raises UserError if there is no such file.
     """
     if path is None:
-        return Source(f"{DATASET}@{revision}", revision=revision)
+        return RowStream(f"{DATASET}@{revision}", revision=revision)
     if path.is_dir():
         files = tuple(sorted(path.rglob("*.parquet")))
         if not files:
             raise UserError(f"{path}: holds no *.parquet; give the folder of the dataset's files")
-        return Source(str(path), files)
+        return RowStream(str(path), files)
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; give Parquet or JSON lines, or a folder")
-    return Source(str(path), (path,))
+    return RowStream(str(path), (path,))
 
 
 def _hub_rows(name: str, revision: str) -> Iterator[dict[str, Any]]:

@@ -236,10 +236,10 @@ def arxivdl(
 ) -> None:
     """ArXivDLInstruct: nested training subsets, split by repository, one test set for all."""
     from tools.prepare.arxivdl import SIZES, prepare_arxivdl, print_summary
-    from tools.prepare.arxivdl_source import open_source
+    from tools.prepare.arxivdl_source import open_stream
 
     summary = prepare_arxivdl(
-        open_source(source),
+        open_stream(source),
         out,
         sizes=sizes or list(SIZES),
         augmented=augmented,

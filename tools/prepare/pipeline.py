@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from prompt_strategies.tokenise import encode_rows
+from prompt_strategies.tokenise import encode_texts
 from tools.errors import UserError
 from tools.files import sha256, whole_file, write_json, write_jsonl
 from tools.prepare.fields import PreparedRow, RejectedError, refuse_surrogates
-from tools.prepare.source_file import Row, Source, open_source
+from tools.prepare.source_file import SourceFile, SourceRow, read_source_file
 from tools.prepare.split import choose_validation, group_rows
 
 OUTPUTS = ("train.jsonl", "val.jsonl", "rejected.jsonl", "flagged.jsonl", "manifest.json")
@@ -103,7 +103,7 @@ def prepare(
     """
     _check_settings(source, out, val_size, max_rejected, sequence_len)
     check_length = _length_check(sequence_len, tokenizer)
-    data = open_source(source)
+    data = read_source_file(source)
     rows = _sort_rows(dataset, data, check_length, strict)
     _check_kept(dataset, source, rows, val_size)
     groups = group_rows(rows.kept)
@@ -197,7 +197,7 @@ def _length_check(sequence_len: int, tokenizer: str | None) -> LengthCheck:
 
     def count(prompt: str, completion: str) -> str | None:
         try:
-            [row] = encode_rows(encoder, [prompt + completion], [len(prompt)], ["0"])
+            [row] = encode_texts(encoder, [prompt + completion], [len(prompt)], ["0"])
         except ValueError:
             return "not-tokenisable"
         return "too-long" if len(row.ids) > sequence_len else None
@@ -210,7 +210,7 @@ def _load_tokenizer(name: str) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
-        encode_rows(tokenizer, ["a\nb"], [2], ["0"])  # a tokenizer without EOS fails on every row
+        encode_texts(tokenizer, ["a\nb"], [2], ["0"])  # a tokenizer without EOS fails on every row
     except Exception as error:  # the tokenizers library raises Exception itself
         first_line = str(error).partition("\n")[0].rstrip(".")
         raise UserError(
@@ -233,7 +233,9 @@ class _Rows:
         return len(self.kept) + len(self.rejected)
 
 
-def _sort_rows(dataset: Format, source: Source, check_length: LengthCheck, strict: bool) -> _Rows:
+def _sort_rows(
+    dataset: Format, source: SourceFile, check_length: LengthCheck, strict: bool
+) -> _Rows:
     """Keep or reject every row of the source, in its order."""
     rows = _Rows()
     taken: set[str] = set()
@@ -270,7 +272,7 @@ def _sort_rows(dataset: Format, source: Source, check_length: LengthCheck, stric
     return rows
 
 
-def _read_fields(dataset: Format, row: Row) -> tuple[PreparedRow, bool]:
+def _read_fields(dataset: Format, row: SourceRow) -> tuple[PreparedRow, bool]:
     """Return the prepared row without its id, and if normalising changed a field.
 
     Raises RejectedError.
@@ -299,7 +301,7 @@ def _own_id(row: dict[str, Any]) -> str | None:
     return own
 
 
-def _rejected_line(index: int, reason: str, row: Row) -> str:
+def _rejected_line(index: int, reason: str, row: SourceRow) -> str:
     """Return the row's line of rejected.jsonl: its text where JSON cannot hold its value."""
     line = {"index": index, "reason": reason, "row": row.text if row.doubled_key else row.value}
     try:
@@ -331,7 +333,7 @@ def _check_kept(dataset: Format, source: Path, rows: _Rows, val_size: int) -> No
 
 def _write(
     out: Path,
-    source: Source,
+    source: SourceFile,
     rows: _Rows,
     train: list[PreparedRow],
     val: list[PreparedRow],

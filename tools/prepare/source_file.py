@@ -16,7 +16,7 @@ _LINE = re.compile(r"[^\n]+")
 _CLOSING = {"[": "]", "{": "}"}
 
 
-class Row(NamedTuple):
+class SourceRow(NamedTuple):
     """One JSON value of a dataset file: parsed, and as it stands in the file.
 
     `end` is where it ends, in characters from the start of the file. With `doubled_key` an
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A dataset file in memory; `array` is where its array begins, None for JSON lines."""
 
     path: Path
@@ -38,7 +38,7 @@ class Source:
     text: str
     array: int | None
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[SourceRow]:
         """Yield every row in file order.
 
         A number that is NaN, infinite or over 4,300 digits reads as a float that is not
@@ -47,7 +47,7 @@ class Source:
         return _rows_of_lines(self) if self.array is None else _rows_of_array(self, self.array)
 
 
-def open_source(path: Path) -> Source:
+def read_source_file(path: Path) -> SourceFile:
     """Read a UTF-8 dataset file whole and find where its rows are.
 
     Raises UserError if the file cannot be read, is not UTF-8 JSON or holds no list of rows.
@@ -65,7 +65,7 @@ def open_source(path: Path) -> Source:
         raise UserError(f"{path} cannot be read: {error.strerror}. Check the path.") from None
     _refuse_what_is_no_data(path, data)
     text = _decode_utf8(path, data)
-    return Source(path, hashlib.sha256(data).hexdigest(), text, _find_array(path, text))
+    return SourceFile(path, hashlib.sha256(data).hexdigest(), text, _find_array(path, text))
 
 
 def _refuse_what_is_no_data(path: Path, data: bytes) -> None:
@@ -127,7 +127,7 @@ def _find_array(path: Path, text: str) -> int | None:
     return arrays[0]
 
 
-def _rows_of_array(source: Source, start: int) -> Iterator[Row]:
+def _rows_of_array(source: SourceFile, start: int) -> Iterator[SourceRow]:
     text, at, index = source.text, start, 0
     while True:
         at = _skip_blanks(text, at + 1)
@@ -137,7 +137,7 @@ def _rows_of_array(source: Source, start: int) -> Iterator[Row]:
             value, end, doubled = _decode_at(text, at)
         except (json.JSONDecodeError, RecursionError) as error:
             raise _not_json(source.path, text, error, f"row {index} (counted from 0)") from None
-        yield Row(value, text[at:end], end, doubled)
+        yield SourceRow(value, text[at:end], end, doubled)
         index += 1
         at = _skip_blanks(text, end)
         if text[at : at + 1] == "]":
@@ -155,7 +155,7 @@ def _rows_of_array(source: Source, start: int) -> Iterator[Row]:
         )
 
 
-def _rows_of_lines(source: Source) -> Iterator[Row]:
+def _rows_of_lines(source: SourceFile) -> Iterator[SourceRow]:
     index = 0
     for match in _LINE.finditer(source.text):
         line = match.group().strip(" \t\r")
@@ -172,7 +172,7 @@ def _rows_of_lines(source: Source) -> Iterator[Row]:
                 f"{index}, counted from 0) is not valid JSON: {what}. JSON lines need one whole "
                 "row a line: correct or remove that line, or download the file again."
             ) from None
-        yield Row(value, line, match.end(), doubled)
+        yield SourceRow(value, line, match.end(), doubled)
         index += 1
 
 

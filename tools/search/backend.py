@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from prompt_strategies.tokenise import encode_prompt
+from prompt_strategies.tokenise import encode_prompts
 from tools.errors import UserError
 from tools.files import sha256
 from tools.generate import Generation, generate_batch, plan_batches, tokens_per_batch
@@ -74,7 +74,7 @@ class InProcess:
         max_new_tokens: int,
     ) -> Iterator[Batch]:
         limit = min(MOST_TOKENS, self.model.config.max_position_embeddings)
-        encoded = encode_prompt(self.tokenizer, [requests[index].prompt for index in indices])
+        encoded = encode_prompts(self.tokenizer, [requests[index].prompt for index in indices])
         prompts = dict(zip(indices, encoded, strict=True))
         if too_long := [index for index in indices if len(prompts[index]) >= limit]:
             yield [(index, NOTHING) for index in too_long]
@@ -128,7 +128,7 @@ class Served:
         """Yield each request's generation in a batch of its own, as it arrives."""
         texts = [request.prompt for request in requests]
         prompts: list[Any] = (
-            texts if self.tokenizer is None else encode_prompt(self.tokenizer, texts)
+            texts if self.tokenizer is None else encode_prompts(self.tokenizer, texts)
         )
         fitting = []
         for index, prompt in enumerate(prompts):

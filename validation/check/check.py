@@ -17,12 +17,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from prompt_strategies.layout import render_emulator_prompt, render_prompt, split_code
-from prompt_strategies.tokenise import encode_prompt
+from prompt_strategies.tokenise import encode_prompts
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.generate import Generation, generate
 from tools.models import load_base, load_tokenizer, load_trained, quantization
-from tools.prepared_rows import read_rows
+from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
 from tools.sandbox import CONSENT, unavailable
 from validation.check.collapse import COLLAPSE, find_loop, measure_collapse
@@ -72,7 +72,7 @@ def check(
     met. Raises UserError if the rows are not CoGEX rows, or there is no such model.
     """
     _check_possible(recipe, allow_code_execution)
-    rows = read_rows(Path(recipe.validation["path"]))[:limit]
+    rows = read_prepared_rows(Path(recipe.validation["path"]))[:limit]
     given: dict[str, list[str | None]] = {"reasoner": [None] * len(rows)}
     if mode == "both":
         given["emulator"] = [_program(recipe, row) for row in rows]
@@ -156,7 +156,7 @@ def _generate(
     recipe: Recipe, model: Any, tokenizer: Any, prompts: list[str], temperature: float, seed: int
 ) -> list[Generation]:
     """One generation for each prompt; `NOTHING` where the prompt leaves no room for an answer."""
-    lengths = [len(ids) for ids in encode_prompt(tokenizer, prompts)]
+    lengths = [len(ids) for ids in encode_prompts(tokenizer, prompts)]
     fitting = [index for index, length in enumerate(lengths) if length < recipe.sequence_len]
     generations = generate(
         model,

@@ -21,7 +21,7 @@ from tools.code.trial import VERDICTS, Verdict, try_programs
 from tools.errors import UserError
 from tools.files import write_json, write_jsonl
 from tools.prepare.code import ROW_FIELDS
-from tools.prepared_rows import read_rows
+from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from tools.sandbox import CONSENT, unavailable
 from validation.check.collapse import find_loop, measure_collapse
@@ -226,7 +226,7 @@ def trained_on(recipe: Recipe, tasks: Sequence[Task]) -> list[str]:
     path = Path(recipe.training["path"])
     if not path.is_file():
         return []
-    known = {key for row in read_rows(path, ROW_FIELDS) for key in _keys(row)}
+    known = {key for row in read_prepared_rows(path, ROW_FIELDS) for key in _keys(row)}
     return [task.id for task in tasks if _keys(task.row) & known]
 
 

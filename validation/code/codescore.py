@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from prompt_strategies.tokenise import encode_prompt
+from prompt_strategies.tokenise import encode_prompts
 from tools.code.tasks import read_published, strings
 from tools.endpoint import KEY, Endpoint
 from tools.errors import UserError
@@ -27,7 +27,7 @@ from tools.files import sha256, write_json, write_jsonl
 from tools.generate import generate
 from tools.models import add_adapter, compute_dtype, device, load_base, load_tokenizer, quantization
 from tools.prepare.fields import RejectedError, refuse_surrogates
-from tools.prepared_rows import load_strategy, read_rows
+from tools.prepared_rows import load_strategy, read_prepared_rows
 from tools.recipe import Recipe
 from validation.code.codebertscore import (
     BertScore,
@@ -100,7 +100,7 @@ def codescore(
     are no such rows or checkpoints.
     """
     path = test_path(recipe, augmented)
-    rows = read_rows(path, ("id", "instruction", "input", "output"))[:subset_size]
+    rows = read_prepared_rows(path, ("id", "instruction", "input", "output"))[:subset_size]
     folder = recipe.output_dir / (FOLDER + (AUGMENTED if augmented else ""))
     written = dict(_generated(recipe, model, rows, folder))
     models = _score_models(written, [row["id"] for row in rows], metrics, folder)
@@ -351,7 +351,7 @@ def _models(recipe: Recipe, model: str) -> Iterator[tuple[str, Path | None, tupl
 
 def _write_code(model: Any, tokenizer: Any, prompts: Sequence[str], recipe: Recipe) -> list[str]:
     """Return what the model writes; a prompt that fills the context leaves no room for code."""
-    lengths = [len(ids) for ids in encode_prompt(tokenizer, prompts)]
+    lengths = [len(ids) for ids in encode_prompts(tokenizer, prompts)]
     fits = [index for index, length in enumerate(lengths) if length < recipe.sequence_len]
     made = generate(
         model, tokenizer, [prompts[index] for index in fits], max_length=recipe.sequence_len

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from prompt_strategies.tokenise import encode_prompt
+from prompt_strategies.tokenise import encode_prompts
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
 from tools.code.mini import mini_tasks
@@ -115,7 +115,7 @@ def _generate(
     model: Any, tokenizer: Any, tasks: Sequence[Task], sampling: Sampling
 ) -> list[Sample]:
     """Return the samples of every task, those of one task together."""
-    lengths = [len(ids) for ids in encode_prompt(tokenizer, [task.prompt for task in tasks])]
+    lengths = [len(ids) for ids in encode_prompts(tokenizer, [task.prompt for task in tasks])]
     context = model.config.max_position_embeddings
     fitting = [index for index, length in enumerate(lengths) if length < context]
     numbers = [index for index in fitting for _ in range(sampling.samples)]

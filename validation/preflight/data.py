@@ -19,7 +19,7 @@ from tools.prepare.code import ROW_FIELDS
 from tools.prepare.cogex import COGEX
 from tools.prepare.pipeline import Format
 from tools.prepare.split import group_key
-from tools.prepared_rows import read_rows
+from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
 from tools.recipe_header import Header
 from validation.preflight.prepared_cache import check_cache
@@ -101,7 +101,7 @@ def _rows(recipe: Recipe, tokenized: Tokenized | None) -> tuple[Rows, Rows]:
         return tokenized.train.rows, tokenized.val.rows
     fields = ROW_FIELDS if _format(recipe.training) == CODE else ("id", "instruction", "input")
     train, val = Path(recipe.training["path"]), Path(recipe.validation["path"])
-    return read_rows(train, fields), read_rows(val, fields)
+    return read_prepared_rows(train, fields), read_prepared_rows(val, fields)
 
 
 def _manifest(entry: dict[str, Any]) -> Manifest | None:

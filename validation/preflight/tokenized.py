@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.prepared_rows import Tokens, encode, load_strategy, read_rows
+from tools.prepared_rows import Tokens, encode_pairs, load_strategy, read_prepared_rows
 from tools.recipe import Recipe
 
 
@@ -35,7 +35,7 @@ class Tokenized:
 
 
 def tokenize(recipe: Recipe, tokenizer: Any) -> Tokenized:
-    """Encode all rows through the recipe's own strategy. Raises UserError as `encode`."""
+    """Encode all rows through the recipe's own strategy. Raises UserError as `encode_pairs`."""
     return Tokenized(
         _split(recipe, recipe.training, tokenizer), _split(recipe, recipe.validation, tokenizer)
     )
@@ -43,6 +43,6 @@ def tokenize(recipe: Recipe, tokenizer: Any) -> Tokenized:
 
 def _split(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Split:
     strategy, path = load_strategy(recipe, entry, tokenizer), Path(entry["path"])
-    rows = read_rows(path, strategy.columns)
-    input_ids, labels = zip(*encode(strategy, rows, path), strict=True)
+    rows = read_prepared_rows(path, strategy.columns)
+    input_ids, labels = zip(*encode_pairs(strategy, rows, path), strict=True)
     return Split(path, strategy, rows, list(input_ids), list(labels))

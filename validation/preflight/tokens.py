@@ -160,7 +160,9 @@ def _round_trip(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
 def _prefix(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
     """A prompt alone, as it is generated from, must be the beginning of the training ids."""
     prompts = [split.strategy.render(split.rows[index]).prompt for split, index in sample]
-    for (split, index), ids in zip(sample, tokenise.encode_prompt(tokenizer, prompts), strict=True):
+    for (split, index), ids in zip(
+        sample, tokenise.encode_prompts(tokenizer, prompts), strict=True
+    ):
         trained = split.input_ids[index][: len(ids)].tolist()
         if trained != ids:
             at = _first_difference(ids, trained)

@@ -19,7 +19,7 @@ from prompt_strategies.layout import parse_completion, render_prompt
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.errors import UserError
 from tools.files import sha256, whole_file
-from tools.prepared_rows import encode_rows, load_strategy
+from tools.prepared_rows import encode_entry, load_strategy
 from tools.recipe import Recipe
 from validation.check.check import EMULATION, LABELS, STRATEGY
 from validation.check.collapse import COLLAPSE
@@ -156,7 +156,7 @@ def _lengths(recipe: Recipe) -> tuple[pictures.Lengths | None, str]:
     """Count the tokens of the training rows, or say why they cannot be counted here."""
     tokens, trained = [], 0
     try:
-        for ids, labels in encode_rows(recipe, recipe.training, load_recipe_tokenizer(recipe)):
+        for ids, labels in encode_entry(recipe, recipe.training, load_recipe_tokenizer(recipe)):
             tokens.append(len(ids))
             trained += int((labels[1:] != IGNORE_INDEX).sum())
     except UserError as error:

@@ -26,7 +26,7 @@ Tokens = Sequence[int] | NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class ScoringRow:
     """One tokenised row: two int32 tensors of shape (tokens,); label -100 carries no loss."""
 
     input_ids: torch.Tensor
@@ -70,7 +70,7 @@ class Score:
             return math.inf
 
 
-def score(model: Any, rows: Sequence[Row], token_budget: int | None = None) -> Score:
+def score(model: Any, rows: Sequence[ScoringRow], token_budget: int | None = None) -> Score:
     """Sum the NLL of all trained tokens of `rows` under a causal model in evaluation mode.
 
     Rows are batched by length; a batch holds at most `token_budget` tokens, padding counted, or
@@ -83,9 +83,9 @@ def score(model: Any, rows: Sequence[Row], token_budget: int | None = None) -> S
     return Score(math.fsum(sums), sum(row.trained_tokens for row in rows))
 
 
-def batches(rows: Sequence[Row], token_budget: int) -> Iterator[list[Row]]:
+def batches(rows: Sequence[ScoringRow], token_budget: int) -> Iterator[list[ScoringRow]]:
     """Group rows of like length so that rows x longest row stays within `token_budget`."""
-    batch: list[Row] = []
+    batch: list[ScoringRow] = []
     for row in sorted(rows, key=lambda row: len(row.input_ids)):
         if batch and (len(batch) + 1) * len(row.input_ids) > token_budget:
             yield batch
@@ -95,7 +95,7 @@ def batches(rows: Sequence[Row], token_budget: int) -> Iterator[list[Row]]:
         yield batch
 
 
-def _batch_nll(model: Any, batch: list[Row]) -> float:
+def _batch_nll(model: Any, batch: list[ScoringRow]) -> float:
     ids = pad_sequence([row.input_ids for row in batch], batch_first=True).long()
     labels = pad_sequence([row.labels for row in batch], True, IGNORE_INDEX).long()
     targets = labels[:, 1:]

@@ -20,7 +20,7 @@ from tools.files import sha256, write_json
 from tools.models import compute_dtype, device, quantization
 from tools.recipe import Recipe
 from validation.selection.checkpoints import MODEL_CONFIG
-from validation.selection.perplexity import Row, Score
+from validation.selection.perplexity import Score, ScoringRow
 
 NAME = "scores.json"
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
@@ -69,7 +69,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def circumstances(recipe: Recipe, rows: Sequence[Row]) -> dict[str, Any]:
+def circumstances(recipe: Recipe, rows: Sequence[ScoringRow]) -> dict[str, Any]:
     """All beside the checkpoint that decides its score.
 
     The hash of the rows' ids and labels stands for validation file, tokenizer, strategy, layout
@@ -85,7 +85,7 @@ def circumstances(recipe: Recipe, rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _rows_hash(rows: Sequence[Row]) -> str:
+def _rows_hash(rows: Sequence[ScoringRow]) -> str:
     hashed = hashlib.sha256()
     for row in rows:
         hashed.update(len(row.input_ids).to_bytes(8, "little"))

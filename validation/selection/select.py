@@ -25,10 +25,10 @@ from tools.models import (
     load_tokenizer,
     quantization,
 )
-from tools.prepared_rows import encode_validation, read_rows
+from tools.prepared_rows import encode_validation, read_prepared_rows
 from tools.recipe import Recipe
 from validation.selection.checkpoints import Checkpoint, checkpoints, file_hashes
-from validation.selection.perplexity import Row, Score, score
+from validation.selection.perplexity import Score, ScoringRow, score
 from validation.selection.score_cache import KeptScores, circumstances, digest
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
@@ -110,7 +110,7 @@ def _loaded(load: Callable[..., Any], *arguments: Any) -> Any:
         raise _Misfit(str(error)) from None
 
 
-def validation_rows(recipe: Recipe, tokenizer: Any) -> tuple[list[Row], int]:
+def validation_rows(recipe: Recipe, tokenizer: Any) -> tuple[list[ScoringRow], int]:
     """Return the recipe's validation rows as training sees them, and how many of them are cut.
 
     Axolotl's `type: completion`, on which the tiny base is trained, splits a long text in place
@@ -118,21 +118,21 @@ def validation_rows(recipe: Recipe, tokenizer: Any) -> tuple[list[Row], int]:
     """
     if recipe.validation.get("type") == "completion":
         return _completion_rows(recipe, tokenizer), 0
-    rows = [Row.of(ids, labels) for ids, labels in encode_validation(recipe, tokenizer)]
+    rows = [ScoringRow.of(ids, labels) for ids, labels in encode_validation(recipe, tokenizer)]
     return rows, sum(int(row.input_ids[-1]) != tokenizer.eos_token_id for row in rows)
 
 
-def _completion_rows(recipe: Recipe, tokenizer: Any) -> list[Row]:
+def _completion_rows(recipe: Recipe, tokenizer: Any) -> list[ScoringRow]:
     from axolotl.prompt_strategies import completion
     from axolotl.utils.dict import DictDefault
 
     entry = recipe.validation
     field = str(entry.get("field") or "text")
-    texts = [row[field] for row in read_rows(Path(entry["path"]), (field,))]
+    texts = [row[field] for row in read_prepared_rows(Path(entry["path"]), (field,))]
     strategy = completion.load(tokenizer, DictDefault(recipe.values), entry)
     encoded = strategy.tokenize_prompt({field: texts})
     pairs = zip(encoded.get("input_ids", []), encoded.get("labels", []), strict=True)
-    rows = [Row.of(*pair) for pair in pairs]
+    rows = [ScoringRow.of(*pair) for pair in pairs]
     if not any(row.trained_tokens for row in rows):
         raise UserError(f"{entry['path']}: no token carries loss; write texts into `{field}`")
     return rows
@@ -203,7 +203,7 @@ def _result(
         "validation": {
             "path": str(validation),
             "sha256": sha256(validation),
-            "rows": len(read_rows(validation, fields=())),
+            "rows": len(read_prepared_rows(validation, fields=())),
             "tokens": tokens,
         },
         "checkpoints": [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from prompt_strategies.alpaca_layout import render_completion, render_prompt
-from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompt
+from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompts
 from tests.encoded import encode_batch
 
 pytest_plugins = ["tests.real_tokenizers"]
@@ -76,4 +76,4 @@ def test_mask_ends_where_the_response_begins(tokenizer, instruction, input, outp
     ids, labels = encoded["input_ids"][0], encoded["labels"][0]
     masked = ids[: labels.count(IGNORE_INDEX)]
     assert (decode(tokenizer, masked), decode(tokenizer, ids)) == (prompt, prompt + completion)
-    assert encode_prompt(tokenizer, [prompt]) == [masked]
+    assert encode_prompts(tokenizer, [prompt]) == [masked]

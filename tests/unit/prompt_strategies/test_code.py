@@ -7,9 +7,9 @@ import axolotl.prompt_strategies
 import pytest
 from datasets import Dataset
 
-from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompt
+from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompts
 from tools.code.bases import train_tokenizer
-from tools.prepared_rows import encode_rows
+from tools.prepared_rows import encode_entry
 from tools.recipe import Recipe
 
 PROMPT = 'import math\n\n\ndef add(a, b):\n    """Add </s> two.\n\n    >>> add(1, 2)\n    """\n'
@@ -21,7 +21,10 @@ ROW = {"id": "he_53", "prompt": PROMPT, "solution": SOLUTION}
 def tokenizer(tmp_path_factory: pytest.TempPathFactory):
     """The tokenizer of the code bases, trained on the tests."""
     documents = tmp_path_factory.mktemp("corpus") / "train.jsonl"
-    texts = [path.read_text() for path in sorted(Path(__file__).parents[1].glob("tools/prepare/test_*.py"))]
+    texts = [
+        path.read_text()
+        for path in sorted(Path(__file__).parents[1].glob("tools/prepare/test_*.py"))
+    ]
     documents.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     return train_tokenizer(documents, 1024)
 
@@ -54,7 +57,7 @@ def test_the_whole_text_carries_loss_if_the_recipe_says_so(tokenizer) -> None:
 
 
 def test_the_prompt_is_generated_from_as_it_was_trained(tokenizer) -> None:
-    [prompt] = encode_prompt(tokenizer, [PROMPT])
+    [prompt] = encode_prompts(tokenizer, [PROMPT])
     encoded = encode(tokenizer, ROW)
     assert encoded["input_ids"][: len(prompt)] == prompt
     assert encoded["labels"][len(prompt) - 1 : len(prompt) + 1] == [
@@ -91,7 +94,7 @@ def test_prepared_rows_are_read_and_encoded(tokenizer, tmp_path: Path) -> None:
     path.write_text(json.dumps(ROW) + "\n")
     entry = {"path": str(path), "type": "prompt_strategies.code"}
     recipe = Recipe(tmp_path / "recipe.yml", {"sequence_len": 512, "datasets": [entry]})
-    [(ids, labels)] = encode_rows(recipe, entry, tokenizer)
+    [(ids, labels)] = encode_entry(recipe, entry, tokenizer)
     assert (ids.tolist(), labels.tolist()) == tuple(
         encode(tokenizer, ROW)[key] for key in ("input_ids", "labels")
     )

@@ -42,12 +42,12 @@ def fast(tokenizer) -> FastEncoder:
 
 def both(fast, tokenizer, prompt: str, completion: str):
     texts, boundaries = [prompt + completion], [len(prompt)]
-    [ours] = fast.encode_rows(texts, boundaries)
-    [theirs] = tokenise.encode_rows(tokenizer, texts, boundaries, ["0"])
+    [ours] = fast.encode_texts(texts, boundaries)
+    [theirs] = tokenise.encode_texts(tokenizer, texts, boundaries, ["0"])
     return ours, theirs
 
 
-def same(ours: tokenise.Row, theirs: tokenise.Row) -> bool:
+def same(ours: tokenise.EncodedRow, theirs: tokenise.EncodedRow) -> bool:
     return (list(ours.ids), ours.masked) == theirs
 
 
@@ -84,21 +84,22 @@ def test_control_tokens_in_a_text_are_left(fast, tokenizer) -> None:
     ],
 )
 def test_doubtful_rows_are_left(fast, prompt, completion) -> None:
-    assert fast.encode_rows([prompt + completion], [len(prompt)]) == [None]
+    assert fast.encode_texts([prompt + completion], [len(prompt)]) == [None]
 
 
 def test_a_token_across_the_boundary_is_left(fast, tokenizer) -> None:
     text = "instruction " * 3
     refused = 0
     for boundary in range(1, len(text)):
-        [row] = fast.encode_rows([text], [boundary])
+        [row] = fast.encode_texts([text], [boundary])
         if row is None:
             refused += 1
             with pytest.raises(ValueError, match="lies across"):
-                tokenise.encode_rows(tokenizer, [text], [boundary], ["0"])
+                tokenise.encode_texts(tokenizer, [text], [boundary], ["0"])
         else:
             assert [row.masked] == [
-                other.masked for other in tokenise.encode_rows(tokenizer, [text], [boundary], ["0"])
+                other.masked
+                for other in tokenise.encode_texts(tokenizer, [text], [boundary], ["0"])
             ]
     assert 0 < refused < len(text) - 1
 
@@ -114,7 +115,7 @@ def test_a_tokenizer_that_is_no_use_is_refused(tokenizer_folders, small, lacks, 
         tokenizer.eos_token = None
     rows = [ROW | {"id": str(number)} for number in range(20)]
     with pytest.raises(ValueError, match=said):
-        list(cogex.load(tokenizer, {"sequence_len": 512}).encode_rows(rows))
+        list(cogex.load(tokenizer, {"sequence_len": 512}).encode_prepared(rows))
 
 
 @pytest.fixture
@@ -143,14 +144,14 @@ def test_axolotl_gets_the_same_rows_either_way(tokenizer, dataset, small, monkey
 
 
 def test_an_encoder_with_other_ids_is_not_used(tokenizer, dataset, small, monkeypatch) -> None:
-    right = FastEncoder.encode_rows
+    right = FastEncoder.encode_texts
 
     def wrong(self, texts, boundaries):
         return [
             row and row._replace(masked=row.masked - 1) for row in right(self, texts, boundaries)
         ]
 
-    monkeypatch.setattr(fast_encoding.FastEncoder, "encode_rows", wrong)
+    monkeypatch.setattr(fast_encoding.FastEncoder, "encode_texts", wrong)
     made = cogex.load(tokenizer, {"sequence_len": 512})
     expected = made.encode(dataset[:])
     assert made.wrap_dataset(dataset)[:] == expected

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from prompt_strategies import nl_plan_layout
 from prompt_strategies.layout import split_code
 from prompt_strategies.nl_plan_layout import Plan, PlanCompletion, find_plan, parse_completion
-from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompt
+from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompts
 from tests.encoded import encode_batch
 
 pytest_plugins = ["tests.real_tokenizers"]
@@ -240,7 +240,7 @@ def test_mask_ends_where_plan_or_output_begins(tokenizer, instruction, input, co
         ids, labels = encoded["input_ids"][0], encoded["labels"][0]
         masked = ids[: labels.count(IGNORE_INDEX)]
         assert decode(tokenizer, masked) == (prompt + completion)[:start]
-        assert encode_prompt(tokenizer, [(prompt + completion)[:start]]) == [masked]
+        assert encode_prompts(tokenizer, [(prompt + completion)[:start]]) == [masked]
 
 
 def test_layout_needs_no_heavy_import() -> None:

@@ -15,7 +15,7 @@ from prompt_strategies.layout import (
     render_prompt,
     split_code,
 )
-from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompt
+from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompts
 from tests.encoded import encode_batch
 
 pytest_plugins = ["tests.real_tokenizers"]
@@ -91,7 +91,7 @@ def test_inference_ids_are_a_prefix_of_training_ids(
 ) -> None:
     prompt, completion = render_prompt(instruction, input), render_completion(code, output)
     masked, _ = parts(*encode(tokenizer, prompt, completion))
-    assert encode_prompt(tokenizer, [prompt]) == [masked]
+    assert encode_prompts(tokenizer, [prompt]) == [masked]
 
 
 @few
@@ -109,7 +109,7 @@ def test_emulator_ids_are_a_prefix_of_training_ids(
         render_prompt(instruction, input),
         render_completion(f"{program}\n\n{call}", output),
     )
-    [prompt_ids] = encode_prompt(tokenizer, [render_emulator_prompt(instruction, input, program)])
+    [prompt_ids] = encode_prompts(tokenizer, [render_emulator_prompt(instruction, input, program)])
     assert prompt_ids == ids[: len(prompt_ids)]
     assert decode(tokenizer, ids[len(prompt_ids) :], after=prompt_ids).startswith(">>> f(1)")
 
@@ -151,7 +151,7 @@ def test_rows_do_not_change_each_other(tokenizer) -> None:
 
 def test_no_rows_give_no_ids(tokenizer) -> None:
     assert encode_batch(tokenizer, [], []) == {"input_ids": [], "attention_mask": [], "labels": []}
-    assert encode_prompt(tokenizer, []) == []
+    assert encode_prompts(tokenizer, []) == []
 
 
 def test_earlier_truncation_and_padding_do_not_reach_a_row(tokenizer) -> None:
@@ -192,15 +192,15 @@ def test_ids_are_those_of_sentencepiece(tokenizer_folders, sentencepiece_model, 
 
 
 def test_leading_space_of_a_generation_is_kept(tokenizer) -> None:
-    [before] = encode_prompt(tokenizer, ["def f():\n"])
-    [both] = encode_prompt(tokenizer, ["def f():\n pass\n"])
+    [before] = encode_prompts(tokenizer, ["def f():\n"])
+    [both] = encode_prompts(tokenizer, ["def f():\n pass\n"])
     assert both[: len(before)] == before
     assert decode(tokenizer, both[len(before) :], after=before) == " pass\n"
 
 
 def test_decoding_cleans_nothing_up(tokenizer) -> None:
     source = "x != y , z . n 't\n"
-    [ids] = encode_prompt(tokenizer, [source])
+    [ids] = encode_prompts(tokenizer, [source])
     assert decode(tokenizer, ids) == source
 
 
@@ -216,14 +216,14 @@ def test_token_across_the_boundary_names_the_row(tokenizer) -> None:
 
 def test_prompt_that_ends_inside_a_token_is_refused(tokenizer) -> None:
     with pytest.raises(ValueError, match=r"row 0: the token .*lies across"):
-        encode_prompt(tokenizer, ["f(1)\n>"])
+        encode_prompts(tokenizer, ["f(1)\n>"])
 
 
 def test_control_token_read_in_the_text_is_refused(tokenizer_folders) -> None:
     """An EOS that the vocabulary makes by merging cannot be told from text."""
     small = PreTrainedTokenizerFast.from_pretrained(tokenizer_folders["small"], eos_token="def")
     with pytest.raises(ValueError, match="row 0: the tokenizer reads BOS or EOS"):
-        encode_prompt(small, ["def f():\n"])
+        encode_prompts(small, ["def f():\n"])
 
 
 def test_tokenizer_without_eos_is_refused() -> None:
@@ -234,11 +234,11 @@ def test_tokenizer_without_eos_is_refused() -> None:
 def test_tokenizer_without_offsets_is_refused() -> None:
     slow = SimpleNamespace(is_fast=False, bos_token_id=None, eos_token_id=1)
     with pytest.raises(ValueError, match="offsets"):
-        encode_prompt(slow, ["a\n"])
+        encode_prompts(slow, ["a\n"])
 
 
 def test_bos_stands_only_where_the_tokenizer_puts_it(tokenizer_folders) -> None:
     small = PreTrainedTokenizerFast.from_pretrained(tokenizer_folders["small"])
     small.bos_token = AddedToken("<|pad|>", special=True)
-    [ids] = encode_prompt(small, ["def f():\n"])
+    [ids] = encode_prompts(small, ["def f():\n"])
     assert small.bos_token_id not in ids

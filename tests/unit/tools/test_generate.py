@@ -13,7 +13,7 @@ from transformers import AutoConfig, MistralConfig
 from transformers.cache_utils import DynamicCache
 
 from prompt_strategies.layout import render_prompt
-from prompt_strategies.tokenise import decode, encode_prompt
+from prompt_strategies.tokenise import decode, encode_prompts
 from tools import generate as module
 from tools.errors import UserError
 from tools.generate import Generation, generate, generate_batch, plan_batches
@@ -34,7 +34,7 @@ def model(tiny_model: Any, tiny_tokenizer: Any) -> Any:
 
 def plain_greedy(model: Any, tokenizer: Any, prompt: str) -> Generation:
     """One token after the other, without padding and cache."""
-    [ids] = encode_prompt(tokenizer, [prompt])
+    [ids] = encode_prompts(tokenizer, [prompt])
     new: list[int] = []
     while len(ids) + len(new) < MAX_LENGTH:
         with torch.inference_mode():
@@ -97,7 +97,7 @@ def test_high_temperature_reaches_tokens_beyond_the_first_fifty(
 ) -> None:
     """By default transformers samples from 50 tokens."""
     prompts = [PROMPTS[1]] * 400
-    [ids] = encode_prompt(tiny_tokenizer, prompts[:1])
+    [ids] = encode_prompts(tiny_tokenizer, prompts[:1])
     generations = generate(
         tiny_model, tiny_tokenizer, prompts, max_length=len(ids) + 1, temperature=1e6
     )
@@ -105,7 +105,7 @@ def test_high_temperature_reaches_tokens_beyond_the_first_fifty(
 
 
 def test_prompt_that_is_too_long(model: Any, tiny_tokenizer: Any) -> None:
-    [ids] = encode_prompt(tiny_tokenizer, [PROMPTS[2]])
+    [ids] = encode_prompts(tiny_tokenizer, [PROMPTS[2]])
     with pytest.raises(UserError, match=rf"has {len(ids)} tokens, .* takes {len(ids)}; shorten"):
         generate(model, tiny_tokenizer, PROMPTS, max_length=len(ids))
 
@@ -117,7 +117,7 @@ def test_no_prompts(model: Any, tiny_tokenizer: Any) -> None:
 def sampled(
     model: Any, tokenizer: Any, prompts: list[str], seeds: list[int], **options: Any
 ) -> list[Generation]:
-    ids = encode_prompt(tokenizer, prompts)
+    ids = encode_prompts(tokenizer, prompts)
     return generate_batch(model, tokenizer, ids, MAX_LENGTH, 1.0, seeds=seeds, **options)
 
 
@@ -137,7 +137,7 @@ def test_row_with_its_own_seed_is_sampled_alike_in_any_batch(
 def test_rows_with_own_seeds_follow_the_models_distribution(
     tiny_model: Any, tiny_tokenizer: Any
 ) -> None:
-    [ids] = encode_prompt(tiny_tokenizer, PROMPTS[:1])
+    [ids] = encode_prompts(tiny_tokenizer, PROMPTS[:1])
     with torch.inference_mode():
         logits = tiny_model(input_ids=torch.tensor([ids])).logits[0, -1]
     chance = torch.softmax(logits.double() / 3.0, dim=-1)

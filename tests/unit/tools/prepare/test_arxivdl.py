@@ -16,16 +16,16 @@ from transformers import AutoTokenizer
 from benchmarks.arxivdl_memory import made_rows
 from prompt_strategies.alpaca_layout import LAYOUT_VERSION
 from tools.errors import UserError
-from tools.prepare.arxivdl import LONGEST_FILE, Sample, Summary, prepare_arxivdl, split_of
-from tools.prepare.arxivdl_source import REVISION, Source, open_source
+from tools.prepare.arxivdl import LONGEST_FILE, SmallestRanks, Summary, prepare_arxivdl, split_of
+from tools.prepare.arxivdl_source import REVISION, RowStream, open_stream
 
 SIZES = [200, 500]
 COUNT = 1600  # made rows; half of them are usable
 
 
-def write_rows(path: Path, rows: list[Any]) -> Source:
+def write_rows(path: Path, rows: list[Any]) -> RowStream:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return open_source(path)
+    return open_stream(path)
 
 
 def read_lines(path: Path) -> list[Any]:
@@ -251,7 +251,7 @@ def test_the_manifest_tells_source_settings_counts_and_hashes(
     folder, summary = prepared
     manifest = json.loads((folder / "out/200/manifest.json").read_text())
     assert manifest["source"]["rows"] == COUNT
-    assert manifest["source"]["sha256"] == open_source(folder / "rows.jsonl").sha256()
+    assert manifest["source"]["sha256"] == open_stream(folder / "rows.jsonl").sha256()
     assert (manifest["train"], manifest["val"], manifest["test"]) == (
         200,
         summary.val,
@@ -308,7 +308,7 @@ def test_parquet_gives_the_rows_of_json_lines(tmp_path: Path, rows: list[Any], k
     else:
         parquet.write_table(table.slice(0, half), folder / "train-00000-of-00002.parquet")
         parquet.write_table(table.slice(half), folder / "train-00001-of-00002.parquet")
-    source = open_source(folder / "all.parquet" if kind == "file" else folder)
+    source = open_stream(folder / "all.parquet" if kind == "file" else folder)
     got = list(source.rows())
     assert [row["function"] for row in got] == [row["function"] for row in rows]
     assert set(got[0]) == {"prompt", "function", "repo", "file", "full_code"}
@@ -317,7 +317,7 @@ def test_parquet_gives_the_rows_of_json_lines(tmp_path: Path, rows: list[Any], k
 def test_a_repository_of_the_hub_is_streamed(tmp_path: Path, rows: list[Any]) -> None:
     (tmp_path / "data").mkdir()
     parquet.write_table(pyarrow.Table.from_pylist(rows[:30]), tmp_path / "data/train-0.parquet")
-    got = list(Source(str(tmp_path)).rows())
+    got = list(RowStream(str(tmp_path)).rows())
     assert [row["prompt"] for row in got] == [row["prompt"] for row in rows[:30]]
     assert set(got[0]) == {"prompt", "function", "repo", "file", "full_code"}
 
@@ -326,12 +326,12 @@ def test_without_a_network_the_hub_is_one_message(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"cannot be streamed .* folder with --input"):
-        list(open_source(None).rows())
+        list(open_stream(None).rows())
 
 
 def test_the_hub_is_read_at_a_pinned_commit() -> None:
     assert len(REVISION) == 40
-    assert open_source(None).name.endswith(REVISION) and open_source(None).sha256() == REVISION
+    assert open_stream(None).name.endswith(REVISION) and open_stream(None).sha256() == REVISION
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_the_hub_is_read_at_a_pinned_commit() -> None:
 def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, says: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=says):
-        list(open_source(tmp_path / name).rows())
+        list(open_stream(tmp_path / name).rows())
 
 
 def test_parquet_whose_text_is_none_is_named(tmp_path: Path) -> None:
@@ -355,14 +355,14 @@ def test_parquet_whose_text_is_none_is_named(tmp_path: Path) -> None:
     )
     parquet.write_table(pyarrow.table({"function": text}), tmp_path / "rows.parquet")
     with pytest.raises(UserError, match="is no readable Parquet file: 'utf-8' codec"):
-        list(open_source(tmp_path / "rows.parquet").rows())
+        list(open_stream(tmp_path / "rows.parquet").rows())
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such file"):
-        open_source(tmp_path / "none.jsonl")
+        open_stream(tmp_path / "none.jsonl")
     with pytest.raises(UserError, match=r"holds no \*\.parquet"):
-        open_source(tmp_path)
+        open_stream(tmp_path)
 
 
 def test_the_source_is_never_overwritten(tmp_path: Path, rows: list[Any]) -> None:
@@ -376,8 +376,8 @@ def test_the_source_is_never_overwritten(tmp_path: Path, rows: list[Any]) -> Non
 
 
 @pytest.fixture
-def offered() -> Callable[[Sample, int], Sample]:
-    def offer(sample: Sample, count: int) -> Sample:
+def offered() -> Callable[[SmallestRanks, int], SmallestRanks]:
+    def offer(sample: SmallestRanks, count: int) -> SmallestRanks:
         for rank in random.Random(3).sample(range(10**6), count):
             sample.offer(rank, {"rank": str(rank)})
         return sample
@@ -385,21 +385,23 @@ def offered() -> Callable[[Sample, int], Sample]:
     return offer
 
 
-def test_a_sample_is_the_smallest_ranks(offered: Callable[[Sample, int], Sample]) -> None:
-    sample = offered(Sample(50), 4000)
+def test_a_sample_is_the_smallest_ranks(
+    offered: Callable[[SmallestRanks, int], SmallestRanks],
+) -> None:
+    sample = offered(SmallestRanks(50), 4000)
     every = sorted(random.Random(3).sample(range(10**6), 4000))
     assert [int(row["rank"]) for row in sample.rows()] == every[:50]
 
 
 def test_a_sample_holds_no_more_than_its_capacity(
-    offered: Callable[[Sample, int], Sample],
+    offered: Callable[[SmallestRanks, int], SmallestRanks],
 ) -> None:
-    sample = offered(Sample(50), 4000)
+    sample = offered(SmallestRanks(50), 4000)
     assert len(sample._heap) == len(sample._ranks) == 50
 
 
 def test_the_source_is_read_a_row_at_a_time(tmp_path: Path) -> None:
-    class Counting(Source):
+    class Counting(RowStream):
         """Says how many rows are alive at once."""
 
         alive = most = 0
@@ -428,6 +430,6 @@ def test_parquet_is_read_a_row_group_at_a_time(tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=50)
     del table
     before, most = pyarrow.total_allocated_bytes(), 0
-    for _ in open_source(tmp_path / "rows.parquet").rows():
+    for _ in open_stream(tmp_path / "rows.parquet").rows():
         most = max(most, pyarrow.total_allocated_bytes() - before)
     assert most < 2_000_000

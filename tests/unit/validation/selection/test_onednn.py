@@ -9,9 +9,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
 from validation.selection import onednn
 from validation.selection.onednn import OneDnnLinear, fast_products
-from validation.selection.perplexity import Row, score
+from validation.selection.perplexity import ScoringRow, score
 
-ROWS = [Row.of(list(range(2, 2 + length)), list(range(2, 2 + length))) for length in (50, 9, 120)]
+ROWS = [
+    ScoringRow.of(list(range(2, 2 + length)), list(range(2, 2 + length))) for length in (50, 9, 120)
+]
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,17 @@ import torch
 
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.models import add_adapter, load_base
-from validation.selection.perplexity import Row, Score, batches, score
+from validation.selection.perplexity import Score, ScoringRow, batches, score
 
 
-def made_rows(seed: int = 0) -> list[Row]:
+def made_rows(seed: int = 0) -> list[ScoringRow]:
     """Rows of 1 to 40 tokens, trained whole, from somewhere on, at the last token, or nowhere."""
     chance = random.Random(seed)
     rows = []
     for _ in range(12):
         ids = [chance.randrange(300) for _ in range(chance.randint(1, 40))]
         start = chance.choice([0, len(ids) // 2, len(ids) - 1, len(ids)])
-        rows.append(Row.of(ids, [IGNORE_INDEX] * start + ids[start:]))
+        rows.append(ScoringRow.of(ids, [IGNORE_INDEX] * start + ids[start:]))
     return rows
 
 
@@ -34,7 +34,7 @@ NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def plain_score(model: Any, rows: list[Row]) -> Score:
+def plain_score(model: Any, rows: list[ScoringRow]) -> Score:
     """One row at a time, one token at a time, all in float64."""
     model = copy.deepcopy(model).double()
     total, tokens = 0.0, 0
@@ -124,8 +124,8 @@ def test_logits_only_where_a_row_of_the_batch_is_trained(
 ) -> None:
     """Labels 6 to 9 of one row and 5 and 6 of the other: together five positions."""
     rows = [
-        Row.of(range(10), [IGNORE_INDEX] * 6 + [6, 7, 8, 9]),
-        Row.of(range(9), [IGNORE_INDEX] * 5 + [5, 6] + [IGNORE_INDEX] * 2),
+        ScoringRow.of(range(10), [IGNORE_INDEX] * 6 + [6, 7, 8, 9]),
+        ScoringRow.of(range(9), [IGNORE_INDEX] * 5 + [5, 6] + [IGNORE_INDEX] * 2),
     ]
     seen = []
     hook = tiny_model.lm_head.register_forward_hook(
@@ -139,7 +139,7 @@ def test_logits_only_where_a_row_of_the_batch_is_trained(
 
 
 def test_row_takes_eight_bytes_a_token() -> None:
-    row = Row.of(range(2048), range(2048))
+    row = ScoringRow.of(range(2048), range(2048))
     assert row.input_ids.nbytes + row.labels.nbytes == 8 * 2048
 
 
@@ -152,21 +152,21 @@ def test_sum_is_in_float64() -> None:
         def forward(self, input_ids: torch.Tensor, logits_to_keep: torch.Tensor, **_: Any) -> Any:
             return SimpleNamespace(logits=torch.zeros(len(input_ids), len(logits_to_keep), 7))
 
-    rows = [Row.of([5, 6, 5, 6], [IGNORE_INDEX, 6, 5, 6])] * 1001
+    rows = [ScoringRow.of([5, 6, 5, 6], [IGNORE_INDEX, 6, 5, 6])] * 1001
     one = float(torch.tensor(math.log(7), dtype=torch.float32))
     assert score(Uniform(), rows, 10_000).nll_sum == pytest.approx(3003 * one, rel=1e-12)
 
 
 def test_label_of_first_token_never_counts(tiny_model: Any) -> None:
-    with_first = Row.of([5, 6, 7], [5, 6, 7])
-    without = Row.of([5, 6, 7], [IGNORE_INDEX, 6, 7])
+    with_first = ScoringRow.of([5, 6, 7], [5, 6, 7])
+    without = ScoringRow.of([5, 6, 7], [IGNORE_INDEX, 6, 7])
     assert score(tiny_model, [with_first]) == score(tiny_model, [without])
     assert with_first.trained_tokens == 2
 
 
 @pytest.mark.parametrize("ids, labels", [([5], [5]), ([5, 6], [5, IGNORE_INDEX])])
 def test_nothing_to_score(tiny_model: Any, ids: list[int], labels: list[int]) -> None:
-    empty = score(tiny_model, [Row.of(ids, labels)])
+    empty = score(tiny_model, [ScoringRow.of(ids, labels)])
     assert empty == Score(0.0, 0)
     with pytest.raises(ValueError, match="no token carries loss"):
         empty.perplexity  # noqa: B018
@@ -182,7 +182,7 @@ def test_batches_hold_each_row_once_within_the_budget(token_budget: int) -> None
 
 
 def test_batches_are_filled() -> None:
-    rows = [Row.of([1] * 10, [1] * 10)] * 6
+    rows = [ScoringRow.of([1] * 10, [1] * 10)] * 6
     assert [len(batch) for batch in batches(rows, 30)] == [3, 3]
 
 

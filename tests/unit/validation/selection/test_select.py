@@ -401,7 +401,7 @@ def test_base_is_scored_without_adapter(
 ) -> None:
     result = select(recipe)
     pairs = encode_validation(recipe, tiny_tokenizer)
-    base = perplexity.score(tiny_model, [perplexity.Row.of(*pair) for pair in pairs])
+    base = perplexity.score(tiny_model, [perplexity.ScoringRow.of(*pair) for pair in pairs])
     assert result["base"]["perplexity"] == pytest.approx(base.perplexity, rel=1e-6)
     assert result["base"]["tokens"] == result["validation"]["tokens"]
 
@@ -573,7 +573,7 @@ def test_quantised_base_is_scored_in_4_bits(
     recipe.values.update({"adapter": "qlora", "load_in_4bit": True})
     recipe.path.write_text(json.dumps(recipe.values))
     in_4_bits = select(recipe)["checkpoints"][0]["perplexity"]
-    rows = [perplexity.Row.of(*pair) for pair in encode_validation(recipe, tiny_tokenizer)]
+    rows = [perplexity.ScoringRow.of(*pair) for pair in encode_validation(recipe, tiny_tokenizer)]
     plain = add_adapter(load_base(tiny_base, quantization(recipe)).dequantize(), run / "best")
     assert in_4_bits == pytest.approx(perplexity.score(plain, rows).perplexity, rel=1e-6)
     assert abs(in_4_bits / in_full - 1) > 1e-4
@@ -599,7 +599,7 @@ def whole_run(recipe: Recipe, tiny_base: Path) -> Path:
 
 def test_whole_models_are_scored(recipe: Recipe, whole_run: Path, tiny_tokenizer) -> None:
     result = select(recipe)
-    rows = [perplexity.Row.of(*pair) for pair in encode_validation(recipe, tiny_tokenizer)]
+    rows = [perplexity.ScoringRow.of(*pair) for pair in encode_validation(recipe, tiny_tokenizer)]
     for name, value in perplexities(result).items():
         model = AutoModelForCausalLM.from_pretrained(whole_run / name, dtype=torch.float32).eval()
         assert value == pytest.approx(perplexity.score(model, rows).perplexity, rel=1e-6)
