@@ -8,13 +8,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tests.engine.cpu_overrides import overrides
 from tests.engine.tiny_bases import write_base, write_code_base
-from tools.code.synthetic import synthetic_tasks
+from tools.code.tasks import SYNTHETIC, own_tasks
 from tools.files import write_json, write_jsonl
 from tools.prepare.alpaca import prepare_alpaca
 from tools.prepare.cogex import prepare_cogex
@@ -130,7 +129,7 @@ def _write_data(folder: Path) -> None:
     for name, documents in CORPORA.items():
         write_documents(folder / name / "train.jsonl", documents(len(rows), seed=1))
         write_documents(folder / name / "val.jsonl", documents(VALIDATION_ROWS, seed=2))
-    tasks = [task.row for task in islice(synthetic_tasks(), len(rows))]
+    tasks = [task.row for task in own_tasks(SYNTHETIC)[: len(rows)]]
     for name, part in (("val", tasks[:VALIDATION_ROWS]), ("train", tasks[VALIDATION_ROWS:])):
         write_jsonl(folder / "code" / f"{name}.jsonl", part)
         texts = (task["prompt"] + task["solution"] for task in part)

@@ -40,8 +40,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.code.function_shapes import Problems, body, functions
-from tools.code.mini import mini_tasks
-from tools.code.tasks import read_published
+from tools.code.tasks import MINI, own_tasks, read_published
 from tools.errors import UserError
 from tools.files import sha256, whole_file, write_json
 from tools.prepare.fields import RejectedError
@@ -173,7 +172,7 @@ def read_problems(paths: Iterable[Path]) -> Problems:
     problem of what is none of them.
     """
     problems = Problems()
-    for task in mini_tasks():
+    for task in own_tasks(MINI):
         problems.add(task.prompt + task.solution)
     for path in paths:
         for number, row in enumerate(read_published(path).rows, 1):

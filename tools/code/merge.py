@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.code import near_duplicates
-from tools.code.mini import mini_tasks
+from tools.code.tasks import MINI, own_tasks
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.prepare.code import ROW_FIELDS
@@ -142,7 +142,7 @@ def _without_held_out(
     rows: Sequence[CodeRow], held_out: Sequence[Path], rejected: list[dict[str, Any]]
 ) -> list[tuple[int, CodeRow]]:
     """Return rows with their index, but for those that are or resemble a held-out one."""
-    kept_away = [task.row for task in mini_tasks()]
+    kept_away = [task.row for task in own_tasks(MINI)]
     for path in held_out:
         kept_away += read_prepared_rows(_rows_file(path), ROW_FIELDS)
     ids = {row["id"] for row in kept_away}

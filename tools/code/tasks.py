@@ -1,11 +1,20 @@
-"""A task of a code benchmark: what is asked, one solution, and the tests of any solution."""
+"""A code task (what is asked, one solution, the tests of any solution), and files of tasks.
+
+Two files of tasks come with this project, one JSON object a line. A new task is a new line, with
+`id`, `prompt`, `solution` and `tests`:
+
+- `mini.jsonl`: twenty small functions, a benchmark for models that solve none of HumanEval's;
+- `synthetic.jsonl`: 537 small functions of seven categories, to train on without a download.
+"""
 
 import gzip
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +25,7 @@ from tools.prepare.fields import RejectedError
 
 # SHA-256 of the files as they were published
 PUBLISHED = {pinned.sha256: pinned.file for pinned in FILES.values()}
+MINI, SYNTHETIC = (Path(__file__).with_name(f"{name}.jsonl") for name in ("mini", "synthetic"))
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,33 @@ def all_tasks(published: Published, read: Callable[[Any], Task]) -> list[Task]:
                 f"{published.path}, task {number}: {reason}; give the benchmark's original file"
             ) from None
     return tasks
+
+
+def own_task(row: Any) -> Task:
+    """Make a task of a line of `mini.jsonl` or `synthetic.jsonl`. Raises RejectedError.
+
+    `tests` are assertions that call the function which the prompt defines last. `task_id` is the
+    `id` unless the line says otherwise.
+    """
+    name, prompt, solution, tests = strings(row, "id", "prompt", "solution", "tests")
+    functions = re.findall(r"^def (\w+)\(", prompt, re.MULTILINE)
+    if not functions or not prompt.endswith("\n"):
+        raise RejectedError("the prompt is no function's signature and docstring")
+    return Task(
+        id=name,
+        task_id=row.get("task_id", name),
+        entry_point=functions[-1],
+        prompt=prompt,
+        solution=solution,
+        tests=tests,
+        names=(functions[-1],),
+    )
+
+
+@cache
+def own_tasks(path: Path) -> tuple[Task, ...]:
+    """Return the tasks of `MINI` or `SYNTHETIC`, in the order of their lines."""
+    return tuple(all_tasks(read_published(path), own_task))
 
 
 def strings(row: Any, *keys: str) -> list[str]:

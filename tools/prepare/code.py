@@ -1,8 +1,8 @@
-"""Turns the tasks of a benchmark into rows of prompt and solution: rows.jsonl, manifest.json.
+"""Turns a file of code tasks into rows of prompt and solution: rows.jsonl, manifest.json.
 
-Every task read is either kept or in rejected.jsonl with its reason:
+Every task of the file is either kept or in rejected.jsonl with its reason:
 
-- what `humaneval.py`, `mbpp.py` or `fields.py` names, where it has no prompt and solution;
+- what `humaneval.py`, `mbpp.py` or `tasks.py` names, where it has no prompt and solution;
 - `duplicate id`;
 - `more than N lines`, `not simple: ...`, by `difficulty.py`, where that is asked for;
 - `its own solution ...`: prompt and solution do not pass the task's own tests in the sandbox.
@@ -10,7 +10,7 @@ Every task read is either kept or in rejected.jsonl with its reason:
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from tools.code import near_duplicates
 from tools.code.difficulty import DEEPEST, MOST_DECISIONS, count_lines, not_simple
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
-from tools.code.tasks import Task, read_published
+from tools.code.tasks import SYNTHETIC, Task, own_task, read_published
 from tools.code.trial import VERDICTS, try_programs
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
@@ -33,7 +33,13 @@ from tools.prepare.pipeline import commonest_first
 OUTPUTS = ("rows.jsonl", "rejected.jsonl", "manifest.json")
 ROW_FIELDS = ("id", "prompt", "solution")
 
+TaskFile = Literal["humaneval", "mbpp", "synthetic"]
 Difficulty = Literal["simple", "any"]
+_MAKE: dict[TaskFile, Callable[[Any], Task]] = {
+    "humaneval": humaneval_task,
+    "mbpp": mbpp_task,
+    "synthetic": own_task,
+}
 
 
 @dataclass(frozen=True)
@@ -47,77 +53,47 @@ class Summary:
     reasons: dict[str, int]
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A task as it was read, or the reason why it is none."""
-
-    index: int
-    row: Any
-    task: Task | None
-    reason: str = ""
-
-
-def prepare_published(
-    name: Literal["humaneval", "mbpp"],
+def prepare_tasks(
+    name: TaskFile,
     source: Path | None,
-    out: Path,
-    *,
-    allow_code_execution: bool,
-    max_lines: int | None,
-    difficulty: Difficulty,
-) -> Summary:
-    """Write the rows of a published file, else of the fetched one, into the folder `out`.
-
-    Raises UserError, with nothing written, if the file cannot be used, or without consent.
-    """
-    source = source or verified(name)
-    published = read_published(source)
-    make = {"humaneval": humaneval_task, "mbpp": mbpp_task}[name]
-    candidates = [_candidate(index, row, make) for index, row in enumerate(published.rows)]
-    origin = {
-        "path": str(source),
-        "sha256": published.sha256,
-        "known_as": published.known_as,
-        "rows": len(published.rows),
-    }
-    return prepare_candidates(
-        name,
-        origin,
-        candidates,
-        out,
-        allow_code_execution=allow_code_execution,
-        max_lines=max_lines,
-        difficulty=difficulty,
-    )
-
-
-def prepare_candidates(
-    name: str,
-    origin: dict[str, Any],
-    candidates: Sequence[Candidate],
     out: Path,
     *,
     allow_code_execution: bool,
     max_lines: int | None = None,
     difficulty: Difficulty = "any",
 ) -> Summary:
-    """Filter and verify tasks, and write those kept. Raises UserError if none is left."""
+    """Filter and verify the tasks of a file, and write those kept into the folder `out`.
+
+    Without `source` the file is the fetched one, or this project's own for `synthetic`. Raises
+    UserError, with nothing written, if the file cannot be used, if no task is left, or without
+    consent.
+    """
+    path = source or (SYNTHETIC if name == "synthetic" else verified(name))
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: --out names the folder to write into")
-    if origin["path"] and Path(origin["path"]).resolve() in [(out / n).resolve() for n in OUTPUTS]:
-        raise UserError(f"{origin['path']} would be overwritten: give another --out")
-    filtered = _filter(candidates, max_lines, difficulty)
-    verified = _verify(filtered, allow_code_execution)
-    kept = [item.task for item in verified if item.task]
-    rejected = [item for item in verified if not item.task]
-    reasons = commonest_first(Counter(_class_of(item.reason) for item in rejected))
-    summary = Summary(origin, len(candidates), len(kept), len(rejected), reasons)
+    if path.resolve() in [(out / output).resolve() for output in OUTPUTS]:
+        raise UserError(f"{path} would be overwritten: give another --out")
+    published = read_published(path)
+    tasks, reasons = _select(published.rows, _MAKE[name], max_lines, difficulty)
+    reasons |= _failures(tasks, allow_code_execution)
+    kept = [task.row for index, task in tasks.items() if index not in reasons]
+    rejected = [
+        _rejected(index, reason, published.rows[index]) for index, reason in sorted(reasons.items())
+    ]
+    counts = commonest_first(Counter(_class_of(reason) for reason in reasons.values()))
     if not kept:
-        told = ", ".join(f"{count} {reason}" for reason, count in list(reasons.items())[:5])
+        told = ", ".join(f"{count} {reason}" for reason, count in list(counts.items())[:5])
         raise UserError(
-            f"{origin['path']}: none of its {len(candidates)} tasks can be used ({told}); give "
-            f"the original file of {name}"
+            f"{path}: none of its {len(rejected)} tasks can be used ({told}); give the original "
+            f"file of {name}"
         )
+    origin = {
+        "path": str(path) if path != SYNTHETIC else SYNTHETIC.name,
+        "sha256": published.sha256,
+        "known_as": published.known_as,
+        "rows": len(published.rows),
+    }
+    summary = Summary(origin, len(published.rows), len(kept), len(rejected), counts)
     manifest = {
         "format": f"code/{name}",
         **vars(summary),
@@ -129,89 +105,84 @@ def prepare_candidates(
     return summary
 
 
-def _candidate(index: int, row: Any, make: Callable[[Any], Task]) -> Candidate:
-    try:
-        return Candidate(index, row, make(row))
-    except RejectedError as reason:
-        return Candidate(index, row, None, str(reason))
+def _select(
+    rows: list[Any],
+    make: Callable[[Any], Task],
+    max_lines: int | None,
+    difficulty: Difficulty,
+) -> tuple[dict[int, Task], dict[int, str]]:
+    """Return the tasks that are wanted by their index, and the reasons against the others."""
+    tasks: dict[int, Task] = {}
+    reasons: dict[int, str] = {}
+    ids: set[str] = set()
+    for index, row in enumerate(rows):
+        try:
+            task = make(row)
+            if task.id in ids:
+                raise RejectedError("duplicate id")
+            _refuse_unwanted(task, max_lines, difficulty)
+        except RejectedError as reason:
+            reasons[index] = str(reason)
+        else:
+            tasks[index] = task
+            ids.add(task.id)
+    return tasks, reasons
 
 
-def _filter(
-    candidates: Sequence[Candidate], max_lines: int | None, difficulty: Difficulty
-) -> list[Candidate]:
-    taken: set[str] = set()
-    found = []
-    for item in candidates:
-        reason = item.reason or _unwanted(item.task, taken, max_lines, difficulty)
-        found.append(Candidate(item.index, item.row, None if reason else item.task, reason or ""))
-        if item.task and not reason:
-            taken.add(item.task.id)
-    return found
-
-
-def _unwanted(
-    task: Task | None, taken: set[str], max_lines: int | None, difficulty: Difficulty
-) -> str | None:
-    assert task
-    if task.id in taken:
-        return "duplicate id"
+def _refuse_unwanted(task: Task, max_lines: int | None, difficulty: Difficulty) -> None:
+    """Raise RejectedError for a program that is too long, not simple or not comparable."""
     program = task.prompt + task.solution
     try:
         if max_lines is not None and count_lines(program) > max_lines:
-            return f"more than {max_lines} lines"
-        problem = not_simple(program) if difficulty == "simple" else None
+            raise RejectedError(f"more than {max_lines} lines")
+        if difficulty == "simple" and (problem := not_simple(program)):
+            raise RejectedError(f"not simple: {problem}")
         near_duplicates.keys(task.row)
     except (SyntaxError, ValueError):
-        return "prompt and solution are no function in Python"
+        raise RejectedError("prompt and solution are no function in Python") from None
     except (RecursionError, MemoryError):
-        return "nested too deep"
-    return problem and f"not simple: {problem}"
+        raise RejectedError("nested too deep") from None
 
 
-def _verify(candidates: Sequence[Candidate], allow_code_execution: bool) -> list[Candidate]:
-    """Run each task's own solution against its tests."""
-    tasks = [item.task for item in candidates if item.task]
-    trials = [task.trial(task.solution) for task in tasks]
-    verdicts = iter(try_programs(trials, allow_code_execution=allow_code_execution))
-    found = []
-    for item in candidates:
-        verdict = next(verdicts) if item.task else None
-        if verdict is None or verdict.passed:
-            found.append(item)
-        else:
-            reason = f"its own solution {VERDICTS[verdict.kind]}: {verdict.detail}".rstrip(": ")
-            found.append(Candidate(item.index, item.row, None, reason))
-    return found
+def _failures(tasks: dict[int, Task], allow_code_execution: bool) -> dict[int, str]:
+    """Run each task's own solution against its tests; return why those that fail do."""
+    trials = [task.trial(task.solution) for task in tasks.values()]
+    verdicts = try_programs(trials, allow_code_execution=allow_code_execution)
+    return {
+        index: f"its own solution {VERDICTS[verdict.kind]}: {verdict.detail}".rstrip(": ")
+        for index, verdict in zip(tasks, verdicts, strict=True)
+        if not verdict.passed
+    }
 
 
 def _class_of(reason: str) -> str:
-    """A reason without what differs from row to row."""
+    """Return a reason without what differs from row to row."""
     return reason.split(": ")[0] if reason.startswith("its own solution") else reason
 
 
+def _rejected(index: int, reason: str, row: Any) -> dict[str, Any]:
+    line = {"index": index, "reason": reason, "row": row}
+    try:
+        json.dumps(line, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        line["row"] = ascii(row)
+    return line
+
+
 def _write(
-    out: Path, kept: Sequence[Task], rejected: Sequence[Candidate], manifest: dict[str, Any]
+    out: Path, kept: list[dict[str, str]], rejected: list[dict[str, Any]], manifest: dict[str, Any]
 ) -> None:
-    """Write the files, manifest.json last: where it lies, the others are whole."""
+    """Write the files, manifest.json last: if it is there, the others are whole."""
     try:
         (out / "manifest.json").unlink(missing_ok=True)
-        write_jsonl(out / "rows.jsonl", [task.row for task in kept])
-        write_jsonl(out / "rejected.jsonl", [_rejected(item) for item in rejected])
+        write_jsonl(out / "rows.jsonl", kept)
+        write_jsonl(out / "rejected.jsonl", rejected)
         hashes = {"rows.jsonl": sha256(out / "rows.jsonl")}
         write_json(out / "manifest.json", {**manifest, "sha256": hashes})
     except OSError as error:
         raise UserError(
             f"{out} cannot be written: {error.strerror}; give another folder, or make room"
         ) from None
-
-
-def _rejected(item: Candidate) -> dict[str, Any]:
-    line = {"index": item.index, "reason": item.reason, "row": item.row}
-    try:
-        json.dumps(line, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        line["row"] = ascii(item.row)
-    return line
 
 
 def print_summary(summary: Summary, console: Console) -> None:
@@ -223,7 +194,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     for reason, count in summary.reasons.items():
         table.add_row(f"  {reason}", f"{count:,}")
     console.print(table)
-    if summary.source["path"] and not summary.source["known_as"]:
+    if summary.source["path"] != SYNTHETIC.name and not summary.source["known_as"]:
         console.print(
-            "The file is not the published one, byte by byte; manifest.json has its hash."
+            "The file is not the published one, byte for byte; manifest.json has its hash."
         )

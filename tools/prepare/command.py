@@ -118,15 +118,21 @@ TasksOut = Annotated[Path, typer.Option("--out", help="Folder for rows.jsonl and
 
 
 def _add_tasks_command(
-    name: Literal["humaneval", "mbpp"], description: str, most_lines: int | None, difficulty: str
+    name: Literal["humaneval", "mbpp", "synthetic"],
+    description: str,
+    most_lines: int | None,
+    difficulty: str,
 ) -> None:
-    """Add `cogex prepare NAME` for a published benchmark of code."""
+    """Add `cogex prepare NAME` for a file of code tasks."""
 
     @prepare.command(name, help=description)
     def command(
         out: TasksOut,
         source: Annotated[
-            Path | None, typer.Option("--input", help="The published file; else the fetched one.")
+            Path | None,
+            typer.Option(
+                "--input", help="The file of tasks; else the fetched one, or this project's own."
+            ),
         ] = None,
         allow_code_execution: ConsentOption = False,
         max_lines: Annotated[
@@ -138,9 +144,9 @@ def _add_tasks_command(
         ] = difficulty,  # type: ignore[assignment]
         json_path: JsonOption = None,
     ) -> None:
-        from tools.prepare.code import prepare_published, print_summary
+        from tools.prepare.code import prepare_tasks, print_summary
 
-        summary = prepare_published(
+        summary = prepare_tasks(
             name,
             source,
             out,
@@ -161,20 +167,9 @@ _add_tasks_command(
 )
 
 
-@prepare.command()
-def synthetic(
-    out: TasksOut,
-    allow_code_execution: ConsentOption = False,
-    json_path: JsonOption = None,
-) -> None:
-    """Small tasks from templates, so that the code track needs no download."""
-    from tools.code.synthetic import prepare_synthetic
-    from tools.prepare.code import print_summary
-
-    summary = prepare_synthetic(out, allow_code_execution=allow_code_execution)
-    print_summary(summary, Console())
-    if json_path is not None:
-        write_json(json_path, vars(summary))
+_add_tasks_command(
+    "synthetic", "Small tasks of this project, so that nothing need be downloaded.", None, "any"
+)
 
 
 @prepare.command()

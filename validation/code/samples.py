@@ -10,8 +10,7 @@ from typing import Any, Literal
 from prompt_strategies.tokenise import encode_prompts
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
-from tools.code.mini import mini_tasks
-from tools.code.tasks import Task, all_tasks, read_published
+from tools.code.tasks import MINI, Task, all_tasks, own_tasks, read_published
 from tools.errors import UserError
 from tools.generate import Generation, generate
 from tools.models import load_trained
@@ -72,7 +71,7 @@ def load_suite(suite: Suite, data: Path | None) -> tuple[list[Task], dict[str, s
     if suite == "mini":
         if data is not None:
             raise UserError("--data: the mini suite is part of the command; leave the option out")
-        return list(mini_tasks()), None
+        return list(own_tasks(MINI)), None
     published = read_published(data or verified(suite))
     make = {"humaneval": humaneval_task, "mbpp": mbpp_task}[suite]
     origin = {"path": str(published.path), "sha256": published.sha256}

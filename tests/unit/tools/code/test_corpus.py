@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cogex import app
 from tools.code.corpus import OUTPUTS, Summary, prepare_python_corpus
-from tools.code.mini import mini_tasks
+from tools.code.tasks import MINI, own_tasks
 from tools.errors import UserError
 
 PUBLISHED = Path(__file__).parents[5] / "shared" / "data"
@@ -235,7 +235,7 @@ def test_a_problem_of_a_benchmark_is_kept_out(
     assert not any("m07" in name for name in documents(tmp_path))
 
 
-@pytest.mark.parametrize("task", mini_tasks(), ids=lambda task: task.entry_point)
+@pytest.mark.parametrize("task", own_tasks(MINI), ids=lambda task: task.entry_point)
 def test_the_mini_suite_is_always_kept_out(tmp_path: Path, task: Any) -> None:
     text = "import os\n\n\n" + task.prompt + task.solution
     source = write(tmp_path, {"zoo/a.py": text}, plain=12)

@@ -19,11 +19,10 @@ from tools.code.difficulty import count_lines, not_simple
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
 from tools.code.merge import merge
-from tools.code.mini import mini_tasks
-from tools.code.tasks import read_published
+from tools.code.tasks import MINI, own_task, own_tasks, read_published
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
-from tools.prepare.code import prepare_published
+from tools.prepare.code import prepare_tasks
 from tools.prepare.command import prepare
 from tools.prepare.fields import RejectedError
 
@@ -162,6 +161,21 @@ def test_humaneval_row_that_cannot_be_used_has_its_reason(changed: Any, reason: 
         humaneval_task([HE_ROW])
 
 
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"tests": None}, "wrong type: tests"),
+        ({"prompt": "x = 1\n"}, "the prompt is no function's signature and docstring"),
+        ({"prompt": "def f(x):"}, "the prompt is no function's signature and docstring"),
+    ],
+)
+def test_line_of_an_own_file_that_is_no_task_has_its_reason(changed: Any, reason: str) -> None:
+    line = {"id": "a", "prompt": "def f(x):\n", "solution": "    return x\n", "tests": ""}
+    assert own_task(line).names == ("f",)
+    with pytest.raises(RejectedError, match=f"^{reason}$"):
+        own_task(line | changed)
+
+
 SIMPLE = "def f(x):\n"
 DEEP = "    for a in x:\n        while a:\n            if a:\n                return a\n"
 
@@ -292,7 +306,7 @@ def merged_reasons(tmp_path: Path, rows: list[dict[str, str]], **options: Any) -
 
 def test_mini_suite_is_never_trained_on(tmp_path: Path) -> None:
     """Not its rows, not its names with another body, not its bodies with another name."""
-    tasks = mini_tasks()
+    tasks = own_tasks(MINI)
     own = [task.row for task in tasks]
     renamed = [
         {**task.row, "id": f"n_{task.id}", "prompt": f"def other{i}({task.prompt.split('(', 1)[1]}"}
@@ -379,7 +393,7 @@ def test_only_what_passes_its_own_tests_is_kept(tmp_path: Path) -> None:
         mbpp_row("def f(x):\n    return x", "assert f(1) == 1") | {"task_id": 6},
         mbpp_row("def f(x):\n    return x", "if False: f(1)") | {"task_id": 7},
     ]
-    summary = prepare_published(
+    summary = prepare_tasks(
         "mbpp",
         published(tmp_path / "mbpp.jsonl", rows),
         tmp_path / "out",
@@ -415,7 +429,7 @@ def test_a_task_that_asks_for_no_function_is_rejected(tmp_path: Path) -> None:
         "test": "def check(candidate):\n    assert candidate().value == 1\n",
         "entry_point": "Box",
     }
-    prepare_published(
+    prepare_tasks(
         "humaneval",
         published(tmp_path / "he.jsonl", [HE_ROW, other]),
         tmp_path / "out",
@@ -441,7 +455,7 @@ def test_command_prepares_and_merges(tmp_path: Path) -> None:
 def test_nothing_is_written_without_consent(tmp_path: Path) -> None:
     source = published(tmp_path / "he.jsonl", [HE_ROW])
     with pytest.raises(UserError, match="--allow-code-execution"):
-        prepare_published(
+        prepare_tasks(
             "humaneval",
             source,
             tmp_path / "out",

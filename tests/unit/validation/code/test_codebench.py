@@ -20,7 +20,7 @@ from cogex import app
 from tests.needs_sandbox import needs_sandbox
 from tests.published_files import HUMANEVAL, MBPP, needs_published_files
 from tests.unit.conftest import WriteAdapter
-from tools.code.mini import mini_tasks
+from tools.code.tasks import MINI, own_tasks
 from tools.errors import UserError
 from tools.generate import Generation
 from tools.recipe import Recipe, read_recipe
@@ -28,7 +28,7 @@ from validation.code import samples
 from validation.code.codebench import codebench, pass_at_k, print_codebench, trained_on
 from validation.code.samples import Sample, Sampling, cut, is_python
 
-ADD, *_ = TASKS = mini_tasks()
+ADD, *_ = TASKS = own_tasks(MINI)
 
 
 def write_samples(path: Path, samples: list[tuple[Any, str]]) -> Path:
@@ -194,7 +194,7 @@ def test_samples_of_a_model_stand_beside_their_task(
     completing: Callable[[dict[str, list[str]]], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(samples, "mini_tasks", lambda: (ADD, TASKS[1], TASKS[-1]))
+    monkeypatch.setattr(samples, "own_tasks", lambda _: (ADD, TASKS[1], TASKS[-1]))
     wrong = ["    pass\n", "    return None\n"]
     right = "    import math\n    return math.gcd(a, b)\nprint("
     completing({"add": wrong, "subtract": wrong, "gcd": ["    pass\n", right]})
@@ -226,7 +226,7 @@ def test_model_writes_and_prompt_that_fills_its_context_is_a_failure(
 ) -> None:
     """The tiny base itself; it has not learned Python's benchmarks."""
     long = replace(ADD, id="long", task_id="long", prompt=f"{'# long' * 3000}\n{ADD.prompt}")
-    monkeypatch.setattr(samples, "mini_tasks", lambda: (ADD, long, TASKS[-1]))
+    monkeypatch.setattr(samples, "own_tasks", lambda _: (ADD, long, TASKS[-1]))
     result = codebench(
         tiny_base,
         "mini",
@@ -257,7 +257,7 @@ def test_every_checkpoint_of_a_run_stands_in_the_trend(
     tiny_tokenizer: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(samples, "mini_tasks", lambda: TASKS[:2])
+    monkeypatch.setattr(samples, "own_tasks", lambda _: TASKS[:2])
     for step in (10, 2, 30):
         tiny_tokenizer.save_pretrained(write_checkpoint(recipe.output_dir, step))
     (recipe.output_dir / "checkpoint-30/adapter_model.safetensors").unlink()

@@ -1,0 +1,272 @@
+"""Every line of mini.jsonl and synthetic.jsonl is a sound task: what a new line must pass."""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.needs_sandbox import needs_sandbox
+from tests.own_programs import passing
+from tools.code import near_duplicates
+from tools.code.function_shapes import shape
+from tools.code.tasks import MINI, SYNTHETIC, Task, own_tasks
+
+BOTH = pytest.mark.parametrize("path", [MINI, SYNTHETIC], ids=lambda path: path.stem)
+MINI_TASKS = {task.entry_point: task for task in own_tasks(MINI)}
+CATEGORIES = ("arithmetic", "lists", "strings", "algorithms", "structures", "conditionals", "loops")
+SECONDS = 0.3  # for each program of the mini suite: some wrong ones loop
+
+
+def function(task: Task) -> ast.FunctionDef:
+    [found] = ast.parse(task.prompt + task.solution).body
+    assert isinstance(found, ast.FunctionDef)
+    return found
+
+
+def surviving(cases: Sequence[tuple[str, Task]], seconds: float = 1.0) -> list[str]:
+    """The programs that pass the tests of their task."""
+    found = passing([(program, [task.tests]) for program, task in cases], seconds)
+    return [program for (program, _), passes in zip(cases, found, strict=True) if passes]
+
+
+def indented(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.splitlines())
+
+
+@BOTH
+def test_a_task_is_a_documented_function_with_an_example_and_tests(path: Path) -> None:
+    for task in own_tasks(path):
+        assert function(task).name == task.entry_point
+        assert task.prompt.endswith('    """\n') and task.solution.endswith("\n")
+        assert f"    >>> {task.entry_point}(" in task.prompt
+        assert task.tests.count("assert ") >= 3
+
+
+def test_ids_say_which_file_and_which_category() -> None:
+    assert len(MINI_TASKS) == 20 and len({task.id for task in own_tasks(SYNTHETIC)}) == 537
+    for name, task in MINI_TASKS.items():
+        assert (task.id, task.task_id) == (f"mini_{name}", f"mini/{name}")
+    for task in own_tasks(SYNTHETIC):
+        assert re.fullmatch(rf"syn_({'|'.join(CATEGORIES)})_\d{{3}}", task.id)
+
+
+@needs_sandbox
+@BOTH
+def test_a_solution_passes_its_tests_and_its_docstrings_example(path: Path) -> None:
+    tasks = own_tasks(path)
+    cases = []
+    for task in tasks:
+        call, value = (ast.get_docstring(function(task)) or "").split(">>> ")[1].split("\n", 1)
+        cases.append((task.prompt + task.solution, [task.tests, f"assert {call} == {value}"]))
+    found = iter(passing(cases))
+    assert [task.id for task in tasks if (next(found), next(found)) != (True, True)] == []
+
+
+@needs_sandbox
+@BOTH
+def test_no_constant_passes_nor_does_handing_back_the_argument(path: Path) -> None:
+    cases = []
+    for task in own_tasks(path):
+        argument = function(task).args.args[0].arg
+        for value in ("None", "True", "False", "0", "[]", "''", argument):
+            cases.append((f"{task.prompt}    return {value}\n", task))
+    assert surviving(cases) == []
+
+
+def test_synthetic_tasks_are_unlike_each_other_and_unlike_the_mini_suite() -> None:
+    """By name, by body and by what is asked; those of the mini suite whatever their constants."""
+    tasks = own_tasks(SYNTHETIC)
+    for values in (
+        [task.entry_point.replace("_", "") for task in tasks],
+        [shape(function(task)) for task in tasks],
+        [task.prompt.split('"""')[1].split(">>>")[0] for task in tasks],
+    ):
+        assert [value for value, count in Counter(values).items() if count > 1] == []
+    mini = {key for task in MINI_TASKS.values() for key in near_duplicates.keys(task.row)}
+    assert [task.id for task in tasks if near_duplicates.keys(task.row) & mini] == []
+
+
+@needs_sandbox
+def test_no_synthetic_task_does_what_a_mini_task_does() -> None:
+    """Whatever its name and words: its function does not pass the tests of a mini task."""
+    tasks, minis = own_tasks(SYNTHETIC), own_tasks(MINI)
+    found = iter(
+        passing(
+            [
+                (
+                    task.prompt + task.solution,
+                    [f"{mini.entry_point} = {task.entry_point}\n{mini.tests}" for mini in minis],
+                )
+                for task in tasks
+            ]
+        )
+    )
+    assert [(task.id, mini.id) for task in tasks for mini in minis if next(found)] == []
+
+
+def test_no_two_mini_tasks_are_near_duplicates_but_the_reversals() -> None:
+    """A list and a text are reversed by the same expression; each stays with its own words."""
+    names = list(MINI_TASKS)
+    groups = near_duplicates.group([task.row for task in MINI_TASKS.values()])
+    assert [[names[i] for i in group] for group in groups if len(group) > 1] == [
+        ["reverse_list", "reverse_string"]
+    ]
+
+
+# plausible wrong bodies of the mini suite's functions
+WRONG: dict[str, list[str]] = {
+    "add": ["return a - b", "return a", "return int(a) + int(b)", "return str(a) + str(b)"],
+    "subtract": ["return b - a", "return abs(a - b)", "return a + b"],
+    "multiply": ["return a + b", "return a ** b", "return abs(a * b)"],
+    "is_even": ["return n % 2", "return n % 2 == 1", "return n > 0", "return n % 4 == 0"],
+    "is_positive": ["return x >= 0", "return x", "return x > 1", "return x >= 1"],
+    "absolute_value": ["return x", "return -x", "return int(abs(x))", "return x * x"],
+    "max_value": [
+        "return values[-1]",
+        "return min(values)",
+        "return values[0]",
+        "largest = 0\nfor value in values:\n    if value > largest:\n        largest = value\n"
+        "return largest",
+        "for i in range(1, len(values)):\n    if values[i] < values[i - 1]:\n"
+        "        return values[i - 1]\nreturn values[-1]",
+    ],
+    "min_value": [
+        "return values[0]",
+        "return max(values)",
+        "return values[-1]",
+        "smallest = 0\nfor value in values:\n    if value < smallest:\n        smallest = value\n"
+        "return smallest",
+    ],
+    "sum_list": [
+        "return len(numbers)",
+        "return sum(set(numbers))",
+        "return numbers[0] + numbers[-1]",
+        "return sum(numbers[1:])",
+        "for number in numbers:\n    return number\nreturn 0",
+    ],
+    "average": [
+        "return sum(numbers) // len(numbers) if numbers else 0",
+        "return sum(numbers) / len(numbers)",
+        "return sum(numbers)",
+        "return sorted(numbers)[len(numbers) // 2] if numbers else 0",
+    ],
+    "reverse_list": [
+        "return items",
+        "return items.reverse()",
+        "return sorted(items, reverse=True)",
+        "return ''.join(items)[::-1]",
+        "return list(dict.fromkeys(items[::-1]))",
+    ],
+    "filter_even": [
+        "return [n for n in numbers if n % 2]",
+        "return [n for n in numbers if n % 2 == 0 and n > 0]",
+        "return sorted(n for n in numbers if n % 2 == 0)",
+        "return list({n: 0 for n in numbers if n % 2 == 0})",
+        "return numbers[1::2]",
+    ],
+    "count_occurrences": [
+        "return len(items)",
+        "return int(item in items)",
+        "return items.index(item)",
+        "return str(items).count(str(item)) + 1",
+        "return len(set(items))",
+    ],
+    "remove_duplicates": [
+        "return list(set(items))",
+        "return sorted(set(items))",
+        "return items",
+        "return [x for x in items if items.count(x) == 1]",
+        "return [x for i, x in enumerate(items) if i == 0 or x != items[i - 1]]",
+    ],
+    "reverse_string": [
+        "return text",
+        "return list(text[::-1])",
+        "return ' '.join(text.split()[::-1])",
+        "return text[::-1].lower()",
+    ],
+    "count_vowels": [
+        "return sum(c in 'aeiou' for c in text)",
+        "return len(set(text.lower()) & set('aeiou'))",
+        "return sum(c in 'aeio' for c in text.lower())",
+        "return sum(c not in 'aeiou' for c in text.lower())",
+        "return sum(c in 'aeiouy' for c in text.lower())",
+    ],
+    "is_palindrome": [
+        "return text[0] == text[-1]",
+        "return len(text) > 0 and text == text[::-1]",
+        "return text[:2] == text[::-1][:2]",
+        "return True",
+        "return len(set(text)) < len(text)",
+    ],
+    "is_prime": [
+        "return n % 2 == 1",
+        "return all(n % d for d in range(2, n))",
+        "return n > 1 and all(n % d for d in (2, 3, 5, 7) if d < n)",
+        "return n > 1 and all(n % d for d in range(2, int(n ** 0.5)))",
+        "return n > 2 and all(n % d for d in range(2, n))",
+    ],
+    "factorial": [
+        "return n * (n - 1)",
+        "return sum(range(1, n + 1))",
+        "return n * factorial(n - 1) if n > 1 else n",
+        "return 1.0 if n < 2 else n * factorial(n - 1) + 0.0 if n < 20 else 0",
+    ],
+    "gcd": [
+        "return min(a, b)",
+        "return a % b",
+        "return max(d for d in range(1, min(a, b)) if a % d == b % d == 0)",
+        "return next(d for d in range(2, a + 1) if a % d == b % d == 0)",
+        "return a * b",
+    ],
+}
+# one of these changed in a solution
+SWAPS = [
+    (r" \+ ", " - "), (r" - ", " + "), (r" \* ", " + "), (r" / ", " // "), (r" / ", " * "),
+    (r" % ", " // "), (r" \*\* ", " * "), (r" \+= ", " -= "), (r" \*= ", " += "),
+    (r" < ", " <= "), (r" < ", " > "), (r" > ", " >= "), (r" > ", " < "), (r" == ", " != "),
+    (r" == ", " > "), (r" not in ", " in "), (r"(?<!not) in (?='|unique)", " not in "),
+    (r"True", "False"), (r"False", "True"), (r"\bif ", "if not "), (r"while ", "while not "),
+    (r"\b0\b(?!\.)", "1"), (r"(?<!\.)\b0\b(?!\.)", "-1"), (r"\b1\b", "0"), (r"\b1\b", "2"),
+    (r"\b2\b", "1"), (r"\b2\b", "3"),
+]  # fmt: skip
+# mutants that mean the same
+EQUIVALENT = {
+    "-x if x <= 0", "value >= largest", "value <= smallest",
+    "values[-1]", "largest = values[1]", "smallest = values[1]",  # any item will do to begin with
+    "int(n * 0.5)",  # tries more divisors
+    "range(1, n + 1)",  # a factor of 1 more
+}  # fmt: skip
+
+
+def mutants(solution: str) -> Iterator[str]:
+    for old, new in SWAPS:
+        for found in re.finditer(old, solution):
+            yield solution[: found.start()] + new + solution[found.end() :]
+
+
+@needs_sandbox
+def test_plausible_wrong_answers_to_the_mini_suite_fail() -> None:
+    assert WRONG.keys() == MINI_TASKS.keys()
+    cases = [
+        (MINI_TASKS[name].prompt + indented(text), MINI_TASKS[name])
+        for name, texts in WRONG.items()
+        for text in texts
+    ]
+    assert surviving(cases, SECONDS) == []
+    assert all(ast.parse(program) for program, _ in cases)  # none fails for its syntax
+
+
+@needs_sandbox
+def test_every_mutant_of_a_solution_of_the_mini_suite_fails() -> None:
+    cases = [
+        (task.prompt + mutant, task)
+        for task in MINI_TASKS.values()
+        for mutant in mutants(task.solution)
+        if not any(part in mutant for part in EQUIVALENT)
+    ]
+    assert len(cases) > 80
+    assert surviving(cases, SECONDS) == []
+    assert all(ast.parse(program) for program, _ in cases)
