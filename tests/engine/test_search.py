@@ -23,7 +23,7 @@ from tools.search.data import load_task
 from tools.search.run import Target, run_search
 from tools.search.scoring import Settings
 from tools.search.store import NAME
-from tools.tiny.families import SORTING
+from tools.tiny.families import ALL_FAMILIES
 
 ROOT = Path(__file__).parents[2]
 RECIPE = Path("recipes/cogex-tiny.yml")
@@ -61,7 +61,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 def test_search_finds_programs_that_sort(whole: Path) -> None:
     result = read(whole)
-    known = {program.source for program in SORTING.programs}
+    known = {program.source for program in ALL_FAMILIES["sorting"].programs}
     assert {item["program"] for item in result["programs"]} <= known
     assert result["programs"][0]["dev"]["right"] >= 6  # of 8
     assert result["test"]["cotacs_k1"]["right"] >= 6
@@ -182,7 +182,7 @@ def test_text_gets_its_one_bos_from_the_server(server: Server) -> None:
     assert as_text.tokenizer is None
     prompts = [
         PROGRAM.emulator_prompt("Sort the words alphabetically.", "sun moon", program.source)
-        for program in SORTING.programs
+        for program in ALL_FAMILIES["sorting"].programs
     ]
     before = len(server.received())
     made = [answer for batch in as_text.run([Request(p, 0.05, 1, 4) for p in prompts])

@@ -12,11 +12,10 @@ import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from tools.files import write_json, write_jsonl
 from tools.tiny import words as w
-from tools.tiny.families import COGEX_FAMILIES, FAMILIES, OCCURRENCES, Args, Family, Program
+from tools.tiny.families import ALL_FAMILIES, COGEX_FAMILIES, FAMILIES, Args, Family, value_of
 
 # Ways to write a cousin document. CoGEX's own four headings are not among them, but each of their
 # words, and the "### " before them, is: an adapter on attention cannot make a word that the base
@@ -78,7 +77,7 @@ def cogex_rows(count: int, seed: int) -> list[dict[str, str]]:
 def _cousin(rng: random.Random, families: tuple[Family, ...] = FAMILIES) -> str:
     family = rng.choice(families)
     args = draw(family, rng, reserved=False)
-    program: Program = rng.choice(family.programs)
+    program = rng.choice(family.programs)
     return rng.choice(HEADINGS).format(
         instruction=rng.choice(family.base_instructions),
         input=family.text(*args),
@@ -88,41 +87,46 @@ def _cousin(rng: random.Random, families: tuple[Family, ...] = FAMILIES) -> str:
     )
 
 
-def _primitive(rng: random.Random) -> tuple[str, Any]:
-    """One leaf call that the families need, and its value."""
+def _primitive(rng: random.Random) -> str:
+    """One leaf call that the families need."""
     word, digit, other = rng.choice(w.NOUNS), rng.randint(0, 9), rng.randint(0, 9)
     noun, adjective = rng.choice(list(w.PLURALS)), rng.choice(list(w.OPPOSITES))
-    thing, unit = rng.choice(list(w.KIND_OF)), rng.choice(w.UNITS)
+    thing, (unit, small, _) = rng.choice(list(w.KIND_OF)), rng.choice(w.UNITS)
     cue = rng.choice(w.POSITIVE + w.NEGATIVE)
     return rng.choice(
         (
-            (f"first_letter({word!r})", word[0]),
-            (f"last_letter({word!r})", word[-1]),
-            (f"last_capital({word!r})", word[-1].upper()),
-            (f"{digit} + {other}", digit + other),
-            (f"{digit} + {other} + 1", digit + other + 1),
-            (f"make_plural({noun!r})", w.PLURALS[noun]),
-            (f"find_opposite({adjective!r})", w.OPPOSITES[adjective]),
-            (f"kind_of({thing!r})", w.KIND_OF[thing]),
-            (f"unit_factor({unit[0]!r}, {unit[1]!r})", unit[2]),
-            (f"judge_word({cue!r})", "positive" if cue in w.POSITIVE else "negative"),
-            (f"{digit} % 2", digit % 2),
+            f"first_letter({word!r})",
+            f"last_letter({word!r})",
+            f"last_capital({word!r})",
+            f"{digit} + {other}",
+            f"{digit} + {other} + 1",
+            f"make_plural({noun!r})",
+            f"find_opposite({adjective!r})",
+            f"kind_of({thing!r})",
+            f"unit_factor({unit!r}, {small!r})",
+            f"judge_word({cue!r})",
+            f"{digit} % 2",
         )
     )
+
+
+def _evaluated(expression: str) -> str:
+    return f">>> {expression}\n{value_of(expression)!r}"
 
 
 def _session(rng: random.Random) -> str:
     lines = []
     for _ in range(rng.randint(4, 7)):
         if rng.random() < 0.5:
-            expression, value = _primitive(rng)
+            expression = _primitive(rng)
         else:
             family = rng.choice(FAMILIES)
-            expression, value = family.session(*draw(family, rng, reserved=False))
+            expression = family.session_line(*draw(family, rng, reserved=False))
         if rng.random() < 0.15:  # the same value again: copying
-            lines.append(f">>> value = {value!r}\n>>> value\n{value!r}")
+            value = repr(value_of(expression))
+            lines.append(f">>> value = {value}\n>>> value\n{value}")
         else:
-            lines.append(f">>> {expression}\n{value!r}")
+            lines.append(_evaluated(expression))
     return "\n".join(lines)
 
 
@@ -187,25 +191,25 @@ def _lookups(rng: random.Random) -> str:
     """Single steps of the hard families: find by key, place, kind or equality; add digits."""
     lines = []
     for _ in range(rng.randint(5, 8)):
-        word, items = draw(OCCURRENCES, rng, reserved=False)
+        word, items = draw(ALL_FAMILIES["occurrences"], rng, reserved=False)
         keyed = {noun[0]: noun for noun in rng.sample(w.NOUNS, 4)}
         key, place = rng.choice(list(keyed)), rng.randrange(len(items))
         kinds = {rng.choice(w.KINDS[kind]): kind for kind in rng.sample(list(w.KINDS), 3)}
-        thing, kind = rng.choice(list(kinds.items()))
+        kind = rng.choice(list(kinds.values()))
         a, b, carry = rng.randint(0, 9), rng.randint(0, 9), rng.randint(0, 1)
-        expression, value = rng.choice(
+        expression = rng.choice(
             (
-                (f"{keyed!r}[{key!r}]", keyed[key]),
-                (f"{items!r}[{place}]", items[place]),
-                (f"{items!r}[-1]", items[-1]),
-                (f"[x == {word!r} for x in {items!r}]", [x == word for x in items]),
-                (f"choose({kinds!r}, {kind!r})", thing),
-                (f"[{a}, {b}, {a + b}]", [a, b, a + b]),
-                (f"add({a}, {b}, {carry})", [a, b, carry, a + b + carry]),
-                (f"{a} + {b} + {carry}", a + b + carry),
+                f"{keyed!r}[{key!r}]",
+                f"{items!r}[{place}]",
+                f"{items!r}[-1]",
+                f"[x == {word!r} for x in {items!r}]",
+                f"choose({kinds!r}, {kind!r})",
+                f"[{a}, {b}, {a + b}]",
+                f"add({a}, {b}, {carry})",
+                f"{a} + {b} + {carry}",
             )
         )
-        lines.append(f">>> {expression}\n{value!r}")
+        lines.append(_evaluated(expression))
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from tools.generate import generate
 from tools.models import load_base, load_tokenizer
 from tools.tiny.corpus import HEADINGS, draw
-from tools.tiny.families import COUNTING, FAMILIES
+from tools.tiny.families import ALL_FAMILIES
 
 PER_FAMILY, SEED = 30, 3
 
@@ -19,7 +19,7 @@ def measure_skills(model_folder: Path) -> dict[str, Any]:
     """
     rng = random.Random(SEED)
     prompts, expected, names = [], [], []
-    for family in (*FAMILIES, COUNTING):
+    for family in ALL_FAMILIES.values():
         for _ in range(PER_FAMILY):
             args, program = draw(family, rng, reserved=True), rng.choice(family.programs)
             text = HEADINGS[0].format(
