@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import yaml
@@ -49,8 +48,10 @@ class Program:
         return self.source.split("(")[1].split(")")[0].split(", ")
 
     @cached_property
-    def _compiled(self) -> CodeType:
-        return compile(self.source, self.name, "exec")
+    def _scope(self) -> dict[str, Any]:
+        scope = LEAVES | OWN_LEAVES.get(self.family, {})
+        exec(self.source, scope)
+        return scope
 
     def call(self, args: Args) -> str:
         """The call with literal arguments, as `name(arg, …)`."""
@@ -58,9 +59,8 @@ class Program:
 
     def run(self, *args: Any) -> dict[str, Any]:
         """Run it with the leaf functions; return its output dict."""
-        scope = LEAVES | OWN_LEAVES.get(self.family, {}) | {"next_side": _Coin().turn}
-        exec(self._compiled, scope)
-        return scope[self.name](*args)
+        self._scope["next_side"] = _Coin().turn
+        return self._scope[self.name](*args)
 
 
 @dataclass(frozen=True)
