@@ -43,8 +43,8 @@ def main() -> int:
         results = [_run(path) for path in chosen]
     table = Table("recipe", "seconds", "failed", "notes")
     for path, seconds, result in results:
-        verdicts = [finding["verdict"] for finding in result["findings"]]
-        failed = ", ".join(f["check"] for f in result["findings"] if f["verdict"] == "fail")
+        verdicts = [row["verdict"] for row in result["verdicts"]]
+        failed = ", ".join(f["name"] for f in result["verdicts"] if f["verdict"] == "fail")
         table.add_row(path.name, f"{seconds:.0f}", failed or "none", str(verdicts.count("note")))
     Console().print(table)
     return 0 if all(result["passed"] for _, _, result in results) else 1

@@ -28,11 +28,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from tools import sandbox
-from validation.preflight.verdict import COLOURS, Verdict
+from validation.verdict import Verdict, VerdictRow, as_result, print_verdicts
 
 REPOSITORY = Path(__file__).parents[1]
 ENGINE = (
@@ -81,22 +79,12 @@ class Facts:
     hub: str | None  # `reached`, `not reached`; None where HF_HUB_OFFLINE forbids to ask
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of the table."""
-
-    what: str
-    found: str
-    tested: str  # what this project was tested with
-    verdict: Verdict = "ok"
-    todo: str = ""
-
-
 def doctor() -> dict[str, Any]:
-    """Look at this machine: `passed`, and `lines`, each a dict of Line's fields."""
-    lines = judge(collect())
-    passed = all(line.verdict != "fail" for line in lines)
-    return {"passed": passed, "lines": [vars(line) for line in lines]}
+    """Look at this machine: `passed`, and `verdicts`, each a dict of VerdictRow's fields.
+
+    What a row expects is what this project was tested with.
+    """
+    return as_result(judge(collect()))
 
 
 def collect() -> Facts:
@@ -231,7 +219,7 @@ def _ask_hub() -> str | None:
     return "reached"
 
 
-def judge(facts: Facts) -> list[Line]:
+def judge(facts: Facts) -> list[VerdictRow]:
     """Turn facts into lines; `fail` is for that with which a run cannot work."""
     return [
         _judge_python(facts),
@@ -248,31 +236,35 @@ def judge(facts: Facts) -> list[Line]:
     ]
 
 
-def _judge_python(facts: Facts) -> Line:
+def _row(name: str, found: str, tested: str, verdict: Verdict = "ok", todo: str = "") -> VerdictRow:
+    return VerdictRow(name, found, verdict, todo, expected=tested)
+
+
+def _judge_python(facts: Facts) -> VerdictRow:
     found = f"{'.'.join(map(str, facts.python))}, {facts.system}"
     tested = "3.12 and 3.13, Linux x86_64"
     if facts.python[:2] not in PYTHONS or not facts.system.startswith("Linux"):
-        return Line("Python", found, tested, "fail", "use Python 3.12, 3.13 or 3.14 on Linux")
+        return _row("Python", found, tested, "fail", "use Python 3.12, 3.13 or 3.14 on Linux")
     verdict: Verdict = "ok" if facts.system == "Linux x86_64" else "note"
-    return Line("Python", found, tested, verdict)
+    return _row("Python", found, tested, verdict)
 
 
-def _judge_package(facts: Facts, name: str) -> Line:
+def _judge_package(facts: Facts, name: str) -> VerdictRow:
     found, pin = facts.installed.get(name), facts.pins.get(name, "not known")
     install = f"{INSTALL} {name}"
     if found is None:
-        return Line(name, "not installed", pin, "fail", install)
+        return _row(name, "not installed", pin, "fail", install)
     accepted = facts.required.get(name, "")
     if not SpecifierSet(accepted).contains(Version(found), prereleases=True):
-        return Line(name, f"{found}, but {accepted} is required", pin, "fail", install)
+        return _row(name, f"{found}, but {accepted} is required", pin, "fail", install)
     same = pin in (found, Version(found).public)
-    return Line(name, found, pin, "ok" if same else "note", "" if same else install)
+    return _row(name, found, pin, "ok" if same else "note", "" if same else install)
 
 
-def _judge_other_packages(facts: Facts) -> Line:
+def _judge_other_packages(facts: Facts) -> VerdictRow:
     """Compare the rest with the pins; what is pinned and not installed may be for CUDA or tests."""
     if not facts.pins:
-        return Line("other packages", f"no {LOCK} here", LOCK, "note")
+        return _row("other packages", f"no {LOCK} here", LOCK, "note")
     both = sorted((facts.installed.keys() & facts.pins.keys()) - set(ENGINE))
     other = [
         f"{name} {facts.installed[name]} (tested: {facts.pins[name]})"
@@ -281,59 +273,59 @@ def _judge_other_packages(facts: Facts) -> Line:
     ]
     found = f"{len(both) - len(other)} of {len(both)} as pinned"
     if not other:
-        return Line("other packages", found, LOCK)
+        return _row("other packages", found, LOCK)
     shown = ", ".join(other[:5]) + (", ..." if len(other) > 5 else "")
-    return Line("other packages", f"{found}; {shown}", LOCK, "note")
+    return _row("other packages", f"{found}; {shown}", LOCK, "note")
 
 
-def _judge_engine(facts: Facts) -> Line:
+def _judge_engine(facts: Facts) -> VerdictRow:
     error = facts.probe["engine"].get("error")
     if error:
         todo = f"install again: {INSTALL} --editable ."
-        return Line("engine", error, "can be imported", "fail", todo)
-    return Line("engine", "it and the prompt strategies can be imported", "the same")
+        return _row("engine", error, "can be imported", "fail", todo)
+    return _row("engine", "it and the prompt strategies can be imported", "the same")
 
 
-def _judge_gpu(facts: Facts) -> Iterator[Line]:
+def _judge_gpu(facts: Facts) -> Iterator[VerdictRow]:
     torch, tested = facts.probe["torch"], "no GPU"
     if "error" in torch:
         todo = f"{INSTALL} torch"
-        yield Line("GPU", f"torch cannot say: {torch['error']}", tested, "fail", todo)
+        yield _row("GPU", f"torch cannot say: {torch['error']}", tested, "fail", todo)
         return
     gpus = [f"{name}, {memory / GB:.0f} GB" for name, memory, _ in torch["gpus"]]
     old = [name for name, _, capability in torch["gpus"] if capability < [8, 0]]
     if old:
         todo = "the recipes' bf16 needs compute capability 8.0 (Ampere) or later"
-        yield Line("GPU", f"{', '.join(gpus)}: {old[0]} has no bf16", tested, "fail", todo)
+        yield _row("GPU", f"{', '.join(gpus)}: {old[0]} has no bf16", tested, "fail", todo)
     elif gpus:
-        yield Line("GPU", "; ".join(gpus), tested)
+        yield _row("GPU", "; ".join(gpus), tested)
     elif facts.driver:
         todo = (
             "install the CUDA build of torch" if torch["cuda"] is None
             else "the driver may be too old for this CUDA; or CUDA_VISIBLE_DEVICES hides the GPU"
         )  # fmt: skip
-        yield Line("GPU", "there, but torch cannot use it", tested, "fail", todo)
+        yield _row("GPU", "there, but torch cannot use it", tested, "fail", todo)
     else:
-        yield Line("GPU", "none: recipes need one; the demo runs", tested, "note")
+        yield _row("GPU", "none: recipes need one; the demo runs", tested, "note")
     with_gpu: Verdict = "ok" if gpus else "note"
-    yield Line("NVIDIA driver", facts.driver or "none", tested, with_gpu)
+    yield _row("NVIDIA driver", facts.driver or "none", tested, with_gpu)
     toolkit, nccl = (facts.pins.get(name, "-") for name in ("cuda-toolkit", "nvidia-nccl-cu13"))
     cuda = torch["cuda"] or "none: torch's CPU build"
-    yield Line("CUDA of torch", cuda, f"pinned, not run: {toolkit}", with_gpu)
-    yield Line("NCCL", torch["nccl"] or "none", f"pinned, not run: {nccl}", with_gpu)
+    yield _row("CUDA of torch", cuda, f"pinned, not run: {toolkit}", with_gpu)
+    yield _row("NCCL", torch["nccl"] or "none", f"pinned, not run: {nccl}", with_gpu)
 
 
-def _judge_kernels(facts: Facts) -> Iterator[Line]:
+def _judge_kernels(facts: Facts) -> Iterator[VerdictRow]:
     attention, kernels = facts.probe["attention"], facts.probe["kernels"]
     there = [name for name, usable in attention.items() if usable is True]
     missing = attention.get("error") or "no sdpa, which the recipes use"
     sdpa = attention.get("sdpa") is True
-    yield Line("attention", ", ".join(there) if sdpa else missing, "sdpa", "ok" if sdpa else "fail")
+    yield _row("attention", ", ".join(there) if sdpa else missing, "sdpa", "ok" if sdpa else "fail")
     if "error" in kernels:
-        yield Line("kernels", kernels["error"], "bitsandbytes, deepspeed", "fail")
+        yield _row("kernels", kernels["error"], "bitsandbytes, deepspeed", "fail")
     else:
         native = kernels["bitsandbytes"]
-        yield Line(
+        yield _row(
             "bitsandbytes' code",
             "its native code is loaded" if native else "without its native code",
             "native, on a CPU",
@@ -344,21 +336,21 @@ def _judge_kernels(facts: Facts) -> Iterator[Line]:
             f"{name} {'can' if can else 'cannot'} be compiled"
             for name, can in kernels["deepspeed"].items()
         )
-        yield Line("deepspeed ops", f"{adams}; no recipe needs them", "none compiled")
+        yield _row("deepspeed ops", f"{adams}; no recipe needs them", "none compiled")
     yield _judge_compiler(facts)
 
 
-def _judge_compiler(facts: Facts) -> Line:
+def _judge_compiler(facts: Facts) -> VerdictRow:
     tested = "gcc and Python.h"
     if facts.compiler and facts.python_header:
-        return Line("C compiler for Triton", facts.compiler, tested)
+        return _row("C compiler for Triton", facts.compiler, tested)
     lacks = "Python.h" if facts.compiler else "no gcc or clang"
     verdict: Verdict = "fail" if facts.probe["torch"].get("gpus") else "note"
     todo = "on a GPU Triton needs them: apt-get install gcc libc6-dev python3-dev"
-    return Line("C compiler for Triton", f"lacking: {lacks}", tested, verdict, todo)
+    return _row("C compiler for Triton", f"lacking: {lacks}", tested, verdict, todo)
 
 
-def _judge_places(facts: Facts) -> Iterator[Line]:
+def _judge_places(facts: Facts) -> Iterator[VerdictRow]:
     places = ((facts.outputs, RUN_DISK, "a 13B LoRA run"), (facts.cache, BASE_DISK, "a 13B base"))
     for place, wanted, purpose in places:
         found = f"{place.free / GB:,.1f} GB free in {place.path}"
@@ -366,54 +358,44 @@ def _judge_places(facts: Facts) -> Iterator[Line]:
         if place is facts.outputs and (not place.writable or place.free < LEAST_DISK):
             why = "no room" if place.writable else "cannot be written"
             todo = "a run writes its checkpoints there: make room, or change folder or owner"
-            yield Line("disk for runs", f"{found}: {why}", tested, "fail", todo)
+            yield _row("disk for runs", f"{found}: {why}", tested, "fail", todo)
             continue
         what = "disk for runs" if place is facts.outputs else "disk for the hub's cache"
         enough = place.free >= wanted and place.writable
         short = "" if place.writable else ", cannot be written"
-        yield Line(what, found + short, tested, "ok" if enough else "note")
+        yield _row(what, found + short, tested, "ok" if enough else "note")
 
 
-def _judge_memory(facts: Facts) -> Line:
+def _judge_memory(facts: Facts) -> VerdictRow:
     found = f"{facts.memory / GB:.1f} GB can be had"
     tested = "3 GB for the demo; a recipe's header says its own"
-    return Line("memory", found, tested, "ok" if facts.memory >= DEMO_MEMORY else "note")
+    return _row("memory", found, tested, "ok" if facts.memory >= DEMO_MEMORY else "note")
 
 
-def _judge_shared_memory(facts: Facts) -> Line:
+def _judge_shared_memory(facts: Facts) -> VerdictRow:
     size = facts.shared_memory
     found = "no /dev/shm" if size is None else f"{size / GB:.2f} GB"
     enough = size is not None and size >= LEAST_SHARED_MEMORY
     todo = "" if enough else "several GPUs need more; Docker: --shm-size 16g (compose.yml sets it)"
-    return Line("/dev/shm", found, "16 GB in compose.yml", "ok" if enough else "note", todo)
+    return _row("/dev/shm", found, "16 GB in compose.yml", "ok" if enough else "note", todo)
 
 
-def _judge_sandbox(facts: Facts) -> Line:
+def _judge_sandbox(facts: Facts) -> VerdictRow:
     verdict: Verdict = "note" if facts.sandbox else "ok"
-    return Line("bubblewrap", facts.sandbox or "runs a program", "runs a program", verdict)
+    return _row("bubblewrap", facts.sandbox or "runs a program", "runs a program", verdict)
 
 
-def _judge_hub(facts: Facts) -> Line:
+def _judge_hub(facts: Facts) -> VerdictRow:
     token = "a token is there" if facts.token else "no token: gated models (Llama) need one"
     asked = facts.hub or "not asked (HF_HUB_OFFLINE)"
     good = facts.hub == "reached" and facts.token
-    return Line("hub", f"{asked}; {token}", "not needed offline", "ok" if good else "note")
+    return _row("hub", f"{asked}; {token}", "not needed offline", "ok" if good else "note")
 
 
 def print_doctor(result: dict[str, Any], console: Console) -> None:
-    """Print the table, then what can be done about each line that is not ok."""
-    table = Table("what", "found", "tested with", "")
-    table.columns[1].overflow = "fold"
-    for line in result["lines"]:
-        colour = COLOURS[line["verdict"]]
-        cells = (escape(line[name]) for name in ("what", "found", "tested"))
-        table.add_row(*cells, f"[{colour}]{line['verdict']}[/]")
-    console.print(table)
-    for line in result["lines"]:
-        if line["todo"]:
-            colour = COLOURS[line["verdict"]]
-            console.print(f"{line['what']}: {line['todo']}", style=colour, markup=False)
-    failed = sum(line["verdict"] == "fail" for line in result["lines"])
-    lines = "1 line says" if failed == 1 else f"{failed} lines say"
-    verdict = f"{lines} that a run cannot work here." if failed else "A run can work here."
+    """Print the table, what to do about each row, and whether a run can work."""
+    print_verdicts(result["verdicts"], console)
+    failed = sum(row["verdict"] == "fail" for row in result["verdicts"])
+    rows = "1 row says" if failed == 1 else f"{failed} rows say"
+    verdict = f"{rows} that a run cannot work here." if failed else "A run can work here."
     console.print(verdict, markup=False)

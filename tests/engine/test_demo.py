@@ -42,8 +42,8 @@ def test_fine_tuned_model_meets_every_threshold(demo: DemoRun) -> None:
 def test_curves_judge_the_run_healthy(demo: DemoRun) -> None:
     curves = demo.json("outputs/cogex-tiny/curves.json")
     assert curves["passed"]
-    assert len(curves["checks"]) >= 13
-    assert "ok" in {check["verdict"] for check in curves["checks"]}
+    assert len(curves["verdicts"]) >= 13
+    assert "ok" in {check["verdict"] for check in curves["verdicts"]}
 
 
 def test_report_and_model_card_are_written(demo: DemoRun) -> None:

@@ -148,7 +148,7 @@ def logged(run: Run) -> list[dict[str, Any]]:
 def test_curves_finds_no_gap(killed: Killed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(killed.run.folder)
     result = curves(killed.run.recipe)
-    assert [check for check in result["checks"] if check["verdict"] == "fail"] == []
+    assert [row for row in result["verdicts"] if row["verdict"] == "fail"] == []
     assert result["passed"]
 
 

@@ -13,7 +13,7 @@ from tools.recipe_header import read_header
 from validation.preflight.cards import card_of
 from validation.preflight.cost import check_plan
 from validation.preflight.recipe import check_recipe
-from validation.preflight.verdict import look
+from validation.verdict import in_section
 
 AXOLOTL_KEEPS = 4  # checkpoints, where `save_total_limit` is not set
 
@@ -37,8 +37,8 @@ def fuzz_recipes(rng: random.Random, count: int, findings: Findings) -> None:
             card = card_of(header.card_gb)
             found = check_recipe(recipe, header, card=card, gpus=header.ranks)
             plan = partial(check_plan, card=card, gpus=header.ranks)
-            found += look("plan", "plan", partial(plan, recipe, header, None))
-            failed = {item.check for item in found if item.verdict == "fail"}
+            found += in_section("plan", partial(plan, recipe, header, None))
+            failed = {item.name for item in found if item.verdict == "fail"}
             if failed <= {"launch line", "output folder"}:  # of the copy
                 assert isinstance(recipe.values["seed"], int)
                 if saves := recipe.values.get("saves_per_epoch"):  # else it hangs on data

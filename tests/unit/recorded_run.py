@@ -91,8 +91,8 @@ class RecordedRun:
         return read_recipe(Path("recipe.yml"))
 
     def judge(self) -> dict[str, dict[str, str]]:
-        """Return the checks by their names."""
-        return {check["check"]: check for check in curves(self.write())["checks"]}
+        """Return the verdicts by name."""
+        return {row["name"]: row for row in curves(self.write())["verdicts"]}
 
     def failing(self) -> set[str]:
         return {name for name, check in self.judge().items() if check["verdict"] == "fail"}

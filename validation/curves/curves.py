@@ -13,17 +13,16 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from tools.errors import UserError
 from tools.files import write_json
 from tools.recipe import Recipe
 from validation.curves.expected_run import TrainingPlan, read_plan
-from validation.curves.losses import Check, judge_losses, lowest_evaluation, usable
+from validation.curves.losses import judge_losses, lowest_evaluation, usable
 from validation.curves.steps import judge_steps
 from validation.curves.trainer_state import Evaluation, TrainerState, read_run
-from validation.preflight.verdict import COLOURS
+from validation.verdict import VerdictRow, advice, as_result, print_verdicts, verdict_table
 
 POLL_SECONDS = 2.0
 
@@ -67,28 +66,27 @@ def _show(live: Live, recipe: Recipe, plan: TrainingPlan) -> bool:
 
 
 def print_curves(result: dict[str, Any], console: Console) -> None:
-    """Show every check with its value, threshold and verdict, and what to do."""
-    console.print(_view(result))
+    """Show every verdict, what to do, and the losses of the base and of the best evaluation."""
+    print_verdicts(result["verdicts"], console)
+    console.print(_summary(result), markup=False)
 
 
-def judge(state: TrainerState, plan: TrainingPlan) -> list[Check]:
+def judge(state: TrainerState, plan: TrainingPlan) -> list[VerdictRow]:
     """Judge a run by its losses and by the plan of its recipe."""
     return [*judge_losses(state), *judge_steps(state, plan)]
 
 
 def _result(recipe: Recipe, plan: TrainingPlan) -> dict[str, Any]:
     state = read_run(recipe.output_dir)
-    checks = judge(state, plan)
     return {
         "recipe": str(recipe.path),
         "state": str(state.path),
         "step": state.global_step,
         "max_steps": state.max_steps,
         "ended": state.ended,
-        "passed": all(check.verdict != "fail" for check in checks),
         "base": _figures(state.base),
         "lowest": _figures(lowest_evaluation(state)),
-        "checks": [vars(check) for check in checks],
+        **as_result(judge(state, plan)),
     }
 
 
@@ -104,30 +102,11 @@ def _figures(evaluation: Evaluation | None) -> dict[str, Any] | None:
     }
 
 
-def _view(result: dict[str, Any]) -> Group:
-    return Group(_table(result), *_todo(result), Text(_summary(result)))
-
-
 def _live_view(result: dict[str, Any], age: float) -> Group:
-    """The same with the table last, whose end a low terminal cuts off; `age` is in seconds."""
+    """As `print_curves`, the table last: a low terminal cuts it off. `age` is in seconds."""
     logged = f"The last log came {timedelta(seconds=round(age))} ago; Ctrl-C stops looking on."
-    return Group(Text(f"{_summary(result)}\n{logged}"), *_todo(result), _table(result))
-
-
-def _table(result: dict[str, Any]) -> Table:
-    table = Table("check", "value", "threshold", "verdict")
-    for check in result["checks"]:
-        verdict = Text(check["verdict"], style=COLOURS[check["verdict"]])
-        table.add_row(check["check"], Text(check["value"]), Text(check["threshold"]), verdict)
-    return table
-
-
-def _todo(result: dict[str, Any]) -> list[Text]:
-    return [
-        Text(f"{check['check']}: {check['todo']}", style=COLOURS[check["verdict"]])
-        for check in result["checks"]
-        if check["todo"]
-    ]
+    rows = result["verdicts"]
+    return Group(Text(f"{_summary(result)}\n{logged}"), *advice(rows), verdict_table(rows))
 
 
 def _summary(result: dict[str, Any]) -> str:

@@ -6,10 +6,11 @@ The limits that name no source are this project's choice.
 import math
 import statistics
 from dataclasses import dataclass
+from functools import partial
 
 from validation.curves.expected_run import Schedule, TrainingPlan, cosine
-from validation.curves.losses import Check
 from validation.curves.trainer_state import TrainerState
+from validation.verdict import VerdictRow
 
 RATE_TOLERANCE = 1e-6  # relative
 EPOCH_TOLERANCE = 1e-6  # relative
@@ -18,7 +19,7 @@ PACKED_TOLERANCE = 0.25  # a pack holds more or fewer rows
 LARGEST = 2**53  # above it a float holds no exact count
 
 
-def judge_steps(state: TrainerState, plan: TrainingPlan) -> list[Check]:
+def judge_steps(state: TrainerState, plan: TrainingPlan) -> list[VerdictRow]:
     """Compare a run with the plan of its recipe; every check is there, in one order."""
     return [
         _learning_rate(state, plan),
@@ -31,26 +32,29 @@ def judge_steps(state: TrainerState, plan: TrainingPlan) -> list[Check]:
     ]
 
 
-def _learning_rate(state: TrainerState, plan: TrainingPlan) -> Check:
-    name = "learning rate"
-    threshold = f"warm-up and cosine of the recipe within {RATE_TOLERANCE:g} at each step"
+def _learning_rate(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
+    row = partial(
+        VerdictRow,
+        "learning rate",
+        expected=f"warm-up and cosine of the recipe within {RATE_TOLERANCE:g} at each step",
+    )
     logs = [log for log in state.training if log.learning_rate is not None]
     if plan.other_curve:
-        return Check(name, f"not compared: the recipe has {plan.other_curve}", threshold, "note")
+        return row(f"not compared: the recipe has {plan.other_curve}", "note")
     if not logs:
-        return Check(name, "nothing is logged yet", threshold, "note")
+        return row("nothing is logged yet", "note")
     steps = [log.step for log in logs]
     rates = [log.learning_rate or 0.0 for log in logs]
     schedule = plan.schedule(state.max_steps)
     wrong = [i for i, step in enumerate(steps) if not _close(rates[i], schedule(step))]
     if not wrong:
-        return Check(name, f"{len(logs)} of {len(logs)} logged steps", threshold)
+        return row(f"{len(logs)} of {len(logs)} logged steps")
     first = wrong[0]
     value = (
         f"{rates[first]:.6g} at step {steps[first]}, planned {schedule(steps[first]):.6g}; "
         f"{len(wrong)} of {len(logs)} differ"
     )
-    return Check(name, value, threshold, "fail", _explain_rates(steps, rates, state, plan))
+    return row(value, "fail", _explain_rates(steps, rates, state, plan))
 
 
 def _close(rate: float, planned: float) -> bool:
@@ -80,26 +84,26 @@ def _explain_rates(
     return f"{cause}: was the run made from this recipe as it is now?"
 
 
-def _gradient_norm(state: TrainerState, plan: TrainingPlan) -> Check:
-    name, threshold = "gradient norm", "finite at each step"
+def _gradient_norm(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
+    row = partial(VerdictRow, "gradient norm", expected="finite at each step")
     logs = [log for log in state.training if log.grad_norm is not None]
     norms = [log.grad_norm or 0.0 for log in logs]
     if not norms:
-        return Check(name, "none is logged yet", threshold, "note")
+        return row("none is logged yet", "note")
     for log, norm in zip(logs, norms, strict=True):
         if not math.isfinite(norm):
             todo = "lower learning_rate; in fp16 use bf16; look at the rows around that step"
-            return Check(name, f"{norm} at step {log.step}", threshold, "fail", todo)
+            return row(f"{norm} at step {log.step}", "fail", todo)
     value = f"median {statistics.median(norms):.3g}, highest {max(norms):.3g}"
     if max(norms) == 0:
-        return Check(name, value, threshold, "note", "no gradient reaches the trained weights")
+        return row(value, "note", "no gradient reaches the trained weights")
     if 0 < plan.max_grad_norm < min(norms):
         todo = f"every step is clipped to {plan.max_grad_norm:g}: the rate acts as a lower one"
-        return Check(name, value, threshold, "note", todo)
-    return Check(name, value, threshold)
+        return row(value, "note", todo)
+    return row(value)
 
 
-def _logged_steps(state: TrainerState) -> Check:
+def _logged_steps(state: TrainerState) -> VerdictRow:
     every, previous, faults = state.logging_steps, 0, []
     for step in [log.step for log in state.training]:
         if step <= previous:
@@ -111,14 +115,14 @@ def _logged_steps(state: TrainerState) -> Check:
         faults.append(f"step {previous} is logged, the run is at {state.global_step}")
     elif state.global_step >= _next_log(previous, every):
         faults.append(f"nothing between step {previous} and {state.global_step}")
-    name, threshold = "logged steps", f"one every {every}, in order"
+    row = partial(VerdictRow, "logged steps", expected=f"one every {every}, in order")
     if not faults and not state.training:
-        return Check(name, "nothing is logged yet", threshold, "note")
+        return row("nothing is logged yet", "note")
     if not faults:
-        return Check(name, f"{len(state.training)} logs up to step {previous}", threshold)
+        return row(f"{len(state.training)} logs up to step {previous}")
     value = faults[0] + (f"; {len(faults)} such places" if len(faults) > 1 else "")
     todo = "the run was restarted and its log is not whole: the verdicts hold for the rest alone"
-    return Check(name, value, threshold, "fail", todo)
+    return row(value, "fail", todo)
 
 
 def _next_log(step: int, every: int) -> int:
@@ -164,18 +168,18 @@ def _planned_batches(plan: TrainingPlan, rows: float) -> int:
     return math.ceil(rows * plan.accumulation / plan.examples)
 
 
-def _examples(state: TrainerState, plan: TrainingPlan) -> Check:
-    name, threshold = "examples per step", f"{plan.examples}"
+def _examples(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
+    row = partial(VerdictRow, "examples per step", expected=f"{plan.examples}")
     todo = "compare micro_batch_size, gradient_accumulation_steps and the ranks with the header"
     if state.train_batch_size not in (None, plan.micro):
         value = f"micro batches of {state.train_batch_size}, the recipe's are of {plan.micro}"
-        return Check(name, value, threshold, "fail", todo)
+        return row(value, "fail", todo)
     if plan.rows is None:
         value = f"not known: {plan.recipe.training['path']} is not here"
-        return Check(name, value, threshold, "note")
+        return row(value, "note")
     pace = _pace(state, plan)
     if pace is None:
-        return Check(name, "nothing is logged yet", threshold, "note")
+        return row("nothing is logged yet", "note")
     if plan.packed:
         return _packed_examples(state, plan, plan.rows)
     fewest = _planned_batches(plan, plan.rows * (1 - MOST_DROPPED))
@@ -184,28 +188,33 @@ def _examples(state: TrainerState, plan: TrainingPlan) -> Check:
     value = f"{plan.rows:,} rows in {steps:,} steps an epoch"
     if pace.odd_step is not None:
         todo = "the run was restarted with another batch or other rows: train it again"
-        return Check(name, f"{value} up to step {pace.odd_step}", threshold, "fail", todo)
+        return row(f"{value} up to step {pace.odd_step}", "fail", todo)
     if not fewest <= pace.batches <= most:
         average = plan.rows * plan.accumulation / pace.batches
-        return Check(name, f"about {average:.1f}: {value}", threshold, "fail", todo)
-    return Check(name, f"{plan.examples}: {value}", threshold)
+        return row(f"about {average:.1f}: {value}", "fail", todo)
+    return row(f"{plan.examples}: {value}")
 
 
-def _packed_examples(state: TrainerState, plan: TrainingPlan, rows: int) -> Check:
+def _packed_examples(state: TrainerState, plan: TrainingPlan, rows: int) -> VerdictRow:
     last = state.training[-1]
     average = rows * last.epoch / max(last.step, 1)
-    threshold = f"about {plan.examples} (packed; within {PACKED_TOLERANCE:.0%})"
+    expected = f"about {plan.examples} (packed; within {PACKED_TOLERANCE:.0%})"
     held = abs(average / plan.examples - 1) <= PACKED_TOLERANCE
     todo = "" if held else "set gradient_accumulation_steps as `cogex preflight` says"
     value = f"{average:.1f} on average"
-    return Check("examples per step", value, threshold, "ok" if held else "fail", todo)
+    row = partial(VerdictRow, "examples per step", expected=expected)
+    return row(value, "ok" if held else "fail", todo)
 
 
-def _tokens(state: TrainerState, plan: TrainingPlan) -> Check:
-    name, threshold = "tokens per step", f"at most {plan.most_tokens:,}, some of them trained"
+def _tokens(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
+    row = partial(
+        VerdictRow,
+        "tokens per step",
+        expected=f"at most {plan.most_tokens:,}, some of them trained",
+    )
     logs = [log for log in state.training if None not in (log.tokens, log.trained_tokens)]
     if not logs or not logs[-1].step:
-        return Check(name, "not logged", threshold, "note")
+        return row("not logged", "note")
     previous = (0, 0, 0)
     for log in logs:
         step, tokens, trained = log.step, log.tokens or 0, log.trained_tokens or 0
@@ -213,23 +222,22 @@ def _tokens(state: TrainerState, plan: TrainingPlan) -> Check:
         if steps > 0 and tokens - previous[1] > steps * plan.most_tokens:
             value = f"{(tokens - previous[1]) / steps:,.0f} at step {step}"
             todo = "the batch or sequence_len was larger than the recipe's"
-            return Check(name, value, threshold, "fail", todo)
+            return row(value, "fail", todo)
         if steps > 0 and trained == previous[2]:
             todo = "no label carries loss there: look at the rows with `cogex inspect`"
-            return Check(name, f"none trained up to step {step}", threshold, "fail", todo)
+            return row(f"none trained up to step {step}", "fail", todo)
         previous = (step, tokens, trained)
     step, tokens, trained = previous
     value = f"{tokens / step:,.0f} on average, {trained / step:,.0f} of them trained"
-    return Check(name, value, threshold)
+    return row(value)
 
 
-def _epochs(state: TrainerState, plan: TrainingPlan) -> Check:
-    name, threshold = "epochs", f"{plan.epochs:g}"
-    if plan.most_steps:
-        threshold += f", at most {plan.most_steps:,} steps"
+def _epochs(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
+    limit = f", at most {plan.most_steps:,} steps" if plan.most_steps else ""
+    row = partial(VerdictRow, "epochs", expected=f"{plan.epochs:g}{limit}")
     pace = _pace(state, plan)
     if pace is None or pace.odd_step is not None:
-        return Check(name, f"not known: {state.max_steps:,} steps", threshold, "note")
+        return row(f"not known: {state.max_steps:,} steps", "note")
     # Axolotl plans ceil(rows x epochs / examples) steps, so the last epoch may end a little early
     share = min(plan.epochs / plan.accumulation, LARGEST)
     steps = math.floor((pace.batches - 1) * share) + 1, math.ceil(pace.batches * share)
@@ -239,15 +247,13 @@ def _epochs(state: TrainerState, plan: TrainingPlan) -> Check:
     epochs = _epoch_at(state.max_steps, pace.batches, plan.accumulation)
     value = f"{epochs:.2f} in {state.max_steps:,} steps"
     if fewest <= state.max_steps <= most:
-        return Check(name, value, threshold)
+        return row(value)
     todo = f"planned are {fewest:,} to {most:,} steps: was num_epochs or the data changed?"
-    return Check(name, value, threshold, "fail", todo)
+    return row(value, "fail", todo)
 
 
-def _finished(state: TrainerState) -> Check:
+def _finished(state: TrainerState) -> VerdictRow:
     done, steps = state.global_step, state.max_steps
     value = f"step {done:,} of {steps:,} ({done / steps:.0%})"
-    if done >= steps:
-        return Check("finished", value, f"step {steps:,}")
-    todo = "training goes on, or was stopped there"
-    return Check("finished", value, f"step {steps:,}", "note", todo)
+    row = partial(VerdictRow, "finished", value, expected=f"step {steps:,}")
+    return row() if done >= steps else row("note", "training goes on, or was stopped there")

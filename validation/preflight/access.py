@@ -17,14 +17,14 @@ from huggingface_hub.utils import validate_repo_id
 
 from tools.recipe import Recipe
 from validation.preflight.architecture import local_folder
-from validation.preflight.verdict import Finding, Verdict
+from validation.verdict import Verdict, VerdictRow
 
 SECONDS_TO_ANSWER = 5.0
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 INDEX = "model.safetensors.index.json"
 
 
-def check_access(recipe: Recipe) -> list[Finding]:
+def check_access(recipe: Recipe) -> list[VerdictRow]:
     """Look for the base model in its folder, then in the hub cache, then ask the hub."""
     name = recipe.base_model
     folder = local_folder(name)
@@ -39,7 +39,7 @@ def check_access(recipe: Recipe) -> list[Finding]:
     return [_ask_hub(name)]
 
 
-def _check_folder(folder: Path) -> Finding:
+def _check_folder(folder: Path) -> VerdictRow:
     missing = _missing(folder)
     value = f"local folder {folder.resolve()}"
     if not missing:
@@ -72,7 +72,7 @@ def _weights(folder: Path) -> list[str]:
         return [f"{INDEX} that can be read"]
 
 
-def _ask_hub(name: str) -> Finding:
+def _ask_hub(name: str) -> VerdictRow:
     """Ask the hub whether its model may be read; no answer's text is shown, nor the token."""
     page = f"https://huggingface.co/{name}"
     try:
@@ -120,5 +120,5 @@ def _short_wait() -> Iterator[None]:
         client.timeout = before
 
 
-def _found(verdict: Verdict, value: str, todo: str = "") -> Finding:
-    return Finding("access", "base model", value, verdict, todo)
+def _found(verdict: Verdict, value: str, todo: str = "") -> VerdictRow:
+    return VerdictRow("base model", value, verdict, todo)

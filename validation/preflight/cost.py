@@ -12,54 +12,54 @@ from validation.preflight.cards import Card
 from validation.preflight.hours import UTILISATION, estimate_hours
 from validation.preflight.memory import GIB, estimate
 from validation.preflight.schedule import Schedule, schedule
-from validation.preflight.verdict import Finding, Verdict
+from validation.verdict import Verdict, VerdictRow
 
 NEARLY_FULL = 0.9  # of a card's memory: above it the estimate is too rough to rely on
 
 
 def check_plan(
     recipe: Recipe, header: Header, lengths: Lengths | None, *, card: Card | None, gpus: int
-) -> list[Finding]:
+) -> list[VerdictRow]:
     """Work out the run on `gpus` ranks from the recipe and the token lengths of its training rows.
 
     Without lengths (no tokenizer was at hand) what needs them is left out, and memory is estimated
     for rows of `sequence_len`. `card` is None for a recipe that runs on a CPU: memory and hours are
     then not estimated. Raises UserError if a number of the recipe is none.
     """
-    findings = [] if recipe.values.get("sample_packing") else [_examples(recipe, header, gpus)]
+    verdicts = [] if recipe.values.get("sample_packing") else [_examples(recipe, header, gpus)]
     if lengths is None:
         value = "not counted: the lengths of the rows are not known"
-        findings.append(_finding("steps and tokens", value, verdict="note"))
-        return findings + _cost(recipe, None, None, card, gpus)
+        verdicts.append(_row("steps and tokens", value, verdict="note"))
+        return verdicts + _cost(recipe, None, None, card, gpus)
     rows = kept(recipe, lengths)
     batches = batch(recipe, rows) if len(rows) else None
     if batches is None or not batches.count:
-        return [*findings, _too_few(recipe, len(lengths), len(rows))]
+        return [*verdicts, _too_few(recipe, len(lengths), len(rows))]
     run = schedule(recipe, batches, gpus)
     if recipe.values.get("sample_packing"):
-        findings.append(_packed_examples(recipe, header, batches, gpus))
-    findings += [
+        verdicts.append(_packed_examples(recipe, header, batches, gpus))
+    verdicts += [
         _steps(run),
         _tokens(batches, run, len(lengths)),
         _padding(recipe, rows, batches),
         _checkpoints(recipe, run),
     ]
-    return findings + _cost(recipe, batches, run, card, gpus)
+    return verdicts + _cost(recipe, batches, run, card, gpus)
 
 
-def _finding(
+def _row(
     check: str,
     value: str,
     figures: dict[str, Any] | None = None,
     *,
     verdict: Verdict = "ok",
     todo: str = "",
-) -> Finding:
-    return Finding("plan", check, value, verdict, todo, figures or {})
+) -> VerdictRow:
+    return VerdictRow(check, value, verdict, todo, figures or {})
 
 
-def _too_few(recipe: Recipe, rows: int, usable: int) -> Finding:
-    return _finding(
+def _too_few(recipe: Recipe, rows: int, usable: int) -> VerdictRow:
+    return _row(
         "rows",
         f"{usable:,} of {rows:,} rows can be trained on: not one micro batch",
         {"rows": rows, "usable": usable},
@@ -68,7 +68,7 @@ def _too_few(recipe: Recipe, rows: int, usable: int) -> Finding:
     )
 
 
-def _examples(recipe: Recipe, header: Header, gpus: int) -> Finding:
+def _examples(recipe: Recipe, header: Header, gpus: int) -> VerdictRow:
     """The examples of an optimizer step are what the header declares."""
     micro = whole(recipe, "micro_batch_size")
     accumulation = whole(recipe, "gradient_accumulation_steps")
@@ -76,7 +76,7 @@ def _examples(recipe: Recipe, header: Header, gpus: int) -> Finding:
     value = f"{found} = {micro} (micro) x {accumulation} (accumulation) x {gpus} (ranks)"
     figures = {"examples_per_step": found, "declared": declared}
     if found == declared:
-        return _finding("examples per step", value, figures)
+        return _row("examples per step", value, figures)
     if declared % (micro * gpus) == 0:
         todo = f"set gradient_accumulation_steps to {declared // (micro * gpus)} for {gpus} ranks"
     elif declared % gpus == 0:
@@ -90,10 +90,10 @@ def _examples(recipe: Recipe, header: Header, gpus: int) -> Finding:
             f"number of them that divides {declared}"
         )
     value += f", not {declared}"
-    return _finding("examples per step", value, figures, verdict="fail", todo=todo)
+    return _row("examples per step", value, figures, verdict="fail", todo=todo)
 
 
-def _packed_examples(recipe: Recipe, header: Header, batches: Batches, gpus: int) -> Finding:
+def _packed_examples(recipe: Recipe, header: Header, batches: Batches, gpus: int) -> VerdictRow:
     """The mean examples of an optimizer step, packed, are as near the header's as can be."""
     accumulation = whole(recipe, "gradient_accumulation_steps")
     declared = header.batch_size
@@ -114,21 +114,21 @@ def _packed_examples(recipe: Recipe, header: Header, batches: Batches, gpus: int
         "gradient_accumulation_steps": nearest,
     }
     if nearest == accumulation:
-        return _finding("examples per step", value, figures)
+        return _row("examples per step", value, figures)
     value += f"; {declared} are declared"
     todo = f"set gradient_accumulation_steps to {nearest}, which gives {examples(nearest):.1f}"
-    return _finding("examples per step", value, figures, verdict="fail", todo=todo)
+    return _row("examples per step", value, figures, verdict="fail", todo=todo)
 
 
-def _steps(run: Schedule) -> Finding:
+def _steps(run: Schedule) -> VerdictRow:
     value = (
         f"{run.steps_per_epoch:,} in an epoch, {run.steps:,} in all ({run.epochs:.2f} epochs), "
         f"{run.warmup:,} of them warm-up"
     )
-    return _finding("steps", value, {**vars(run), "epochs": run.epochs})
+    return _row("steps", value, {**vars(run), "epochs": run.epochs})
 
 
-def _tokens(batches: Batches, run: Schedule, rows: int) -> Finding:
+def _tokens(batches: Batches, run: Schedule, rows: int) -> VerdictRow:
     dropped = rows - batches.rows
     value = f"{batches.example_tokens:,} in {batches.examples:,} examples an epoch" + (
         f"; {dropped:,} of {rows:,} rows dropped for their length" * bool(dropped)
@@ -140,32 +140,32 @@ def _tokens(batches: Batches, run: Schedule, rows: int) -> Finding:
         "tokens_per_epoch": batches.example_tokens,
         "examples": round(batches.examples * run.epochs),
     }
-    return _finding("tokens", value, figures)
+    return _row("tokens", value, figures)
 
 
-def _padding(recipe: Recipe, rows: Lengths, batches: Batches) -> Finding:
+def _padding(recipe: Recipe, rows: Lengths, batches: Batches) -> VerdictRow:
     """Padding as the recipe has it and, unless it packs, with and without grouping by length."""
     value = f"{batches.padding:.1%} of the tokens that are computed"
     figures = {"padding": batches.padding, "padded_tokens": batches.tokens}
     if recipe.values.get("sample_packing"):
-        return _finding("padding", value, figures)
+        return _row("padding", value, figures)
     grouped = bool(recipe.values.get("group_by_length"))
     other = batch(recipe, rows, grouped=not grouped).padding
     figures |= {"padding_grouped": batches.padding if grouped else other}
     figures |= {"padding_random": other if grouped else batches.padding}
     value += f"; {other:.1%} {'without' if grouped else 'with'} group_by_length"
-    return _finding("padding", value, figures)
+    return _row("padding", value, figures)
 
 
-def _checkpoints(recipe: Recipe, run: Schedule) -> Finding:
+def _checkpoints(recipe: Recipe, run: Schedule) -> VerdictRow:
     stay = min(run.checkpoints, whole(recipe, "save_total_limit", 4))  # Axolotl keeps 4
     value = f"{run.checkpoints} made, {stay} kept"
-    return _finding("checkpoints", value, {"made": run.checkpoints, "kept": stay})
+    return _row("checkpoints", value, {"made": run.checkpoints, "kept": stay})
 
 
 def _cost(
     recipe: Recipe, batches: Batches | None, run: Schedule | None, card: Card | None, gpus: int
-) -> list[Finding]:
+) -> list[VerdictRow]:
     """Memory and hours, or why they are not estimated."""
     if card is None:
         return _not_estimated("for a CPU")
@@ -179,18 +179,18 @@ def _cost(
         return _not_estimated(f"for a model of type {built.config.model_type}")
     memory = _memory(recipe, built, batches, card, gpus)
     if batches is None or run is None:
-        return [memory, _finding("hours", "not estimated: tokens not counted", verdict="note")]
+        return [memory, _row("hours", "not estimated: tokens not counted", verdict="note")]
     return [memory, _hours(recipe, built, batches, run, card, gpus)]
 
 
-def _not_estimated(what: str) -> list[Finding]:
+def _not_estimated(what: str) -> list[VerdictRow]:
     value = f"not estimated {what}"
-    return [_finding(check, value, verdict="note") for check in ("GPU memory", "hours")]
+    return [_row(check, value, verdict="note") for check in ("GPU memory", "hours")]
 
 
 def _memory(
     recipe: Recipe, built: Architecture, batches: Batches | None, card: Card, gpus: int
-) -> Finding:
+) -> VerdictRow:
     micro, row = whole(recipe, "micro_batch_size"), padded(recipe, recipe.sequence_len)
     need = estimate(
         recipe,
@@ -210,17 +210,17 @@ def _memory(
             "lower micro_batch_size (and eval_batch_size) and raise gradient_accumulation_steps, "
             "shard with zero3.json, take the qlora recipe, or a larger card"
         )
-        return _finding("GPU memory", value, figures, verdict="fail", todo=todo)
+        return _row("GPU memory", value, figures, verdict="fail", todo=todo)
     nearly = total > NEARLY_FULL * card.memory_gib
-    return _finding("GPU memory", value, figures, verdict="note" if nearly else "ok")
+    return _row("GPU memory", value, figures, verdict="note" if nearly else "ok")
 
 
 def _hours(
     recipe: Recipe, built: Architecture, batches: Batches, run: Schedule, card: Card, gpus: int
-) -> Finding:
+) -> VerdictRow:
     hours = estimate_hours(recipe, built, batches, run.epochs, card, gpus)
     value = (
         f"about {hours:.1f} on {gpus} x {card.name}, estimated from the paper's run times "
         f"({UTILISATION:.0%} of the card's bf16 throughput)"
     )
-    return _finding("hours", value, {"hours": hours, "utilisation": UTILISATION})
+    return _row("hours", value, {"hours": hours, "utilisation": UTILISATION})

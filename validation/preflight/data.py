@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from tools.recipe import Recipe
 from tools.recipe_header import Header
 from validation.preflight.prepared_cache import check_cache
 from validation.preflight.tokenized import Split, Tokenized
-from validation.preflight.verdict import Finding, Verdict
+from validation.verdict import Verdict, VerdictRow
 
 
 class Made(NamedTuple):
@@ -44,11 +43,9 @@ FORMATS: dict[str, Format | Made] = {  # what must have been made for a dataset'
 }
 PERCENTILES = (50, 90, 99)
 MOST_OVER_LONG = 0.01  # share of a file's rows; above it the data or `sequence_len` is wrong
-NAMED = 10  # ids named in one finding
+NAMED = 10  # ids named in one row
 
 Rows = list[dict[str, str]]
-
-_found = partial(Finding, "data")
 
 
 class Manifest(BaseModel):
@@ -61,29 +58,29 @@ class Manifest(BaseModel):
     sha256: dict[str, str]
 
 
-def check_data(recipe: Recipe, header: Header, tokenized: Tokenized | None) -> list[Finding]:
+def check_data(recipe: Recipe, header: Header, tokenized: Tokenized | None) -> list[VerdictRow]:
     """Check files, split, lengths and Axolotl's cache; `tokenized` is None without a tokenizer.
 
     Raises UserError if a file's rows or manifest cannot be read.
     """
     entries = recipe.training, recipe.validation
-    findings = [_check_file(entry) for entry in entries]
+    verdicts = [_check_file(entry) for entry in entries]
     if not all(_format(entry) and Path(entry["path"]).is_file() for entry in entries):
-        return findings
+        return verdicts
     train, val = _rows(recipe, tokenized)
-    findings += [
+    verdicts += [
         _check_groups(train, val),
         _check_validation(recipe.validation, header, len(val)),
         _check_ids(train + val),
     ]
     if tokenized is None:
         return [
-            *findings,
+            *verdicts,
             check_cache(recipe, "datasets", None),
             check_cache(recipe, "test_datasets", None),
         ]
     return [
-        *findings,
+        *verdicts,
         *_check_lengths(tokenized.train, recipe.sequence_len),
         *_check_lengths(tokenized.val, recipe.sequence_len),
         check_cache(recipe, "datasets", tokenized.train),
@@ -116,29 +113,29 @@ def _manifest(entry: dict[str, Any]) -> Manifest | None:
         raise UserError(f"{path}: is no manifest; run `cogex prepare` again: {what}") from None
 
 
-def _check_file(entry: dict[str, Any]) -> Finding:
+def _check_file(entry: dict[str, Any]) -> VerdictRow:
     """Is the file there, byte for byte as `cogex prepare` wrote it for this `type`?"""
     path, check, known = Path(entry["path"]), f"file {entry['path']}", _format(entry)
     again = f"run `cogex prepare {known.name}`" if known else "put the file there"
     if not path.is_file():
-        return _found(check, "is not there", "fail", again)
+        return VerdictRow(check, "is not there", "fail", again)
     if known is None:
-        return _found(check, "not made by `cogex prepare`: its rows are not looked at", "note")
+        return VerdictRow(check, "not made by `cogex prepare`: its rows are not looked at", "note")
     manifest = _manifest(entry)
     if manifest is None:
-        return _found(check, "no manifest.json beside it", "fail", again)
+        return VerdictRow(check, "no manifest.json beside it", "fail", again)
     digest, expected = sha256(path), manifest.sha256.get(path.name, "of other files")
     if digest != expected:
         value = f"changed: sha256 {digest[:12]}, manifest.json has {expected[:14]}"
-        return _found(check, value, "fail", again)
+        return VerdictRow(check, value, "fail", again)
     made = f"{manifest.format}, layout version {manifest.layout_version}"
     if (manifest.format, manifest.layout_version) != (known.name, known.layout_version):
         value = f"made as {made}; needed is {known.name}, layout version {known.layout_version}"
-        return _found(check, value, "fail", again)
-    return _found(check, f"as manifest.json says: {made}, sha256 {digest[:12]}")
+        return VerdictRow(check, value, "fail", again)
+    return VerdictRow(check, f"as manifest.json says: {made}, sha256 {digest[:12]}")
 
 
-def _check_groups(train: Rows, val: Rows) -> Finding:
+def _check_groups(train: Rows, val: Rows) -> VerdictRow:
     """No task may be in both files."""
     tasks = {key: row["id"] for row in train for key in _task_keys(row)}
     shared = [
@@ -147,8 +144,8 @@ def _check_groups(train: Rows, val: Rows) -> Finding:
         if (same := sorted(tasks.keys() & _task_keys(row)))
     ]
     if not shared:
-        return _found("tasks in both files", "none")
-    return _found(
+        return VerdictRow("tasks in both files", "none")
+    return VerdictRow(
         "tasks in both files",
         f"{len(shared):,} validation rows have a training row's task: {_named(shared)}",
         "fail",
@@ -170,27 +167,27 @@ def _task_keys(row: dict[str, str]) -> frozenset[tuple[str, str]]:
         return frozenset({("text", row["prompt"])})
 
 
-def _check_validation(entry: dict[str, Any], header: Header, found: int) -> Finding:
+def _check_validation(entry: dict[str, Any], header: Header, found: int) -> VerdictRow:
     check, expected, manifest = "validation rows", header.validation_rows, _manifest(entry)
     figures = {"rows": found, "expected": expected}
     if found == expected:
-        return _found(check, f"{found:,}, as the header says", figures=figures)
+        return VerdictRow(check, f"{found:,}, as the header says", figures=figures)
     value = f"{found:,}, the header says {expected:,}"
     if manifest and manifest.val_size == expected and manifest.val == found:
-        return _found(check, f"{value}: whole tasks do not allow more", "note", figures=figures)
+        return VerdictRow(check, f"{value}: whole tasks do not allow more", "note", figures=figures)
     todo = f"run `cogex prepare` with --val-size {expected}, or correct the header's Rows line"
-    return _found(check, value, "fail", todo, figures)
+    return VerdictRow(check, value, "fail", todo, figures)
 
 
-def _check_ids(rows: Rows) -> Finding:
+def _check_ids(rows: Rows) -> VerdictRow:
     twice = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
     if not twice:
-        return _found("row ids", f"{len(rows):,}, each once")
+        return VerdictRow("row ids", f"{len(rows):,}, each once")
     value = f"{len(twice):,} stand more than once: {_named(twice)}"
-    return _found("row ids", value, "fail", "run `cogex prepare` again", {"ids": twice[:NAMED]})
+    return VerdictRow("row ids", value, "fail", "run `cogex prepare` again", {"ids": twice[:NAMED]})
 
 
-def _check_lengths(split: Split, sequence_len: int) -> list[Finding]:
+def _check_lengths(split: Split, sequence_len: int) -> list[VerdictRow]:
     """Lengths in tokens, BOS and EOS counted; what is above `sequence_len` is not trained on."""
     lengths = split.lengths
     figures = {
@@ -200,7 +197,7 @@ def _check_lengths(split: Split, sequence_len: int) -> list[Finding]:
     shown = ", ".join(f"{percent}% up to {figures[f'p{percent}']:,}" for percent in PERCENTILES)
     figures |= {"rows": len(lengths), "longest": int(lengths.max()), "tokens": int(lengths.sum())}
     return [
-        _found(
+        VerdictRow(
             f"tokens a row, {split.path}",
             f"{shown}, longest {figures['longest']:,}; {figures['tokens']:,} in all",
             figures=figures,
@@ -210,17 +207,17 @@ def _check_lengths(split: Split, sequence_len: int) -> list[Finding]:
     ]
 
 
-def _check_over_long(split: Split, sequence_len: int) -> Finding:
+def _check_over_long(split: Split, sequence_len: int) -> VerdictRow:
     check = f"over {sequence_len:,} tokens, {split.path}"
     over = [split.rows[index]["id"] for index in np.flatnonzero(split.lengths > sequence_len)]
     if not over:
-        return _found(check, "none", figures={"rows": 0})
+        return VerdictRow(check, "none", figures={"rows": 0})
     share = len(over) / len(split.rows)
     does = {"truncate": "cuts them", "raise": "refuses them"}.get(
         split.strategy.excess, "drops them"
     )
     verdict: Verdict = "fail" if share > MOST_OVER_LONG else "note"
-    return _found(
+    return VerdictRow(
         check,
         f"{len(over):,} of {len(split.rows):,} rows ({share:.2%}), and Axolotl {does}: "
         f"{_named(over)}",
@@ -230,7 +227,7 @@ def _check_over_long(split: Split, sequence_len: int) -> Finding:
     )
 
 
-def _check_masked(split: Split, sequence_len: int) -> Finding:
+def _check_masked(split: Split, sequence_len: int) -> VerdictRow:
     """A row whose first `sequence_len` tokens carry no loss teaches nothing, dropped or cut."""
     check = f"fully masked, {split.path}"
     masked = [
@@ -239,9 +236,9 @@ def _check_masked(split: Split, sequence_len: int) -> Finding:
         if (labels[:sequence_len] == IGNORE_INDEX).all()
     ]
     if not masked:
-        return _found(check, "none", figures={"rows": 0})
+        return VerdictRow(check, "none", figures={"rows": 0})
     value = f"{len(masked):,} rows within {sequence_len:,} tokens: {_named(masked)}"
-    return _found(check, value, "note", figures={"rows": len(masked), "ids": masked[:NAMED]})
+    return VerdictRow(check, value, "note", figures={"rows": len(masked), "ids": masked[:NAMED]})
 
 
 def _named(ids: Sequence[str]) -> str:

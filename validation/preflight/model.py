@@ -19,7 +19,7 @@ from validation.preflight.architecture import (
     local_folder,
     published,
 )
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 # arXiv 2405.16337, section 3.1: query, key, value and output projections of all layers
 PAPER_TARGETS = {"q_proj", "k_proj", "v_proj", "o_proj"}
@@ -34,20 +34,20 @@ _PEFT_PREFIX = "base_model.model."
 _TRAINED_PART = re.compile(r"\.(lora_\w+|modules_to_save)\b.*|\.(weight|bias)$")
 
 
-def check_model(recipe: Recipe) -> list[Finding]:
+def check_model(recipe: Recipe) -> list[VerdictRow]:
     """Look at parameters, adapter and vocabulary, and at the weights where there are any.
 
     All but the last is done on the meta device, from the config alone. Raises UserError if the
     recipe's model cannot be built, or its weights cannot be loaded.
     """
     built = build(recipe)
-    findings = [_parameters(recipe, built), _vocabulary(recipe, built)]
+    verdicts = [_parameters(recipe, built), _vocabulary(recipe, built)]
     if recipe.adapter is not None:
-        findings += [_targets(recipe, built), _start(recipe, built.parameters)]
-    return findings
+        verdicts += [_targets(recipe, built), _start(recipe, built.parameters)]
+    return verdicts
 
 
-def _parameters(recipe: Recipe, built: Architecture) -> Finding:
+def _parameters(recipe: Recipe, built: Architecture) -> VerdictRow:
     """Count parameters; the percentage is of the base's."""
     known = published(recipe.base_model)
     percent = 100 * built.trained / built.parameters
@@ -58,24 +58,22 @@ def _parameters(recipe: Recipe, built: Architecture) -> Finding:
             f"{built.parameters:,}, and {built.trained:,} trained in the adapter ({percent:.3f}%)"
         )
     if known and known["parameters"] != built.parameters:
-        return Finding(
-            "model",
+        return VerdictRow(
             "parameters",
             f"{value}; {known['parameters']:,} are published",
             "fail",
             f"the config.json in {local_folder(recipe.base_model)} is another model's: replace it",
             figures,
         )
-    return Finding("model", "parameters", value, figures=figures)
+    return VerdictRow("parameters", value, figures=figures)
 
 
-def _vocabulary(recipe: Recipe, built: Architecture) -> Finding:
+def _vocabulary(recipe: Recipe, built: Architecture) -> VerdictRow:
     """The recipe adds no token, and the ids of the tokens that are known lie in the vocabulary."""
     rows = built.config.vocab_size
     figures = {"embedding_rows": rows}
     if adding := [key for key in ADDS_TOKENS if recipe.values.get(key)]:
-        return Finding(
-            "model",
+        return VerdictRow(
             "vocabulary",
             f"`{adding[0]}` adds tokens to the {rows:,} of the base",
             "fail",
@@ -84,22 +82,21 @@ def _vocabulary(recipe: Recipe, built: Architecture) -> Finding:
         )
     tokens = [token for token in _known_tokens(recipe).values() if token]
     if beyond := [f"{name} ({index})" for name, index in tokens if index >= rows]:
-        return Finding(
-            "model",
+        return VerdictRow(
             "vocabulary",
             f"{', '.join(beyond)} beyond the {rows:,} embedding rows",
             "fail",
             f"{recipe.base_model} is not the published model: download it again",
             figures,
         )
-    return Finding("model", "vocabulary", f"{rows:,} embedding rows, none added", figures=figures)
+    return VerdictRow("vocabulary", f"{rows:,} embedding rows, none added", figures=figures)
 
 
 def _known_tokens(recipe: Recipe) -> dict[str, Any]:
     return (published(recipe.base_model) or {}).get("tokens", {})
 
 
-def _targets(recipe: Recipe, built: Architecture) -> Finding:
+def _targets(recipe: Recipe, built: Architecture) -> VerdictRow:
     """Exactly the wanted modules carry the adapter, in every layer, and nothing else is trained."""
     adapter = built.model.peft_config["default"]
     paper = recipe.path.stem.startswith(PAPER_RECIPES)
@@ -112,14 +109,13 @@ def _targets(recipe: Recipe, built: Architecture) -> Finding:
     figures = {"r": adapter.r, "modules": trained, "missing": missing, "extra": extra}
     if not missing and not extra:
         value += f", {len(trained) / built.config.num_hidden_layers:g} in each layer"
-        return Finding("model", "adapter", value, figures=figures)
+        return VerdictRow("adapter", value, figures=figures)
     odd = [
         f"{what}: {_some(names)}"
         for what, names in (("missing", missing), ("extra", extra))
         if names
     ]
-    return Finding(
-        "model",
+    return VerdictRow(
         "adapter",
         f"{value}; {'; '.join(odd)}",
         "fail",
@@ -163,13 +159,13 @@ def _some(names: list[str]) -> str:
     return ", ".join(f"{kind} x {count}" for kind, count in kinds.items()) + f" (as {names[0]})"
 
 
-def _start(recipe: Recipe, parameters: int) -> Finding:
+def _start(recipe: Recipe, parameters: int) -> VerdictRow:
     """With the weights: a new adapter changes nothing, and one with another lora_B does."""
     folder = local_folder(recipe.base_model)
     if folder is None or not has_weights(folder):
-        return Finding("model", "adapter's start", "not looked at: no weights here", "note")
+        return VerdictRow("adapter's start", "not looked at: no weights here", "note")
     if reason := _too_large(parameters):
-        return Finding("model", "adapter's start", f"not looked at: {reason}", "note")
+        return VerdictRow("adapter's start", f"not looked at: {reason}", "note")
     logits, fresh, changed, zero = _probe(recipe, folder)
     figures = {
         "lora_b_zero": zero,
@@ -177,8 +173,7 @@ def _start(recipe: Recipe, parameters: int) -> Finding:
         "changed_difference": (changed - logits).abs().max().item(),
     }
     if not zero or not torch.equal(fresh, logits):
-        return Finding(
-            "model",
+        return VerdictRow(
             "adapter's start",
             "a new adapter already changes the base",
             "fail",
@@ -186,8 +181,7 @@ def _start(recipe: Recipe, parameters: int) -> Finding:
             figures,
         )
     if torch.equal(changed, logits):
-        return Finding(
-            "model",
+        return VerdictRow(
             "adapter's start",
             "a filled lora_B leaves the logits as they were",
             "fail",
@@ -195,7 +189,7 @@ def _start(recipe: Recipe, parameters: int) -> Finding:
             figures,
         )
     value = "lora_B is zero and the logits are the base's; a filled lora_B changes them"
-    return Finding("model", "adapter's start", value, figures=figures)
+    return VerdictRow("adapter's start", value, figures=figures)
 
 
 def has_weights(folder: Path) -> bool:

@@ -7,7 +7,6 @@ of the strategy, and loads whatever lies there.
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +16,10 @@ import tools.models  # noqa: F401 - Axolotl, imported in the functions, must fin
 from tools.errors import UserError
 from tools.recipe import Recipe
 from validation.preflight.tokenized import Split, Tokens
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 Key = Literal["datasets", "test_datasets"]
 BATCH = 1000  # rows of the cache read at once
-
-_found = partial(Finding, "data")
 
 
 def cache_folder(recipe: Recipe, key: Key) -> Path:
@@ -42,32 +39,32 @@ def cache_folder(recipe: Recipe, key: Key) -> Path:
     return get_prepared_dataset_path(cfg, name)
 
 
-def check_cache(recipe: Recipe, key: Key, split: Split | None) -> Finding:
+def check_cache(recipe: Recipe, key: Key, split: Split | None) -> VerdictRow:
     """Compare the cache of `key`, where there is one, with the rows as they are encoded now."""
     check = f"cache, {recipe.training['path'] if key == 'datasets' else recipe.validation['path']}"
     try:
         folder = cache_folder(recipe, key)
     except UserError as error:
-        return _found(check, f"not looked at: {error}", "note")
+        return VerdictRow(check, f"not looked at: {error}", "note")
     if not any(folder.glob("*")):
-        return _found(check, "none: Axolotl encodes the rows when it starts")
+        return VerdictRow(check, "none: Axolotl encodes the rows when it starts")
     if split is None:
-        return _found(check, f"{folder} is not compared: no rows are encoded", "note")
+        return VerdictRow(check, f"{folder} is not compared: no rows are encoded", "note")
     todo = f"delete the folder: rm -r {folder}"
     try:
         cached = _digests(_cached_rows(folder))
     except Exception as error:  # Arrow and datasets raise their own on a file cut short
         what = " ".join(str(error).split())
-        return _found(check, f"{folder} cannot be read: {what}", "fail", todo)
+        return VerdictRow(check, f"{folder} cannot be read: {what}", "fail", todo)
     now = _digests(_kept_rows(recipe, key, split))
     if cached == now:
-        return _found(check, f"{cached.total():,} rows, the same as encoded now")
+        return VerdictRow(check, f"{cached.total():,} rows, the same as encoded now")
     stale, lacking = (cached - now).total(), (now - cached).total()
     value = (
         f"stale: {stale:,} of its {cached.total():,} rows are not what the strategy makes now, "
         f"and {lacking:,} are lacking"
     )
-    return _found(check, value, "fail", todo, {"stale": stale, "lacking": lacking})
+    return VerdictRow(check, value, "fail", todo, {"stale": stale, "lacking": lacking})
 
 
 def _validated(recipe: Recipe) -> Any:

@@ -28,7 +28,7 @@ from validation.preflight.launch_files import (
     zero_stage,
 )
 from validation.preflight.trackers import tracker_problems, trackers
-from validation.preflight.verdict import Finding, look
+from validation.verdict import VerdictRow, in_section
 
 COGEX_PLUGIN = "tools.training.plugin.CogexPlugin"
 LAUNCH_FOLDERS = ("deepspeed", "accelerate")  # beside the recipes, but no recipes
@@ -72,20 +72,22 @@ class _Subject:
         return self.recipe.adapter in ("lora", "qlora")
 
 
-def check_recipe(recipe: Recipe, header: Header, *, card: Card | None, gpus: int) -> list[Finding]:
-    """Return one finding of section `recipe` for each thing that is looked at.
+def check_recipe(
+    recipe: Recipe, header: Header, *, card: Card | None, gpus: int
+) -> list[VerdictRow]:
+    """Return one row of section `recipe` for each thing that is looked at.
 
     `card` and `gpus` are what the run is planned for; None is a CPU. Relative paths start at the
     working folder, where the run would be launched. Raises UserError if the file cannot be read.
     """
     subject = _Subject(recipe, header, card, gpus)
-    with quiet_and_offline():  # what libraries warn of and matters is a finding
-        return [finding for check in CHECKS for finding in _looked_at(check, subject)]
+    with quiet_and_offline():  # a warning that matters has a row of its own
+        return [row for check in CHECKS for row in _looked_at(check, subject)]
 
 
-def _looked_at(check: Callable[[_Subject], Finding], subject: _Subject) -> list[Finding]:
+def _looked_at(check: Callable[[_Subject], VerdictRow], subject: _Subject) -> list[VerdictRow]:
     """Let no check that stumbles over a value keep the others from being made."""
-    return look("recipe", check.__name__.strip("_"), lambda: [check(subject)])
+    return in_section("recipe", lambda: [check(subject)], check.__name__.strip("_"))
 
 
 def recipes_in(folder: Path) -> list[Path]:
@@ -94,21 +96,21 @@ def recipes_in(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.parent.name not in LAUNCH_FOLDERS)
 
 
-def _finding(check: str, value: str, problems: list[str], todo: str) -> Finding:
+def _row(check: str, value: str, problems: list[str], todo: str) -> VerdictRow:
     """A failure that names every problem, or else `value`."""
     if problems:
-        return Finding("recipe", check, "; ".join(problems), "fail", todo)
-    return Finding("recipe", check, value)
+        return VerdictRow(check, "; ".join(problems), "fail", todo)
+    return VerdictRow(check, value)
 
 
-def _note(check: str, value: str) -> Finding:
-    return Finding("recipe", check, value, "note")
+def _note(check: str, value: str) -> VerdictRow:
+    return VerdictRow(check, value, "note")
 
 
 # the file itself
 
 
-def _plugins(subject: _Subject) -> Finding:
+def _plugins(subject: _Subject) -> VerdictRow:
     """Load the recipe's plugins, for they may add keys; an adapter needs CogexPlugin."""
     from axolotl.integrations.base import PluginManager, load_plugin
 
@@ -121,15 +123,15 @@ def _plugins(subject: _Subject) -> Finding:
             problems.append(f"`{name}` cannot be loaded: {error}")
     if subject.is_adapter and COGEX_PLUGIN not in names:
         problems.append(f"`{COGEX_PLUGIN}` is not there: nothing holds the batch or resumes")
-    return _finding("plugins", f"{len(names)} loaded", problems, "correct `plugins`")
+    return _row("plugins", f"{len(names)} loaded", problems, "correct `plugins`")
 
 
-def _keys(subject: _Subject) -> Finding:
+def _keys(subject: _Subject) -> VerdictRow:
     """No key, at any depth, that the schema would leave out."""
     from axolotl.utils.config import merge_input_args
 
     _, schema = merge_input_args()
-    return _finding(
+    return _row(
         "keys",
         f"all {len(subject.values)} known to Axolotl",
         list(unknown_keys(subject.values, schema)),
@@ -137,15 +139,15 @@ def _keys(subject: _Subject) -> Finding:
     )
 
 
-def _written(subject: _Subject) -> Finding:
+def _written(subject: _Subject) -> VerdictRow:
     """No key without a value, and none twice in one mapping: YAML keeps the last."""
     text = subject.recipe.path.read_text(encoding="utf-8")
     problems = [f"`{key}` has no value" for key in empty_keys(subject.values)]
     problems += [f"`{key}` stands more than once" for key in repeated_keys(text)]
-    return _finding("values", "none empty, none twice", problems, "keep one value of each key")
+    return _row("values", "none empty, none twice", problems, "keep one value of each key")
 
 
-def _schema(subject: _Subject) -> Finding:
+def _schema(subject: _Subject) -> VerdictRow:
     """Axolotl's own validation, for the card planned."""
     import axolotl
     import torch
@@ -161,10 +163,10 @@ def _schema(subject: _Subject) -> Finding:
         )
     except Exception as error:  # its validators raise whatever comes
         problems.append(readable(error))
-    return _finding("schema", f"accepted by Axolotl {axolotl.__version__}", problems, "correct it")
+    return _row("schema", f"accepted by Axolotl {axolotl.__version__}", problems, "correct it")
 
 
-def _sizes(subject: _Subject) -> Finding:
+def _sizes(subject: _Subject) -> VerdictRow:
     """Counts and rates that the schema takes at zero, below it, or as true and false."""
     held = [key for key in ABOVE_ZERO if key in subject.values]
     problems = [
@@ -172,7 +174,7 @@ def _sizes(subject: _Subject) -> Finding:
         for key in held
         if not _above_zero(subject.values[key])
     ]
-    return _finding("sizes", f"{len(held)} values above zero", problems, "write a number above 0")
+    return _row("sizes", f"{len(held)} values above zero", problems, "write a number above 0")
 
 
 def _above_zero(value: Any) -> bool:
@@ -203,30 +205,30 @@ def _generation(card: Card) -> int:
 # the header's promises
 
 
-def _launch(subject: _Subject) -> Finding:
+def _launch(subject: _Subject) -> VerdictRow:
     """The launch line ends in this file's name."""
     launch = subject.header.fields["Launch"]
     named = Path(launch.split()[-1])
     problems = []
     if named.resolve() != subject.recipe.path.resolve():
         problems.append(f"the header's Launch line names {named}, this is {subject.recipe.path}")
-    return _finding("launch line", f"names {named}", problems, "correct the header")
+    return _row("launch line", f"names {named}", problems, "correct the header")
 
 
-def _accelerate(subject: _Subject) -> Finding:
+def _accelerate(subject: _Subject) -> VerdictRow:
     """The launch line's accelerate file can be loaded and fits header and recipe."""
     match = _CONFIG_FILE.search(subject.header.fields["Launch"])
     if match is None:
-        return _finding("accelerate", "no file named", [], "")
+        return _row("accelerate", "no file named", [], "")
     problems = list(accelerate_problems(Path(match[1]), subject.header.ranks))
-    return _finding("accelerate", match[1], problems, "correct the file, or name another")
+    return _row("accelerate", match[1], problems, "correct the file, or name another")
 
 
-def _batch(subject: _Subject) -> Finding:
+def _batch(subject: _Subject) -> VerdictRow:
     """The header's arithmetic is right, and is the recipe's."""
     header = subject.header
     value = f"{header.batch_size} in each optimizer step on {header.ranks}"
-    return _finding("batch", value, list(_batch_problems(subject)), "correct recipe or header")
+    return _row("batch", value, list(_batch_problems(subject)), "correct recipe or header")
 
 
 def _batch_problems(subject: _Subject) -> Iterator[str]:
@@ -256,24 +258,24 @@ def _elsewhere(batch: str) -> list[tuple[int, int]]:
 # what the run would do
 
 
-def _seed(subject: _Subject) -> Finding:
+def _seed(subject: _Subject) -> VerdictRow:
     """A run without a seed cannot be done again."""
     seed = subject.values.get("seed")
     problems = [] if isinstance(seed, int) else ["`seed` is not set"]
-    return _finding("seed", str(seed), problems, "set `seed: 42`")
+    return _row("seed", str(seed), problems, "set `seed: 42`")
 
 
-def _targets(subject: _Subject) -> Finding:
+def _targets(subject: _Subject) -> VerdictRow:
     """Which modules carry LoRA is written down, for Axolotl fills in none."""
     targets = subject.values.get("lora_target_modules")
     given = targets or subject.values.get("lora_target_linear")
     problems = ["`lora_target_modules` is not set"] if subject.is_adapter and not given else []
     value = f"{subject.recipe.adapter} on {targets or 'all linear layers'}" if given else "none"
     todo = "set `lora_target_modules: [q_proj, k_proj, v_proj, o_proj]`"
-    return _finding("adapter", value, problems, todo)
+    return _row("adapter", value, problems, todo)
 
 
-def _pad(subject: _Subject) -> Finding:
+def _pad(subject: _Subject) -> VerdictRow:
     """Padding with EOS masks the EOS that is to be learnt."""
     tokens = subject.values.get("special_tokens")
     tokens = tokens if isinstance(tokens, dict) else {}
@@ -281,16 +283,16 @@ def _pad(subject: _Subject) -> Finding:
     problems = []
     if pad in EOS_TOKENS or (pad and pad == tokens.get("eos_token")):
         problems.append(f"`pad_token: {pad}` is the EOS token: the model would never learn to stop")
-    return _finding(
+    return _row(
         "pad token", str(pad or "the tokenizer's own"), problems, "choose a token it has beside EOS"
     )
 
 
-def _output_dir(subject: _Subject) -> Finding:
+def _output_dir(subject: _Subject) -> VerdictRow:
     """No other recipe writes into this one's folder."""
     folder = subject.values.get("output_dir")
     if not isinstance(folder, str):
-        return _finding("output folder", "", ["`output_dir` is not set"], "set it")
+        return _row("output folder", "", ["`output_dir` is not set"], "set it")
     os.fsencode(folder)  # a name that no file system can hold is an error here
     others = [
         path.name
@@ -298,7 +300,7 @@ def _output_dir(subject: _Subject) -> Finding:
         if path.resolve() != subject.recipe.path.resolve() and _writes_into(path, Path(folder))
     ]
     problems = [f"{folder} is also the folder of {name}" for name in others]
-    return _finding("output folder", f"{folder}, its own", problems, "set another `output_dir`")
+    return _row("output folder", f"{folder}, its own", problems, "set another `output_dir`")
 
 
 def _writes_into(path: Path, folder: Path) -> bool:
@@ -310,14 +312,14 @@ def _writes_into(path: Path, folder: Path) -> bool:
         return False  # it has no say before it can be read
 
 
-def _rhythm(subject: _Subject) -> Finding:
+def _rhythm(subject: _Subject) -> VerdictRow:
     """Evaluations and checkpoints fall together, so that each checkpoint has its logged loss."""
     evaluates, saves = (_when(subject.values, noun) for noun in ("eval", "save"))
     problems = []
     if evaluates != saves or evaluates is None:
         problems.append(f"evaluates {evaluates or 'untold'}, saves {saves or 'untold'}")
     todo = "set evals_per_epoch and saves_per_epoch, or eval_steps and save_steps, to one number"
-    return _finding("evaluation", f"{saves}, each with a checkpoint", problems, todo)
+    return _row("evaluation", f"{saves}, each with a checkpoint", problems, todo)
 
 
 def _when(values: dict[str, Any], noun: str) -> str | None:
@@ -329,7 +331,7 @@ def _when(values: dict[str, Any], noun: str) -> str | None:
     return "1 an epoch" if values.get(f"{noun}_strategy") == "epoch" else None
 
 
-def _kept(subject: _Subject) -> Finding:
+def _kept(subject: _Subject) -> VerdictRow:
     """Every checkpoint is still there when the best is chosen."""
     limit = subject.values.get("save_total_limit") or KEPT_UNLESS_TOLD
     try:
@@ -340,7 +342,7 @@ def _kept(subject: _Subject) -> Finding:
         return _note("checkpoints", f"the last {limit} are kept; how many come is not known yet")
     problems = [f"{made} are made, the last {limit} kept"] if made > limit else []
     todo = f"set `save_total_limit: {made}` or more"
-    return _finding("checkpoints", f"all {made} are kept", problems, todo)
+    return _row("checkpoints", f"all {made} are kept", problems, todo)
 
 
 def _checkpoints(subject: _Subject) -> int | None:
@@ -375,7 +377,7 @@ def _is(value: Any) -> bool:
 # where it would run
 
 
-def _precision(subject: _Subject) -> Finding:
+def _precision(subject: _Subject) -> VerdictRow:
     """The number formats asked for exist on the card planned, and on this machine if it has one."""
     import torch
 
@@ -384,15 +386,15 @@ def _precision(subject: _Subject) -> Finding:
     todo = "take it out, or plan for a GPU"
     if subject.card is None:
         problems = [f"`{key}` needs a GPU" for key in asked if key != "bf16"]
-        return _finding("precision", f"{value} on a CPU", problems, todo)
+        return _row("precision", f"{value} on a CPU", problems, todo)
     if not torch.cuda.is_available():
         return _note("precision", f"{value}: cannot be tried here, this machine has no GPU")
     unable = "bf16" in asked and not torch.cuda.is_bf16_supported(including_emulation=False)
     problems = [f"{torch.cuda.get_device_name()} has no bf16"] if unable else []
-    return _finding("precision", f"{value} on {subject.card.name}", problems, todo)
+    return _row("precision", f"{value} on {subject.card.name}", problems, todo)
 
 
-def _attention(subject: _Subject) -> Finding:
+def _attention(subject: _Subject) -> VerdictRow:
     """The attention asked for is installed, fits the device, and keeps packed rows apart."""
     from axolotl.utils.schemas.enums import LEGACY_ATTN_FLAG_TO_IMPL
 
@@ -411,7 +413,7 @@ def _attention(subject: _Subject) -> Finding:
             f"{name}, packed, bf16: Axolotl warns that before Hopper the loss may be 0.0; "
             "look at the first ones that are logged",
         )
-    return _finding("attention", name, problems, "install it, or set attn_implementation: sdpa")
+    return _row("attention", name, problems, "install it, or set attn_implementation: sdpa")
 
 
 def _may_lose_loss(subject: _Subject, attention: str) -> bool:
@@ -421,7 +423,7 @@ def _may_lose_loss(subject: _Subject, attention: str) -> bool:
     return bool(packed and card and _generation(card) < HOPPER)
 
 
-def _kernels(subject: _Subject) -> Finding:
+def _kernels(subject: _Subject) -> VerdictRow:
     """Axolotl's LoRA kernels, on unless the recipe names one, can run where they are on."""
     values = subject.values
     named = [values[key] for key in KERNELS if values.get(key) is not None]
@@ -433,21 +435,21 @@ def _kernels(subject: _Subject) -> Finding:
         problems.append("they read the weights past the hooks by which ZeRO-3 gathers them")
     value = f"{'on' if on else 'off'}{'' if named else ', as Axolotl chooses'}"
     todo = f"set {', '.join(KERNELS[:3])} to false"
-    return _finding("LoRA kernels", value, problems, todo)
+    return _row("LoRA kernels", value, problems, todo)
 
 
-def _deepspeed(subject: _Subject) -> Finding:
+def _deepspeed(subject: _Subject) -> VerdictRow:
     """The DeepSpeed file is accepted by DeepSpeed, filled as transformers fills it."""
     path = subject.values.get("deepspeed")
     if path is None:
-        return _finding("DeepSpeed", "not used", [], "")
+        return _row("DeepSpeed", "not used", [], "")
     problems = list(deepspeed_problems(Path(str(path)), subject.values))
-    return _finding("DeepSpeed", str(path), problems, "correct the file, or name another")
+    return _row("DeepSpeed", str(path), problems, "correct the file, or name another")
 
 
-def _trackers(subject: _Subject) -> Finding:
+def _trackers(subject: _Subject) -> VerdictRow:
     """Each tracker that is asked for can record the run."""
-    return _finding(
+    return _row(
         "trackers",
         ", ".join(trackers(subject.values)) or "none",
         list(tracker_problems(subject.values)),
@@ -455,7 +457,7 @@ def _trackers(subject: _Subject) -> Finding:
     )
 
 
-CHECKS: tuple[Callable[[_Subject], Finding], ...] = (
+CHECKS: tuple[Callable[[_Subject], VerdictRow], ...] = (
     _plugins,  # first: they may add keys
     _keys,
     _written,

@@ -11,20 +11,17 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import tools.models  # noqa: F401 - Axolotl, imported in the functions, must find it loaded
 from tools.recipe import Recipe
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 OWN_TYPE = "a type of your own is written package.module, with a function `load` in that module"
 
-_found = partial(Finding, "strategy")
 
-
-def check_strategy(recipe: Recipe) -> list[Finding]:
+def check_strategy(recipe: Recipe) -> list[VerdictRow]:
     """Load the strategies of both dataset entries, and compare the entries."""
     return [
         _check_entry(recipe, "training", recipe.training),
@@ -45,36 +42,36 @@ def is_axolotls_own(entry: dict[str, Any]) -> bool:
     return first in DATASET_HANDLERS or importlib.util.find_spec(module) is not None
 
 
-def _check_entry(recipe: Recipe, check: str, entry: dict[str, Any]) -> Finding:
+def _check_entry(recipe: Recipe, check: str, entry: dict[str, Any]) -> VerdictRow:
     from prompt_strategies.base import CompletionStrategy
 
     kind = entry.get("type")
     if not kind:
-        return _found(check, "the entry has no `type`", "fail", f"give it one: {OWN_TYPE}")
+        return VerdictRow(check, "the entry has no `type`", "fail", f"give it one: {OWN_TYPE}")
     if is_axolotls_own(entry):
-        return _found(check, f"{kind} is Axolotl's own: its rows are not looked at", "note")
+        return VerdictRow(check, f"{kind} is Axolotl's own: its rows are not looked at", "note")
     try:
         strategy = _load(recipe, entry)
     except Exception as error:  # a module may raise anything when it is imported
         todo = f"correct the module, or the entry: {OWN_TYPE}"
-        return _found(check, f"{kind}: {_cause(error)}", "fail", todo)
+        return VerdictRow(check, f"{kind}: {_cause(error)}", "fail", todo)
     if not isinstance(strategy, CompletionStrategy):
         value = f"{kind} is no CompletionStrategy: its rows are not looked at"
-        return _found(check, value, "note")
-    return _found(check, f"{kind}, trained on: {strategy.train_on}")
+        return VerdictRow(check, value, "note")
+    return VerdictRow(check, f"{kind}, trained on: {strategy.train_on}")
 
 
-def _check_alike(training: dict[str, Any], validation: dict[str, Any]) -> Finding:
+def _check_alike(training: dict[str, Any], validation: dict[str, Any]) -> VerdictRow:
     for key in ("type", "roles_to_train"):
         ours, theirs = training.get(key) or None, validation.get(key) or None
         if ours != theirs:
-            return _found(
+            return VerdictRow(
                 "both alike",
                 f"`{key}` is {ours} for training, {theirs} for validation",
                 "fail",
                 f"give both entries the same `{key}`: else validation measures another task",
             )
-    return _found("both alike", "same `type` and `roles_to_train`")
+    return VerdictRow("both alike", "same `type` and `roles_to_train`")
 
 
 def _load(recipe: Recipe, entry: dict[str, Any]) -> Any:

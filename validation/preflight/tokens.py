@@ -13,11 +13,11 @@ from tools.models import load_tokenizer
 from tools.recipe import Recipe
 from validation.preflight.architecture import load_config
 from validation.preflight.tokenized import Split, Tokenized
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 SAMPLE = 5000  # rows that are decoded: a stated sample, for decoding all of them takes minutes
 SEED = 42  # of the sample
-NAMED = 3  # rows named in one finding
+NAMED = 3  # rows named in one row
 TODO = "tokenizer and strategy do not fit: is the tokenizer the base model's own?"
 
 Sampled = Sequence[tuple[Split, int]]  # a split, and the index of one of its rows
@@ -58,7 +58,7 @@ def _load_as_it_is(recipe: Recipe) -> Any:
 
 def check_tokens(
     recipe: Recipe, tokenizer: Any, tokenized: Tokenized, sample: int = SAMPLE
-) -> list[Finding]:
+) -> list[VerdictRow]:
     """Check the special tokens and all rows' ends, and decode a seeded sample of the rows.
 
     `tokenizer` is that of `load_recipe_tokenizer`. The sample is drawn from both files together;
@@ -81,7 +81,7 @@ def check_tokens(
     ]
 
 
-def _check_pad(tokenizer: Any) -> Finding:
+def _check_pad(tokenizer: Any) -> VerdictRow:
     pad, eos = tokenizer.pad_token, tokenizer.eos_token
     if pad is None or eos is None:
         value = f"the tokenizer has no {'EOS' if eos is None else 'pad'} token"
@@ -92,10 +92,10 @@ def _check_pad(tokenizer: Any) -> Finding:
             f"{pad}, which is EOS: where padding is masked, so is the EOS that is to be learnt",
             "set `special_tokens: {pad_token: …}` to another token of the vocabulary",
         )
-    return Finding("tokens", "pad token", f"{pad} ({tokenizer.pad_token_id}), not EOS ({eos})")
+    return VerdictRow("pad token", f"{pad} ({tokenizer.pad_token_id}), not EOS ({eos})")
 
 
-def _check_vocabulary(recipe: Recipe, tokenizer: Any, tokenized: Tokenized) -> Finding:
+def _check_vocabulary(recipe: Recipe, tokenizer: Any, tokenized: Tokenized) -> VerdictRow:
     """No token may be added: the adapter trains no embedding, so it would stay a random vector."""
     check = "vocabulary"
     size, before = len(tokenizer), len(_load_as_it_is(recipe))
@@ -115,16 +115,16 @@ def _check_vocabulary(recipe: Recipe, tokenizer: Any, tokenized: Tokenized) -> F
             "tokenizer and model do not belong together: correct `base_model`",
         )
     value = f"{size:,} tokens, none added; largest id {largest:,} of the model's {rows:,}"
-    return Finding("tokens", check, value, figures={"tokens": size, "embeddings": rows})
+    return VerdictRow(check, value, figures={"tokens": size, "embeddings": rows})
 
 
-def _check_bos(tokenizer: Any, tokenized: Tokenized) -> Finding:
+def _check_bos(tokenizer: Any, tokenized: Tokenized) -> VerdictRow:
     check, bos = "one BOS", tokenizer.bos_token_id
     if bos is None:
-        return Finding("tokens", check, "the tokenizer has none")
+        return VerdictRow(check, "the tokenizer has none")
     if tokenizer("x")["input_ids"][0] != bos:
         value = f"the tokenizer has {tokenizer.bos_token}, but does not put it before a text"
-        return Finding("tokens", check, value, "note")
+        return VerdictRow(check, value, "note")
     problems = []
     for split in _splits(tokenized):
         for row, ids in zip(split.rows, split.input_ids, strict=True):
@@ -135,7 +135,7 @@ def _check_bos(tokenizer: Any, tokenized: Tokenized) -> Finding:
     return _on_all(check, problems, tokenized, f"{tokenizer.bos_token} in front")
 
 
-def _check_eos(tokenizer: Any, tokenized: Tokenized) -> Finding:
+def _check_eos(tokenizer: Any, tokenized: Tokenized) -> VerdictRow:
     check, eos = "EOS is trained", tokenizer.eos_token_id
     problems = []
     for split in _splits(tokenized):
@@ -185,8 +185,8 @@ def _mask(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
             yield split.rows[index]["id"], "trained text: " + _difference(expected, found)
 
 
-def _on_sample(check: str, problems: Iterator[Problem], sample: int, rows: int) -> Finding:
-    """Return the finding of a check of `sample` rows out of `rows`."""
+def _on_sample(check: str, problems: Iterator[Problem], sample: int, rows: int) -> VerdictRow:
+    """Return the row of a check of `sample` rows out of `rows`."""
     try:
         found = list(problems)
     except ValueError as error:  # masking's, where a prompt alone cannot be encoded
@@ -196,15 +196,15 @@ def _on_sample(check: str, problems: Iterator[Problem], sample: int, rows: int) 
         stated = f"{sample:,} of {rows:,} rows, drawn with seed {SEED}"
     figures = {"rows": sample, "failed": len(found)}
     if not found:
-        return Finding("tokens", check, f"holds for {stated}", figures=figures)
+        return VerdictRow(check, f"holds for {stated}", figures=figures)
     return _fail(check, f"fails for {_named(found)} ({stated})", TODO, figures)
 
 
-def _on_all(check: str, problems: list[Problem], tokenized: Tokenized, holds: str) -> Finding:
+def _on_all(check: str, problems: list[Problem], tokenized: Tokenized, holds: str) -> VerdictRow:
     rows = sum(len(split.rows) for split in _splits(tokenized))
     figures = {"rows": rows, "failed": len(problems)}
     if not problems:
-        return Finding("tokens", check, f"{holds}, in all {rows:,} rows", figures=figures)
+        return VerdictRow(check, f"{holds}, in all {rows:,} rows", figures=figures)
     return _fail(check, f"fails for {_named(problems)} (all {rows:,} rows)", TODO, figures)
 
 
@@ -234,5 +234,5 @@ def _splits(tokenized: Tokenized) -> tuple[Split, Split]:
     return tokenized.train, tokenized.val
 
 
-def _fail(check: str, value: str, todo: str, figures: dict[str, Any] | None = None) -> Finding:
-    return Finding("tokens", check, value, "fail", todo, figures or {})
+def _fail(check: str, value: str, todo: str, figures: dict[str, Any] | None = None) -> VerdictRow:
+    return VerdictRow(check, value, "fail", todo, figures or {})

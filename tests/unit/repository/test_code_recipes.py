@@ -144,7 +144,7 @@ HEADER = replace(read_header(RECIPES / "code-lora-tiny.yml"), validation_rows=1)
 
 def failures(recipe: Recipe) -> list[str]:
     found = check_data(recipe, HEADER, None)
-    return [f"{each.check}: {each.value}" for each in found if each.verdict == "fail"]
+    return [f"{each.name}: {each.found}" for each in found if each.verdict == "fail"]
 
 
 def test_preflight_knows_prepared_rows_of_code(tmp_path: Path) -> None:

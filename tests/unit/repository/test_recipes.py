@@ -38,9 +38,9 @@ def problems(path: Path) -> list[str]:
         recipe, header = read_recipe(path), read_header(path)
     except UserError as error:
         return [str(error)]
-    findings = check_recipe(recipe, header, card=card_of(header.card_gb), gpus=header.ranks)
+    verdicts = check_recipe(recipe, header, card=card_of(header.card_gb), gpus=header.ranks)
     return [
-        *(f"{each.check}: {each.value}" for each in findings if each.verdict == "fail"),
+        *(f"{each.name}: {each.found}" for each in verdicts if each.verdict == "fail"),
         *form_problems(path.read_text(), path.stem),
         *differences(path.stem, recipe.values, header),
     ]

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from cogex import app
 from validation import doctor
-from validation.doctor import Facts, Line, Place, collect, judge
+from validation.doctor import Facts, Place, collect, judge
+from validation.verdict import VerdictRow
 
 TOKEN = "hf_secretsecretsecret"
 GPU = {"cuda": "13.0", "nccl": "2.29.7", "gpus": [["NVIDIA A100", 80_000_000_000, [8, 0]]]}
@@ -27,10 +28,10 @@ def here() -> Facts:
     return collect()
 
 
-def judged(facts: Facts) -> dict[str, Line]:
+def judged(facts: Facts) -> dict[str, VerdictRow]:
     lines = judge(facts)
-    assert len({line.what for line in lines}) == len(lines)
-    return {line.what: line for line in lines}
+    assert len({line.name for line in lines}) == len(lines)
+    return {line.name: line for line in lines}
 
 
 def with_probe(facts: Facts, **said: dict[str, Any]) -> Facts:
@@ -44,7 +45,7 @@ def with_installed(facts: Facts, **versions: str) -> Facts:
 def test_this_machine_can_run(here: Facts) -> None:
     lines = judged(here)
     assert [line for line in lines.values() if line.verdict == "fail"] == []
-    assert lines["axolotl"].found == lines["axolotl"].tested == metadata.version("axolotl")
+    assert lines["axolotl"].found == lines["axolotl"].expected == metadata.version("axolotl")
     assert here.probe["engine"] == {} and here.probe["attention"]["sdpa"] is True
     assert here.probe["kernels"]["bitsandbytes"] is True
 
@@ -128,7 +129,7 @@ def test_gpu_is_named_with_driver_cuda_and_nccl(here: Facts) -> None:
     assert lines["CUDA of torch"].found == "13.0" and lines["NCCL"].found == "2.29.7"
     for what in ("GPU", "NVIDIA driver", "CUDA of torch", "NCCL"):
         assert lines[what].verdict == "ok"
-    assert here.pins["nvidia-nccl-cu13"] in lines["NCCL"].tested
+    assert here.pins["nvidia-nccl-cu13"] in lines["NCCL"].expected
 
 
 @pytest.mark.parametrize(("cuda", "todo"), [(None, "CUDA build"), ("13.0", "driver may be too")])
@@ -254,5 +255,5 @@ def test_the_command_exits_1_only_for_a_failure_and_shows_no_token(
     bad = CliRunner().invoke(app, ["doctor"])
     assert bad.exit_code == 1
     assert "Python: use Python 3.12, 3.13 or 3.14 on Linux" in bad.stdout
-    assert bad.stdout.endswith("1 line says that a run cannot work here.\n")
+    assert bad.stdout.endswith("1 row says that a run cannot work here.\n")
     assert TOKEN not in good.stdout + bad.stdout + (tmp_path / "good.json").read_text()

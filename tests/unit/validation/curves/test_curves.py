@@ -41,7 +41,7 @@ def rates(peak: float, warmup: int, steps: int) -> list[float]:
 
 def test_a_healthy_run_passes_every_check(run: RecordedRun) -> None:
     result = curves(run.write())
-    assert [check["verdict"] for check in result["checks"]] == ["ok"] * 13
+    assert [check["verdict"] for check in result["verdicts"]] == ["ok"] * 13
     assert result["passed"] and result["ended"]
 
 
@@ -70,7 +70,7 @@ def test_without_an_evaluation_before_training_the_base_is_a_note(run: RecordedR
 def test_a_loss_that_is_no_cross_entropy(run: RecordedRun, loss: float) -> None:
     run.at(30)["loss"] = loss
     assert run.failing() == {"losses"}
-    assert "at step 30" in run.judge()["losses"]["value"]
+    assert "at step 30" in run.judge()["losses"]["found"]
 
 
 def test_a_validation_loss_of_nan(run: RecordedRun) -> None:
@@ -102,7 +102,7 @@ def test_a_loss_that_falls_and_rises_again(run: RecordedRun) -> None:
 def test_a_spike_is_named_with_its_step(run: RecordedRun) -> None:
     run.at(40)["loss"] *= 4
     assert run.failing() == {"spikes"}
-    assert "at step 40" in run.judge()["spikes"]["value"]
+    assert "at step 40" in run.judge()["spikes"]["found"]
 
 
 @pytest.mark.parametrize(("factor", "failing"), [(1.4, set()), (1.6, {"spikes"})])
@@ -123,7 +123,7 @@ def test_overfitting_is_named_with_the_epoch_where_it_begins(run: RecordedRun) -
     run.set_evaluations(0.0608, 0.0165, 0.0150, 0.0155, 0.0170, 0.0190)
     assert run.failing() == {"overfitting"}
     check = run.judge()["overfitting"]
-    assert "begins at epoch 2.00" in check["todo"] and "+26.7%" in check["value"]
+    assert "begins at epoch 2.00" in check["todo"] and "+26.7%" in check["found"]
 
 
 def test_a_validation_loss_that_comes_down_again_is_no_overfitting(run: RecordedRun) -> None:
@@ -191,7 +191,7 @@ def test_each_learning_rate_is_held_to_one_millionth(
 def test_another_scheduler_of_the_recipe_is_not_compared(run: RecordedRun) -> None:
     run.recipe_text = run.recipe_text.replace("cosine", "linear")
     check = run.judge()["learning rate"]
-    assert check["verdict"] == "note" and "lr_scheduler: linear" in check["value"]
+    assert check["verdict"] == "note" and "lr_scheduler: linear" in check["found"]
 
 
 @pytest.mark.parametrize("norm", [math.inf, math.nan])
@@ -216,14 +216,14 @@ def test_a_restarted_run_with_a_gap(run: RecordedRun) -> None:
     for step in (24, 26, 28):
         run.history.remove(run.at(step))
     assert run.failing() == {"logged steps"}
-    assert "nothing between step 22 and 30" in run.judge()["logged steps"]["value"]
+    assert "nothing between step 22 and 30" in run.judge()["logged steps"]["found"]
 
 
 def test_a_log_that_goes_back(run: RecordedRun) -> None:
     again = run.history.index(run.at(30))
     run.history[again:again] = [run.at(26), run.at(28)]
     assert run.failing() == {"logged steps"}
-    assert "step 26 comes after step 28" in run.judge()["logged steps"]["value"]
+    assert "step 26 comes after step 28" in run.judge()["logged steps"]["found"]
 
 
 def test_a_log_that_ends_before_the_run(run: RecordedRun) -> None:
@@ -245,7 +245,7 @@ def test_a_batch_of_half_the_size(run: RecordedRun) -> None:
         log["epoch"] = log["step"] / 21  # ceil(328 / 16) micro batches, one in each step
         log["learning_rate"] = made[log["step"] - 1]
     assert run.failing() == {"examples per step"}
-    assert "about 15.6" in run.judge()["examples per step"]["value"]
+    assert "about 15.6" in run.judge()["examples per step"]["found"]
 
 
 def test_micro_batches_of_another_size(run: RecordedRun) -> None:
@@ -257,7 +257,7 @@ def test_a_restart_with_another_batch_is_named_with_its_step(run: RecordedRun) -
     for log in run.history:
         log["epoch"] -= max(log["step"] - 22, 0) / 21
     assert run.failing() == {"examples per step"}
-    assert "up to step 24" in run.judge()["examples per step"]["value"]
+    assert "up to step 24" in run.judge()["examples per step"]["found"]
 
 
 @pytest.mark.parametrize(("rows", "failing"), [(340, set()), (400, {"examples per step"})])
@@ -270,7 +270,7 @@ def test_a_few_rows_may_have_been_dropped_for_their_length(
 
 def test_packed_rows_are_counted_on_average(run: RecordedRun) -> None:
     run.recipe_text += "sample_packing: true\n"
-    assert "30.0 on average" in run.judge()["examples per step"]["value"]
+    assert "30.0 on average" in run.judge()["examples per step"]["found"]
     run.rows = 600
     assert run.failing() == {"examples per step"}
 
@@ -294,8 +294,8 @@ def test_a_run_under_way_is_a_note_that_says_how_far_it_is(run: RecordedRun) -> 
     run.stop(26)
     result = curves(run.write())
     assert result["passed"] and not result["ended"]
-    assert {c["check"] for c in result["checks"] if c["verdict"] != "ok"} == {"finished"}
-    assert result["checks"][-1]["value"] == "step 26 of 52 (50%)"
+    assert {c["name"] for c in result["verdicts"] if c["verdict"] != "ok"} == {"finished"}
+    assert result["verdicts"][-1]["found"] == "step 26 of 52 (50%)"
 
 
 def test_nothing_is_called_ok_before_anything_is_logged(run: RecordedRun) -> None:
@@ -312,8 +312,8 @@ def test_every_check_and_what_to_do_is_printed(run: RecordedRun) -> None:
     console = Console(file=StringIO(), width=200)
     print_curves(result, console)
     printed = console.file.getvalue()
-    for check in result["checks"]:
-        assert check["check"] in printed and check["value"] in printed
+    for check in result["verdicts"]:
+        assert check["name"] in printed and check["found"] in printed
     assert "a logged 0 stands for NaN" in printed
     assert "The base before training: validation loss 0.06079, perplexity 1.06268" in printed
 
@@ -349,7 +349,7 @@ def test_nothing_is_to_do_while_the_base_is_evaluated(run: RecordedRun) -> None:
     """The state is written at the start, minutes before a large model's first evaluation."""
     run.state |= {"log_history": [], "global_step": 0}
     base = run.judge()["base before training"]
-    assert (base["value"], base["verdict"], base["todo"]) == ("not evaluated yet", "note", "")
+    assert (base["found"], base["verdict"], base["todo"]) == ("not evaluated yet", "note", "")
 
 
 def test_low_terminal_shows_what_to_do_and_the_age_of_the_last_log(run: RecordedRun) -> None:

@@ -14,7 +14,7 @@ from huggingface_hub import close_session, constants
 from tools.recipe import Recipe
 from validation.preflight import access
 from validation.preflight.access import check_access
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 TOKEN = "hf_secretsecretsecret"
 ANSWERS = {  # status, X-Error-Code, X-Error-Message, as the hub sends them for its auth-check
@@ -72,10 +72,10 @@ def hub(online: pytest.MonkeyPatch) -> Iterator[None]:
     server.server_close()
 
 
-def ask(base_model: str) -> Finding:
-    [finding] = check_access(Recipe(Path("r.yml"), {"base_model": base_model}))
-    assert TOKEN not in f"{finding}"
-    return finding
+def ask(base_model: str) -> VerdictRow:
+    [row] = check_access(Recipe(Path("r.yml"), {"base_model": base_model}))
+    assert TOKEN not in f"{row}"
+    return row
 
 
 def write_model(folder: Path) -> Path:
@@ -86,23 +86,23 @@ def write_model(folder: Path) -> Path:
 
 
 def test_open_model_may_be_read(hub: None) -> None:
-    finding = ask("open/model")
-    assert finding.verdict == "ok" and "grants access" in finding.value
+    row = ask("open/model")
+    assert row.verdict == "ok" and "grants access" in row.found
     assert Hub.tokens == [f"Bearer {TOKEN}"]
 
 
 @pytest.mark.parametrize("name", ["gated/model", "gated/unknown-user"])
 def test_gated_model_names_the_page_to_accept(hub: None, name: str) -> None:
-    finding = ask(name)
-    assert finding.verdict == "fail" and "gated" in finding.value
-    assert f"https://huggingface.co/{name}," in finding.todo
-    assert "`hf auth login`" in finding.todo
+    row = ask(name)
+    assert row.verdict == "fail" and "gated" in row.found
+    assert f"https://huggingface.co/{name}," in row.todo
+    assert "`hf auth login`" in row.todo
 
 
 def test_model_that_the_hub_does_not_show_fails(hub: None) -> None:
-    finding = ask("private/model")
-    assert finding.verdict == "fail" and "no such model" in finding.value
-    assert "correct `base_model`" in finding.todo and "`hf auth login`" in finding.todo
+    row = ask("private/model")
+    assert row.verdict == "fail" and "no such model" in row.found
+    assert "correct `base_model`" in row.todo and "`hf auth login`" in row.todo
 
 
 @pytest.mark.parametrize(
@@ -110,46 +110,46 @@ def test_model_that_the_hub_does_not_show_fails(hub: None) -> None:
     [("stale/token", "401", "`hf auth login` again"), ("broken/hub", "503", "try again later")],
 )
 def test_other_answers_name_their_status(hub: None, name: str, status: str, todo: str) -> None:
-    finding = ask(name)
-    assert finding.verdict == "fail"
-    assert f"status {status}" in finding.value and todo in finding.todo
+    row = ask(name)
+    assert row.verdict == "fail"
+    assert f"status {status}" in row.found and todo in row.todo
 
 
 def test_offline_fails_with_both_ways_out(online: pytest.MonkeyPatch) -> None:
     online.setattr(constants, "HF_HUB_OFFLINE", True)
-    finding = ask("meta-llama/Llama-2-13b-hf")
-    assert finding.verdict == "fail" and "nothing can be loaded" in finding.value
-    assert "ln -s FOLDER meta-llama/Llama-2-13b-hf`" in finding.todo
-    assert "HF_HUB_OFFLINE" in finding.todo
+    row = ask("meta-llama/Llama-2-13b-hf")
+    assert row.verdict == "fail" and "nothing can be loaded" in row.found
+    assert "ln -s FOLDER meta-llama/Llama-2-13b-hf`" in row.todo
+    assert "HF_HUB_OFFLINE" in row.todo
 
 
 def test_no_server_is_as_offline(online: pytest.MonkeyPatch) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         online.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        assert "cannot be reached" in ask("open/model").value
+        assert "cannot be reached" in ask("open/model").found
 
 
 def test_silent_server_is_given_up(online: pytest.MonkeyPatch) -> None:
     online.setattr(access, "SECONDS_TO_ANSWER", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the request, never answers
         online.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert "cannot be reached" in ask("open/model").value
+        assert "cannot be reached" in ask("open/model").found
 
 
 def test_token_that_no_header_can_hold_is_not_shown(hub: None, online: pytest.MonkeyPatch) -> None:
     online.setenv("HF_TOKEN", f"{TOKEN}\u00e9")
-    finding = ask("open/model")
-    assert finding.verdict == "fail" and "token cannot be sent" in finding.value
+    row = ask("open/model")
+    assert row.verdict == "fail" and "token cannot be sent" in row.found
 
 
 def test_folder_linked_under_the_hub_id_is_resolved(online: pytest.MonkeyPatch) -> None:
     folder = write_model(Path("models_path/Llama-2-7b-hf").absolute())
     Path("meta-llama").mkdir()
     Path("meta-llama/Llama-2-7b-hf").symlink_to(folder)
-    finding = ask("meta-llama/Llama-2-7b-hf")
-    assert finding.verdict == "ok" and f"local folder {folder}" in finding.value
-    assert "safetensors weights and a tokenizer" in finding.value
+    row = ask("meta-llama/Llama-2-7b-hf")
+    assert row.verdict == "ok" and f"local folder {folder}" in row.found
+    assert "safetensors weights and a tokenizer" in row.found
 
 
 @pytest.mark.parametrize(
@@ -161,9 +161,9 @@ def test_folder_that_is_not_whole_says_what_it_lacks(
 ) -> None:
     folder = write_model(tmp_path / "model")
     (folder / lacking).unlink()
-    finding = ask(str(folder))
-    assert finding.verdict == verdict
-    assert {"tokenizer.json": "a tokenizer"}.get(lacking, lacking) in finding.value
+    row = ask(str(folder))
+    assert row.verdict == verdict
+    assert {"tokenizer.json": "a tokenizer"}.get(lacking, lacking) in row.found
 
 
 def test_missing_shard_is_named(tmp_path: Path) -> None:
@@ -171,8 +171,8 @@ def test_missing_shard_is_named(tmp_path: Path) -> None:
     (folder / "model.safetensors").rename(folder / "model-1.safetensors")
     shards = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
     (folder / access.INDEX).write_text(json.dumps({"weight_map": shards}))
-    finding = ask(str(folder))
-    assert finding.verdict == "note" and "model-2.safetensors" in finding.value
+    row = ask(str(folder))
+    assert row.verdict == "note" and "model-2.safetensors" in row.found
 
 
 def write_cached(cache: Path) -> Path:
@@ -185,8 +185,8 @@ def write_cached(cache: Path) -> Path:
 def test_whole_model_in_the_cache_needs_no_hub(online: pytest.MonkeyPatch) -> None:
     folder = write_cached(Path("cache"))
     online.setattr(constants, "HF_HUB_OFFLINE", True)
-    finding = ask("open/model")
-    assert finding.verdict == "ok" and str(folder) in finding.value
+    row = ask("open/model")
+    assert row.verdict == "ok" and str(folder) in row.found
 
 
 def test_cache_without_weights_is_not_enough(online: pytest.MonkeyPatch) -> None:
@@ -196,5 +196,5 @@ def test_cache_without_weights_is_not_enough(online: pytest.MonkeyPatch) -> None
 
 
 def test_path_that_is_not_there_is_no_hub_id(online: pytest.MonkeyPatch) -> None:
-    finding = ask("./models/nothing")
-    assert finding.verdict == "fail" and "no such folder" in finding.value
+    row = ask("./models/nothing")
+    assert row.verdict == "fail" and "no such folder" in row.found

@@ -31,7 +31,7 @@ from validation.preflight.schedule import (
     total_steps,
     warmup_steps,
 )
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 RECIPES = Path(__file__).parents[4] / "recipes"
 A6000 = find_card("a6000")
@@ -62,10 +62,11 @@ def lengths(*values: int) -> Lengths:
     return np.array(values, dtype=np.int32)
 
 
-def plan(given: Recipe, rows: Lengths | None, gpus: int = 2, **options: Any) -> dict[str, Finding]:
-    findings = check_plan(given, HEADER, rows, **{"card": None, "gpus": gpus, **options})
-    assert {finding.section for finding in findings} == {"plan"}
-    return {finding.check: finding for finding in findings}
+def plan(
+    given: Recipe, rows: Lengths | None, gpus: int = 2, **options: Any
+) -> dict[str, VerdictRow]:
+    verdicts = check_plan(given, HEADER, rows, **{"card": None, "gpus": gpus, **options})
+    return {row.name: row for row in verdicts}
 
 
 # examples of an optimizer step
@@ -86,9 +87,9 @@ def test_examples_per_step_are_those_of_the_header(
     gpus: int, accumulation: int, verdict: str, todo: str
 ) -> None:
     given = recipe(micro_batch_size=4, gradient_accumulation_steps=accumulation)
-    finding = plan(given, None, gpus)["examples per step"]
-    assert (finding.verdict, finding.figures["examples_per_step"]) == (verdict, 16 * gpus)
-    assert todo in finding.todo
+    row = plan(given, None, gpus)["examples per step"]
+    assert (row.verdict, row.figures["examples_per_step"]) == (verdict, 16 * gpus)
+    assert todo in row.todo
 
 
 @pytest.mark.parametrize(
@@ -98,24 +99,24 @@ def test_packed_examples_per_step_are_as_near_as_they_can_be(
     accumulation: int, nearest: int, examples: int
 ) -> None:
     given = recipe(sample_packing=True, gradient_accumulation_steps=accumulation)
-    finding = plan(given, lengths(*[500] * 400))["examples per step"]  # four rows in each pack
-    assert finding.figures["examples_per_step"] == examples
-    assert finding.verdict == ("ok" if accumulation == nearest else "fail")
-    if finding.verdict == "fail":
-        assert f"gradient_accumulation_steps to {nearest}, which gives 32.0" in finding.todo
+    row = plan(given, lengths(*[500] * 400))["examples per step"]  # four rows in each pack
+    assert row.figures["examples_per_step"] == examples
+    assert row.verdict == ("ok" if accumulation == nearest else "fail")
+    if row.verdict == "fail":
+        assert f"gradient_accumulation_steps to {nearest}, which gives 32.0" in row.todo
 
 
 def test_packed_examples_that_cannot_be_nearer_pass() -> None:
     given = recipe(sample_packing=True, gradient_accumulation_steps=5)
-    finding = plan(given, lengths(*[680] * 300))["examples per step"]  # three in each: 30 or 36
-    assert (finding.verdict, finding.figures["examples_per_step"]) == ("ok", 30)
+    row = plan(given, lengths(*[680] * 300))["examples per step"]  # three in each: 30 or 36
+    assert (row.verdict, row.figures["examples_per_step"]) == ("ok", 30)
 
 
 def test_the_nearest_may_be_above_the_number() -> None:
     given = recipe(sample_packing=True, gradient_accumulation_steps=4)
-    finding = plan(given, lengths(*[290] * 700), gpus=1)["examples per step"]  # seven in each
-    assert finding.figures["examples_per_step"] == 28
-    assert "set gradient_accumulation_steps to 5, which gives 35.0" in finding.todo
+    row = plan(given, lengths(*[290] * 700), gpus=1)["examples per step"]  # seven in each
+    assert row.figures["examples_per_step"] == 28
+    assert "set gradient_accumulation_steps to 5, which gives 35.0" in row.todo
 
 
 # batches
@@ -184,10 +185,10 @@ def test_rows_over_the_length_are_dropped_or_cut() -> None:
 
 
 def test_dropped_rows_are_counted() -> None:
-    finding = plan(recipe(micro_batch_size=2), lengths(100, 3000, 100, 100, 1))["tokens"]
-    assert finding.figures["dropped"] == 2
-    assert finding.figures["tokens_per_epoch"] == 300
-    assert "2 of 5 rows dropped" in finding.value
+    row = plan(recipe(micro_batch_size=2), lengths(100, 3000, 100, 100, 1))["tokens"]
+    assert row.figures["dropped"] == 2
+    assert row.figures["tokens_per_epoch"] == 300
+    assert "2 of 5 rows dropped" in row.found
 
 
 @pytest.mark.parametrize(
@@ -267,9 +268,9 @@ def test_warm_up_steps_are_the_trainers(values: dict[str, Any], steps: int, tmp_
 def test_the_papers_steps() -> None:
     # a public replication of the paper ended at step 7,775
     given = read_recipe(RECIPES / "cogex-llama2-7b.yml")
-    finding = plan(given, lengths(*[500] * 49_760))["steps"]
-    assert finding.figures["steps_per_epoch"] == 1555
-    assert (finding.figures["steps"], finding.figures["warmup"]) == (7775, 233)
+    row = plan(given, lengths(*[500] * 49_760))["steps"]
+    assert row.figures["steps_per_epoch"] == 1555
+    assert (row.figures["steps"], row.figures["warmup"]) == (7775, 233)
 
 
 def test_max_steps_end_the_run() -> None:
@@ -315,9 +316,9 @@ def test_checkpoints_over_the_limit_are_lost() -> None:
 )
 def test_memory_of_the_recipes_and_the_cards(name: str, card: str, gpus: int, verdict: str) -> None:
     given = read_recipe(RECIPES / f"{name}.yml")
-    finding = plan(given, None, gpus, card=find_card(card))["GPU memory"]
-    assert finding.verdict == verdict
-    assert ("lower micro_batch_size" in finding.todo) == (verdict == "fail")
+    row = plan(given, None, gpus, card=find_card(card))["GPU memory"]
+    assert row.verdict == verdict
+    assert ("lower micro_batch_size" in row.todo) == (verdict == "fail")
 
 
 def test_the_longest_batch_counts_where_it_is_known(tiny_base: Path) -> None:
@@ -334,12 +335,12 @@ def test_nothing_is_estimated_for_a_cpu_or_for_what_is_not_modelled(
     check: str, tiny_base: Path
 ) -> None:
     given = recipe(base_model=str(tiny_base))
-    assert plan(given, None)[check].value == "not estimated for a CPU"
+    assert plan(given, None)[check].found == "not estimated for a CPU"
     whole = Recipe(given.path, given.values | {"adapter": None})
     unknown = Recipe(given.path, given.values | {"base_model": "no/such"})
     for other in (whole, unknown):
-        finding = plan(other, None, card=A6000)[check]
-        assert (finding.verdict, finding.value[:13]) == ("note", "not estimated")
+        row = plan(other, None, card=A6000)[check]
+        assert (row.verdict, row.found[:13]) == ("note", "not estimated")
 
 
 def test_without_lengths_steps_are_a_note() -> None:
@@ -363,7 +364,7 @@ def test_figures_go_into_json(name: str) -> None:
     header = read_header(path)
     card = None if header.card_gb is None else A6000
     rows = lengths(*range(50, 500))
-    findings = check_plan(read_recipe(path), header, rows, card=card, gpus=header.ranks)
-    assert json.loads(json.dumps([vars(finding) for finding in findings], allow_nan=False)) == [
-        vars(finding) for finding in findings
+    verdicts = check_plan(read_recipe(path), header, rows, card=card, gpus=header.ranks)
+    assert json.loads(json.dumps([vars(row) for row in verdicts], allow_nan=False)) == [
+        vars(row) for row in verdicts
     ]

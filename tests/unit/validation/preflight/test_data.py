@@ -19,7 +19,7 @@ from validation.preflight.data import check_data
 from validation.preflight.prepared_cache import cache_folder
 from validation.preflight.tokenized import Split, Tokenized, tokenize
 from validation.preflight.tokens import load_recipe_tokenizer
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 ROOT = Path(__file__).parents[4]
 VALIDATION_ROWS = 8
@@ -65,19 +65,17 @@ def encode(recipe: Recipe) -> Tokenized:
     return tokenize(recipe, load_recipe_tokenizer(recipe))
 
 
-def check(recipe: Recipe, header: Header = HEADER) -> list[Finding]:
+def check(recipe: Recipe, header: Header = HEADER) -> list[VerdictRow]:
     return check_data(recipe, header, encode(recipe))
 
 
-def fails(findings: list[Finding]) -> list[str]:
-    return [
-        f"{finding.check}: {finding.value}" for finding in findings if finding.verdict == "fail"
-    ]
+def fails(verdicts: list[VerdictRow]) -> list[str]:
+    return [f"{row.name}: {row.found}" for row in verdicts if row.verdict == "fail"]
 
 
-def find(findings: list[Finding], check: str) -> Finding:
-    [finding] = [finding for finding in findings if finding.check.startswith(check)]
-    return finding
+def find(verdicts: list[VerdictRow], check: str) -> VerdictRow:
+    [row] = [row for row in verdicts if row.name.startswith(check)]
+    return row
 
 
 def rewrite(path: str, change: Change) -> None:
@@ -95,17 +93,17 @@ def set_manifest(recipe: Recipe, **values: Any) -> None:
 
 
 def test_prepared_rows_are_accepted(recipe: Recipe) -> None:
-    findings = check(recipe)
-    assert [finding.verdict for finding in findings] == ["ok"] * len(findings)
-    assert find(findings, "validation rows").value == "8, as the header says"
-    assert find(findings, "row ids").value == "88, each once"
+    verdicts = check(recipe)
+    assert [row.verdict for row in verdicts] == ["ok"] * len(verdicts)
+    assert find(verdicts, "validation rows").found == "8, as the header says"
+    assert find(verdicts, "row ids").found == "88, each once"
 
 
 def test_without_tokenizer_the_rest_is_looked_at(recipe: Recipe) -> None:
-    findings = check_data(recipe, HEADER, None)
-    assert not fails(findings)
-    assert find(findings, "row ids").value == "88, each once"
-    assert not [finding for finding in findings if "tokens" in finding.check]
+    verdicts = check_data(recipe, HEADER, None)
+    assert not fails(verdicts)
+    assert find(verdicts, "row ids").found == "88, each once"
+    assert not [row for row in verdicts if "tokens" in row.name]
 
 
 def test_missing_file_fails(recipe: Recipe) -> None:
@@ -135,8 +133,8 @@ def test_swapped_files_fail(recipe: Recipe) -> None:
 def test_missing_manifest(recipe: Recipe, kind: str, verdict: str) -> None:
     (Path(recipe.training["path"]).parent / "manifest.json").unlink()
     recipe.training["type"] = recipe.validation["type"] = kind
-    findings = check_data(recipe, HEADER, None)
-    assert [finding.verdict for finding in findings[:2]] == [verdict, verdict]
+    verdicts = check_data(recipe, HEADER, None)
+    assert [row.verdict for row in verdicts[:2]] == [verdict, verdict]
 
 
 def test_entry_without_type_is_no_crash(recipe: Recipe) -> None:
@@ -185,17 +183,17 @@ def test_task_in_both_files_is_named(recipe: Recipe) -> None:
 
 def test_validation_of_another_size_fails_with_both_numbers(recipe: Recipe) -> None:
     header = dataclasses.replace(HEADER, validation_rows=2000)
-    finding = find(check(recipe, header), "validation rows")
-    assert finding.verdict == "fail" and finding.value == "8, the header says 2,000"
-    assert "--val-size 2000" in finding.todo
-    assert finding.figures == {"rows": 8, "expected": 2000}
+    row = find(check(recipe, header), "validation rows")
+    assert row.verdict == "fail" and row.found == "8, the header says 2,000"
+    assert "--val-size 2000" in row.todo
+    assert row.figures == {"rows": 8, "expected": 2000}
 
 
 def test_validation_that_whole_tasks_limit_is_a_note(recipe: Recipe) -> None:
     header = dataclasses.replace(HEADER, validation_rows=9)
     set_manifest(recipe, val_size=9)
-    finding = find(check(recipe, header), "validation rows")
-    assert finding.verdict == "note" and "whole tasks" in finding.value
+    row = find(check(recipe, header), "validation rows")
+    assert row.verdict == "note" and "whole tasks" in row.found
 
 
 def test_id_that_stands_twice_is_named(recipe: Recipe) -> None:
@@ -235,23 +233,23 @@ def test_rows_over_sequence_len_fail_above_one_percent(
     recipe: Recipe, over: int, verdict: str
 ) -> None:
     tokenized = with_lengths(recipe, [2048] * (200 - over) + [2049] * over)
-    finding = find(check_data(recipe, HEADER, tokenized), "over 2,048 tokens, train")
-    assert finding.verdict == verdict
-    assert finding.figures["rows"] == over
+    row = find(check_data(recipe, HEADER, tokenized), "over 2,048 tokens, train")
+    assert row.verdict == verdict
+    assert row.figures["rows"] == over
 
 
 def test_the_first_ten_rows_over_sequence_len_are_named(recipe: Recipe) -> None:
-    findings = check_data(recipe, HEADER, with_lengths(recipe, [2048, *[3000] * 12]))
-    finding = find(findings, "over 2,048 tokens, train")
-    assert finding.figures["ids"] == [f"row-{index}" for index in range(1, 11)]
-    assert "12 of 13 rows (92.31%), and Axolotl drops them: row-1, " in finding.value
-    assert finding.value.endswith("row-10, …")
+    verdicts = check_data(recipe, HEADER, with_lengths(recipe, [2048, *[3000] * 12]))
+    row = find(verdicts, "over 2,048 tokens, train")
+    assert row.figures["ids"] == [f"row-{index}" for index in range(1, 11)]
+    assert "12 of 13 rows (92.31%), and Axolotl drops them: row-1, " in row.found
+    assert row.found.endswith("row-10, …")
 
 
 def test_fully_masked_rows_are_counted(recipe: Recipe) -> None:
-    findings = check_data(recipe, HEADER, with_lengths(recipe, [2048, 2049, 2049]))
-    finding = find(findings, "fully masked, train")
-    assert finding.verdict == "note" and finding.value.startswith("2 rows within 2,048 tokens")
+    verdicts = check_data(recipe, HEADER, with_lengths(recipe, [2048, 2049, 2049]))
+    row = find(verdicts, "fully masked, train")
+    assert row.verdict == "note" and row.found.startswith("2 rows within 2,048 tokens")
 
 
 # ---------------------------------------------------------------- the cache that Axolotl keeps
@@ -303,7 +301,7 @@ def test_the_cache_is_named_and_filled_as_the_engine_does_it(
     found = {cache_folder(recipe, "datasets"), cache_folder(recipe, "test_datasets")}
     assert found == caches(recipe)
     tokenized = encode(recipe)
-    values = [finding.value for finding in check(recipe) if finding.check.startswith("cache")]
+    values = [row.found for row in check(recipe) if row.name.startswith("cache")]
     kept = [int((split.lengths <= recipe.sequence_len).sum()) for split in vars(tokenized).values()]
     assert values == [f"{rows} rows, the same as encoded now" for rows in kept]
     assert (sum(kept) < 88) == (recipe.sequence_len == 700)
@@ -325,31 +323,31 @@ def test_stale_cache_is_refused_with_the_folder_to_delete(recipe: Recipe) -> Non
         recipe.training["path"],
         lambda rows: [*rows[2:], {**rows[0], "instruction": f"{rows[0]['instruction']} Please."}],
     )
-    finding = find(check(recipe), "cache, " + recipe.training["path"])
-    assert finding.verdict == "fail"
-    assert finding.value.startswith("stale: 2 of its 80 rows are not what")
-    assert finding.figures == {"stale": 2, "lacking": 1}
-    assert finding.todo == f"delete the folder: rm -r {folder}"
+    row = find(check(recipe), "cache, " + recipe.training["path"])
+    assert row.verdict == "fail"
+    assert row.found.startswith("stale: 2 of its 80 rows are not what")
+    assert row.figures == {"stale": 2, "lacking": 1}
+    assert row.todo == f"delete the folder: rm -r {folder}"
 
 
 def test_cache_with_other_labels_is_stale(recipe: Recipe) -> None:
     keep(recipe)
     tokenized = encode(recipe)
     tokenized.train.labels[3][-2] = -100
-    finding = find(check_data(recipe, HEADER, tokenized), "cache, " + recipe.training["path"])
-    assert finding.figures == {"stale": 1, "lacking": 1}
+    row = find(check_data(recipe, HEADER, tokenized), "cache, " + recipe.training["path"])
+    assert row.figures == {"stale": 1, "lacking": 1}
 
 
 def test_cache_of_a_recipe_that_axolotl_refuses_is_a_note(recipe: Recipe) -> None:
     recipe.values["micro_batch_size"] = "many"
-    finding = find(check(recipe), "cache, " + recipe.training["path"])
-    assert finding.verdict == "note" and "Axolotl refuses the recipe" in finding.value
+    row = find(check(recipe), "cache, " + recipe.training["path"])
+    assert row.verdict == "note" and "Axolotl refuses the recipe" in row.found
 
 
 def test_cache_cut_short_is_refused(recipe: Recipe) -> None:
     folder = cache_folder(recipe, "datasets")
     folder.mkdir(parents=True)
     (folder / "data-00000-of-00001.arrow").write_bytes(b"half")
-    finding = find(check(recipe), "cache, " + recipe.training["path"])
-    assert finding.verdict == "fail" and "cannot be read" in finding.value
-    assert str(folder) in finding.todo
+    row = find(check(recipe), "cache, " + recipe.training["path"])
+    assert row.verdict == "fail" and "cannot be read" in row.found
+    assert str(folder) in row.todo

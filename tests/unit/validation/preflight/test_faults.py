@@ -48,8 +48,8 @@ def run(**options: Any) -> dict[str, Any]:
 
 def failures(result: dict[str, Any]) -> list[str]:
     return [
-        f"{item['section']}, {item['check']}: {item['value']}. {item['todo']}"
-        for item in result["findings"]
+        f"{item['section']}, {item['name']}: {item['found']}. {item['todo']}"
+        for item in result["verdicts"]
         if item["verdict"] == "fail"
     ]
 

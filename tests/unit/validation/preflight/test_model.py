@@ -14,7 +14,7 @@ from tools.recipe import Recipe, read_recipe
 from validation.preflight import model
 from validation.preflight.architecture import ARCHITECTURES, load_config
 from validation.preflight.model import check_model, has_weights
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 RECIPES = Path(__file__).parents[4] / "recipes"
 LORA: dict[str, Any] = {
@@ -38,9 +38,9 @@ def recipe(base_model: object = LLAMA_7B, name: str = "mine", **values: Any) -> 
     return Recipe(Path(f"{name}.yml"), {"base_model": str(base_model), **LORA, **values})
 
 
-def found(check: str, given: Recipe) -> Finding:
-    (finding,) = [finding for finding in check_model(given) if finding.check == check]
-    return finding
+def found(check: str, given: Recipe) -> VerdictRow:
+    (row,) = [row for row in check_model(given) if row.name == check]
+    return row
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def found(check: str, given: Recipe) -> Finding:
     ],
 )
 def test_parameters_of_the_published_models(base_model: str, total: int, trained: int) -> None:
-    finding = found("parameters", recipe(base_model))
-    assert (finding.verdict, finding.figures["total"]) == ("ok", total)
-    assert finding.figures["trained"] == trained
-    assert finding.figures["percent"] == pytest.approx(100 * trained / total)
+    row = found("parameters", recipe(base_model))
+    assert (row.verdict, row.figures["total"]) == ("ok", total)
+    assert row.figures["trained"] == trained
+    assert row.figures["percent"] == pytest.approx(100 * trained / total)
 
 
 def test_tokens_of_the_published_models_are_those_of_their_configs() -> None:
@@ -74,7 +74,7 @@ def test_every_hub_model_of_the_recipes_is_known() -> None:
 
 def test_without_an_adapter_everything_is_trained(tiny_base: Path) -> None:
     whole = Recipe(Path("whole.yml"), {"base_model": str(tiny_base)})
-    assert [finding.check for finding in check_model(whole)] == ["parameters", "vocabulary"]
+    assert [row.name for row in check_model(whole)] == ["parameters", "vocabulary"]
     figures = found("parameters", whole).figures
     assert figures["total"] == figures["trained"] > 0
     assert figures["percent"] == 100
@@ -82,9 +82,9 @@ def test_without_an_adapter_everything_is_trained(tiny_base: Path) -> None:
 
 def test_another_model_under_a_published_name_fails(empty_hub_cache: Path, tiny_base: Path) -> None:
     cache(empty_hub_cache, LLAMA_7B, tiny_base)
-    finding = found("parameters", recipe())
-    assert finding.verdict == "fail"
-    assert "6,738,415,616 are published" in finding.value
+    row = found("parameters", recipe())
+    assert row.verdict == "fail"
+    assert "6,738,415,616 are published" in row.found
 
 
 def cache(hub: Path, name: str, source: Path) -> None:
@@ -98,10 +98,10 @@ def cache(hub: Path, name: str, source: Path) -> None:
 
 
 def test_every_layer_carries_the_four_projections() -> None:
-    finding = found("adapter", recipe())
-    assert finding.verdict == "ok"
-    assert finding.value == "r=16 on q_proj, k_proj, v_proj, o_proj: 128 modules, 4 in each layer"
-    modules = finding.figures["modules"]
+    row = found("adapter", recipe())
+    assert row.verdict == "ok"
+    assert row.found == "r=16 on q_proj, k_proj, v_proj, o_proj: 128 modules, 4 in each layer"
+    modules = row.figures["modules"]
     assert (modules[0], len(set(modules))) == ("model.layers.0.self_attn.q_proj", 128)
 
 
@@ -118,13 +118,13 @@ def test_every_layer_carries_the_four_projections() -> None:
 def test_a_paper_recipe_with_other_modules_fails_and_names_them(
     tiny_base: Path, values: dict[str, Any], missing: dict[str, int], extra: dict[str, int]
 ) -> None:
-    finding = found("adapter", recipe(tiny_base, name="cogex-llama2-7b", **values))
-    assert finding.verdict == "fail"
+    row = found("adapter", recipe(tiny_base, name="cogex-llama2-7b", **values))
+    assert row.verdict == "fail"
     for kinds, names in ((missing, "missing"), (extra, "extra")):
-        assert len(finding.figures[names]) == sum(kinds.values())
+        assert len(row.figures[names]) == sum(kinds.values())
         for kind, count in kinds.items():
-            assert f"{kind} x {count}" in finding.value
-    assert "[q_proj, k_proj, v_proj, o_proj]" in finding.todo
+            assert f"{kind} x {count}" in row.found
+    assert "[q_proj, k_proj, v_proj, o_proj]" in row.todo
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_another_recipe_may_choose_its_modules(tiny_base: Path, values: dict[str
 
 
 def test_a_module_that_the_model_lacks_is_missing(tiny_base: Path) -> None:
-    finding = found("adapter", recipe(tiny_base, lora_target_modules=["q_proj", "c_attn"]))
-    assert (finding.verdict, finding.figures["missing"]) == ("fail", ["c_attn"])
+    row = found("adapter", recipe(tiny_base, lora_target_modules=["q_proj", "c_attn"]))
+    assert (row.verdict, row.figures["missing"]) == ("fail", ["c_attn"])
 
 
 @pytest.mark.parametrize(
@@ -161,9 +161,9 @@ def test_an_adapter_that_cannot_be_made(
 
 @pytest.mark.parametrize("key", ["tokens", "resize_token_embeddings_to_32x"])
 def test_a_recipe_that_adds_tokens_fails(tiny_base: Path, key: str) -> None:
-    finding = found("vocabulary", recipe(tiny_base, **{key: ["<new>"]}))
-    assert finding.verdict == "fail"
-    assert f"remove `{key}`" in finding.todo
+    row = found("vocabulary", recipe(tiny_base, **{key: ["<new>"]}))
+    assert row.verdict == "fail"
+    assert f"remove `{key}`" in row.todo
 
 
 def test_tokens_beyond_the_vocabulary_fail(empty_hub_cache: Path, tmp_path: Path) -> None:
@@ -171,29 +171,29 @@ def test_tokens_beyond_the_vocabulary_fail(empty_hub_cache: Path, tmp_path: Path
     entry["config"]["vocab_size"] = 128_002  # without the reserved tokens
     (tmp_path / "config.json").write_text(json.dumps(entry["config"]))
     cache(empty_hub_cache, "meta-llama/Llama-3.1-8B", tmp_path)
-    finding = found("vocabulary", recipe("meta-llama/Llama-3.1-8B", adapter=None))
-    assert finding.verdict == "fail"
-    assert "<|finetune_right_pad_id|> (128004) beyond the 128,002" in finding.value
+    row = found("vocabulary", recipe("meta-llama/Llama-3.1-8B", adapter=None))
+    assert row.verdict == "fail"
+    assert "<|finetune_right_pad_id|> (128004) beyond the 128,002" in row.found
 
 
 def test_a_new_adapter_starts_at_zero_and_can_change_the_logits(tiny_base: Path) -> None:
-    finding = found("adapter's start", recipe(tiny_base))
-    assert finding.verdict == "ok"
-    assert finding.figures["lora_b_zero"]
-    assert finding.figures["start_difference"] == 0
-    assert finding.figures["changed_difference"] > 0.01
+    row = found("adapter's start", recipe(tiny_base))
+    assert row.verdict == "ok"
+    assert row.figures["lora_b_zero"]
+    assert row.figures["start_difference"] == 0
+    assert row.figures["changed_difference"] > 0.01
 
 
 def test_an_adapter_that_starts_elsewhere_fails(tiny_base: Path) -> None:
-    finding = found("adapter's start", recipe(tiny_base, peft_init_lora_weights="pissa"))
-    assert (finding.verdict, finding.figures["lora_b_zero"]) == ("fail", False)
-    assert "remove `peft_init_lora_weights`" in finding.todo
+    row = found("adapter's start", recipe(tiny_base, peft_init_lora_weights="pissa"))
+    assert (row.verdict, row.figures["lora_b_zero"]) == ("fail", False)
+    assert "remove `peft_init_lora_weights`" in row.todo
 
 
 def test_an_adapter_without_effect_fails(tiny_base: Path) -> None:
-    finding = found("adapter's start", recipe(tiny_base, lora_alpha=0))
-    assert finding.verdict == "fail"
-    assert "leaves the logits as they were" in finding.value
+    row = found("adapter's start", recipe(tiny_base, lora_alpha=0))
+    assert row.verdict == "fail"
+    assert "leaves the logits as they were" in row.found
 
 
 def test_a_model_too_large_to_load_is_a_note(
@@ -201,9 +201,9 @@ def test_a_model_too_large_to_load_is_a_note(
 ) -> None:
     monkeypatch.setattr(model, "MAX_CPU_PARAMETERS", 1000)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    finding = found("adapter's start", recipe(tiny_base))
-    assert finding.verdict == "note"
-    assert finding.value == "not looked at: more than 1,000 parameters, and no GPU here"
+    row = found("adapter's start", recipe(tiny_base))
+    assert row.verdict == "note"
+    assert row.found == "not looked at: more than 1,000 parameters, and no GPU here"
 
 
 def test_no_weights_are_a_note() -> None:

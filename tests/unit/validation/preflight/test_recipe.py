@@ -16,7 +16,7 @@ from validation.preflight.cards import CARDS
 from validation.preflight.keys import empty_keys, repeated_keys
 from validation.preflight.launch_files import accelerate_problems, deepspeed_problems, fill_auto
 from validation.preflight.recipe import check_recipe, recipes_in
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 ROOT = Path(__file__).parents[4]
 SEVEN_B = ROOT / "recipes" / "cogex-llama2-7b.yml"
@@ -38,12 +38,14 @@ def header() -> Header:
     return read_header(SEVEN_B)
 
 
-def look(values: dict[str, Any], header: Header, card: str | None = "a6000") -> dict[str, Finding]:
-    """The findings by name, for two GPUs."""
+def look(
+    values: dict[str, Any], header: Header, card: str | None = "a6000"
+) -> dict[str, VerdictRow]:
+    """The verdicts by name, for two GPUs."""
     planned = CARDS[card] if card else None
-    findings = check_recipe(Recipe(SEVEN_B, values), header, card=planned, gpus=2)
-    assert all(finding.section == "recipe" for finding in findings)
-    return {finding.check: finding for finding in findings}
+    verdicts = check_recipe(Recipe(SEVEN_B, values), header, card=planned, gpus=2)
+    assert all(row.section == "recipe" for row in verdicts)
+    return {row.name: row for row in verdicts}
 
 
 def test_every_failure_says_what_to_do(header: Header) -> None:
@@ -58,10 +60,10 @@ def test_every_failure_says_what_to_do(header: Header) -> None:
         "tf32": True,
         "lora_alhpa": None,
     }
-    findings = look(broken, replace(header, ranks=3), card=None).values()
-    failed = [finding for finding in findings if finding.verdict == "fail"]
+    verdicts = look(broken, replace(header, ranks=3), card=None).values()
+    failed = [row for row in verdicts if row.verdict == "fail"]
     assert len(failed) >= 14
-    assert all(finding.todo and finding.value for finding in failed)
+    assert all(row.todo and row.found for row in failed)
 
 
 def test_nothing_is_said_beside_the_findings(
@@ -82,7 +84,7 @@ def test_a_key_like_no_other_gets_no_hint(values: dict[str, Any], header: Header
 
 
 def test_every_unknown_key_is_named(values: dict[str, Any], header: Header) -> None:
-    said = look(values | {"lora_rr": 16, "sead": 42}, header)["keys"].value
+    said = look(values | {"lora_rr": 16, "sead": 42}, header)["keys"].found
     assert "`lora_rr` is no key of Axolotl; did you mean `lora_r`?" in said
     assert "`sead` is no key of Axolotl; did you mean `seed`?" in said
 
@@ -94,7 +96,7 @@ def test_keys_of_a_plugin_are_known_with_it_alone(
 
     monkeypatch.setattr(PluginManager.get_instance(), "plugins", {})  # it keeps all it has met
     values |= {"liger_rope": True}
-    assert "`liger_rope` is no key" in look(values, header)["keys"].value
+    assert "`liger_rope` is no key" in look(values, header)["keys"].found
     plugins = [*values["plugins"], "axolotl.integrations.liger.LigerPlugin"]
     assert look(values | {"plugins": plugins}, header)["keys"].verdict == "ok"
 
@@ -148,8 +150,8 @@ def test_what_must_be_above_zero_is(
 
 def test_the_schema_sees_the_card_planned(values: dict[str, Any], header: Header) -> None:
     values["fp8"] = True
-    assert "fp8 is not supported on this GPU" in look(values, header, "a6000")["schema"].value
-    assert "not supported on this GPU" not in look(values, header, "h100")["schema"].value
+    assert "fp8 is not supported on this GPU" in look(values, header, "a6000")["schema"].found
+    assert "not supported on this GPU" not in look(values, header, "h100")["schema"].found
 
 
 # header
@@ -165,10 +167,10 @@ def test_a_launch_line_is_read_from_the_working_folder(
 
 def test_a_pack_is_no_example(values: dict[str, Any], header: Header) -> None:
     told = replace(header, micro=4, accumulation=4, ranks=1)
-    said = look(values, told)["batch"].value
+    said = look(values, told)["batch"].found
     assert said.startswith("4 x 4 x 1 is 16, not 32; on 1 GPUs 4 x 8 x 1 is not 16")
     values["sample_packing"] = True
-    assert "is 16, not 32" not in look(values, told)["batch"].value
+    assert "is 16, not 32" not in look(values, told)["batch"].found
 
 
 # the run
@@ -227,14 +229,14 @@ def test_the_same_folder_in_other_words_is_found(
     for name, folder in (("one", "outputs/x"), ("two", "./outputs/x/"), ("three", "outputs/xy")):
         (tmp_path / f"{name}.yml").write_text(f"output_dir: {folder}\n")
     recipe = read_recipe(tmp_path / "one.yml")
-    findings = check_recipe(recipe, header, card=None, gpus=1)
-    said = next(finding for finding in findings if finding.check == "output folder")
+    verdicts = check_recipe(recipe, header, card=None, gpus=1)
+    said = next(row for row in verdicts if row.name == "output folder")
     assert said.value == "outputs/x is also the folder of two.yml"
 
 
 def test_a_recipe_without_data_and_output_is_still_looked_at(header: Header) -> None:
     found = look({"seed": 42, "save_steps": 10}, header)
-    assert found["output folder"].value == "`output_dir` is not set"
+    assert found["output folder"].found == "`output_dir` is not set"
     assert found["checkpoints"].verdict == "note"
     assert found["seed"].verdict == "ok"
 
@@ -265,8 +267,8 @@ def test_without_a_gpu_precision_is_said_to_be_untried(
 def test_one_kernel_named_switches_axolotls_choice_off(
     values: dict[str, Any], header: Header
 ) -> None:
-    assert look(values, header)["LoRA kernels"].value == "on, as Axolotl chooses"
-    assert look(values | {"lora_o_kernel": False}, header)["LoRA kernels"].value == "off"
+    assert look(values, header)["LoRA kernels"].found == "on, as Axolotl chooses"
+    assert look(values | {"lora_o_kernel": False}, header)["LoRA kernels"].found == "off"
     assert look(values | {"lora_o_kernel": True}, header, None)["LoRA kernels"].verdict == "fail"
 
 

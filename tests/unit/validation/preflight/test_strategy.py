@@ -7,12 +7,12 @@ import pytest
 
 from tools.recipe import Recipe
 from validation.preflight.strategy import check_strategy, is_axolotls_own
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 COGEX = {"path": "train.jsonl", "type": "prompt_strategies.cogex"}
 
 
-def check(training: dict[str, Any], validation: dict[str, Any] | None = None) -> list[Finding]:
+def check(training: dict[str, Any], validation: dict[str, Any] | None = None) -> list[VerdictRow]:
     values = {
         "sequence_len": 512,
         "datasets": [training],
@@ -31,48 +31,46 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return package
 
 
-def check_module(package: Path, source: str) -> Finding:
+def check_module(package: Path, source: str) -> VerdictRow:
     (package / "strategy.py").write_text(source)
     return check({"path": "train.jsonl", "type": f"{package.name}.strategy"})[0]
 
 
 @pytest.mark.parametrize("name", ["cogex", "plan", "alpaca"])
 def test_our_strategies_load(name: str) -> None:
-    findings = check({"path": "train.jsonl", "type": f"prompt_strategies.{name}"})
-    assert [finding.verdict for finding in findings] == ["ok", "ok", "ok"]
-    assert "trained on: completion" in findings[0].value
+    verdicts = check({"path": "train.jsonl", "type": f"prompt_strategies.{name}"})
+    assert [row.verdict for row in verdicts] == ["ok", "ok", "ok"]
+    assert "trained on: completion" in verdicts[0].found
 
 
 def test_import_error_inside_the_module_is_named_with_file_and_line(broken: Path) -> None:
-    finding = check_module(broken, "import os\n\nimport no_such_package\n")
-    assert finding.verdict == "fail"
-    assert "ModuleNotFoundError: No module named 'no_such_package'" in finding.value
-    assert f"({broken / 'strategy.py'}, line 3)" in finding.value
+    row = check_module(broken, "import os\n\nimport no_such_package\n")
+    assert row.verdict == "fail"
+    assert "ModuleNotFoundError: No module named 'no_such_package'" in row.found
+    assert f"({broken / 'strategy.py'}, line 3)" in row.found
 
 
 def test_syntax_error_is_named_with_file_and_line(broken: Path) -> None:
-    finding = check_module(broken, "import os\n\ndef load(:\n")
-    assert finding.verdict == "fail"
-    assert "SyntaxError: invalid syntax (strategy.py, line 3)" in finding.value
+    row = check_module(broken, "import os\n\ndef load(:\n")
+    assert row.verdict == "fail"
+    assert "SyntaxError: invalid syntax (strategy.py, line 3)" in row.found
 
 
 def test_error_while_loading_is_named_with_file_and_line(broken: Path) -> None:
-    finding = check_module(
-        broken, "def load(tokenizer, cfg, ds_cfg):\n    return cfg['nothing'][0]\n"
-    )
-    assert finding.verdict == "fail" and "TypeError" in finding.value
-    assert f"({broken / 'strategy.py'}, line 2)" in finding.value
+    row = check_module(broken, "def load(tokenizer, cfg, ds_cfg):\n    return cfg['nothing'][0]\n")
+    assert row.verdict == "fail" and "TypeError" in row.found
+    assert f"({broken / 'strategy.py'}, line 2)" in row.found
 
 
 def test_module_without_load_is_named(broken: Path) -> None:
-    finding = check_module(broken, "")
-    assert finding.verdict == "fail"
-    assert "has no attribute 'load'" in finding.value
+    row = check_module(broken, "")
+    assert row.verdict == "fail"
+    assert "has no attribute 'load'" in row.found
 
 
 def test_strategy_of_another_kind_is_a_note(broken: Path) -> None:
-    finding = check_module(broken, "def load(tokenizer, cfg, ds_cfg):\n    return object()\n")
-    assert finding.verdict == "note" and "no CompletionStrategy" in finding.value
+    row = check_module(broken, "def load(tokenizer, cfg, ds_cfg):\n    return object()\n")
+    assert row.verdict == "note" and "no CompletionStrategy" in row.found
 
 
 @pytest.mark.parametrize(
@@ -84,32 +82,32 @@ def test_strategy_of_another_kind_is_a_note(broken: Path) -> None:
     ],
 )
 def test_type_that_axolotl_does_not_find_says_how_it_is_written(kind: str, cause: str) -> None:
-    finding = check({"path": "train.jsonl", "type": kind})[0]
-    assert finding.verdict == "fail" and cause in finding.value
-    assert "package.module" in finding.todo
+    row = check({"path": "train.jsonl", "type": kind})[0]
+    assert row.verdict == "fail" and cause in row.found
+    assert "package.module" in row.todo
 
 
 def test_entry_without_type_fails() -> None:
     assert not is_axolotls_own({"path": "train.jsonl"})
-    assert [finding.verdict for finding in check({"path": "train.jsonl"})] == ["fail", "fail", "ok"]
+    assert [row.verdict for row in check({"path": "train.jsonl"})] == ["fail", "fail", "ok"]
 
 
 def test_recipe_that_the_strategy_refuses_shows_its_reason() -> None:
-    finding = check({**COGEX, "roles_to_train": ["assistant"]})[0]
-    assert finding.verdict == "fail" and "use [code, output] or [output]" in finding.value
+    row = check({**COGEX, "roles_to_train": ["assistant"]})[0]
+    assert row.verdict == "fail" and "use [code, output] or [output]" in row.found
 
 
 @pytest.mark.parametrize("kind", ["completion", "alpaca", "alpaca:chat", "chat_template"])
 def test_axolotls_own_type_is_a_note(kind: str) -> None:
     entry = {"path": "train.jsonl", "type": kind}
     assert is_axolotls_own(entry)
-    assert [finding.verdict for finding in check(entry)] == ["note", "note", "ok"]
+    assert [row.verdict for row in check(entry)] == ["note", "note", "ok"]
 
 
 @pytest.mark.parametrize(
     ("key", "other"), [("type", "prompt_strategies.nl_plan"), ("roles_to_train", ["output"])]
 )
 def test_splits_that_differ_fail(key: str, other: Any) -> None:
-    finding = check(COGEX, {**COGEX, key: other})[2]
-    assert finding.verdict == "fail"
-    assert f"`{key}` is" in finding.value and str(other) in finding.value
+    row = check(COGEX, {**COGEX, key: other})[2]
+    assert row.verdict == "fail"
+    assert f"`{key}` is" in row.found and str(other) in row.found

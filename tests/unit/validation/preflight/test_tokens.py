@@ -17,7 +17,7 @@ from tools.errors import UserError
 from tools.recipe import Recipe
 from validation.preflight.tokenized import Tokenized, tokenize
 from validation.preflight.tokens import check_tokens, load_recipe_tokenizer
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 pytest_plugins = ["tests.real_tokenizers"]
 
@@ -39,7 +39,7 @@ def recipe(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def check(recipe: Recipe, tokenized: Tokenized | None = None, **options: Any) -> list[Finding]:
+def check(recipe: Recipe, tokenized: Tokenized | None = None, **options: Any) -> list[VerdictRow]:
     tokenizer = load_recipe_tokenizer(recipe)
     return check_tokens(recipe, tokenizer, tokenized or encode(recipe), **options)
 
@@ -48,13 +48,13 @@ def encode(recipe: Recipe) -> Tokenized:
     return tokenize(recipe, load_recipe_tokenizer(recipe))
 
 
-def find(findings: list[Finding], check: str) -> Finding:
-    [finding] = [finding for finding in findings if finding.check == check]
-    return finding
+def find(verdicts: list[VerdictRow], check: str) -> VerdictRow:
+    [row] = [row for row in verdicts if row.name == check]
+    return row
 
 
-def fails(findings: list[Finding]) -> list[str]:
-    return [finding.check for finding in findings if finding.verdict == "fail"]
+def fails(verdicts: list[VerdictRow]) -> list[str]:
+    return [row.name for row in verdicts if row.verdict == "fail"]
 
 
 Row = list[int]
@@ -91,9 +91,9 @@ def test_rows_of_every_tokenizer_pass(
     path = Path(recipe.validation["path"])
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, HOSTILE]))
     recipe.values["base_model"] = str(bases[name])
-    findings = check(recipe)
-    assert [finding.verdict for finding in findings] == ["ok"] * 7
-    assert find(findings, "mask").value == "holds for all 12 rows"
+    verdicts = check(recipe)
+    assert [row.verdict for row in verdicts] == ["ok"] * 7
+    assert find(verdicts, "mask").found == "holds for all 12 rows"
 
 
 @pytest.mark.parametrize("name", ["llama2_hub", "small"])
@@ -124,15 +124,15 @@ def test_tokenizer_without_pad_gets_eos_and_fails(recipe: Recipe, tmp_path: Path
     tokenizer.save_pretrained(tmp_path / "base")
     shutil.copy(TINY / "config.json", tmp_path / "base")
     recipe.values["base_model"] = str(tmp_path / "base")
-    finding = find(check(recipe), "pad token")
-    assert finding.verdict == "fail" and finding.value.startswith("</s>, which is EOS")
+    row = find(check(recipe), "pad token")
+    assert row.verdict == "fail" and row.found.startswith("</s>, which is EOS")
 
 
 def test_pad_token_that_is_eos_fails(recipe: Recipe) -> None:
     recipe.values["special_tokens"] = {"pad_token": "</s>"}
-    findings = check(recipe)
-    assert fails(findings) == ["pad token"]
-    assert "set `special_tokens: {pad_token" in find(findings, "pad token").todo
+    verdicts = check(recipe)
+    assert fails(verdicts) == ["pad token"]
+    assert "set `special_tokens: {pad_token" in find(verdicts, "pad token").todo
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_pad_token_that_is_eos_fails(recipe: Recipe) -> None:
 )
 def test_token_that_the_vocabulary_lacks_fails(recipe: Recipe, keys: dict[str, Any]) -> None:
     recipe.values.update(keys)
-    findings = check(recipe)
-    assert fails(findings) == ["vocabulary"]
-    assert "adds 1 tokens to the tokenizer's 1,447" in find(findings, "vocabulary").value
+    verdicts = check(recipe)
+    assert fails(verdicts) == ["vocabulary"]
+    assert "adds 1 tokens to the tokenizer's 1,447" in find(verdicts, "vocabulary").found
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_model_smaller_than_the_tokenizer_fails(recipe: Recipe, tmp_path: Path) 
     AutoTokenizer.from_pretrained(TINY).save_pretrained(tmp_path / "base")
     LlamaConfig(vocab_size=500).save_pretrained(tmp_path / "base")
     recipe.values["base_model"] = str(tmp_path / "base")
-    finding = find(check(recipe), "vocabulary")
-    assert finding.verdict == "fail" and "among the model's 500 embeddings" in finding.value
+    row = find(check(recipe), "vocabulary")
+    assert row.verdict == "fail" and "among the model's 500 embeddings" in row.found
 
 
 def test_special_token_of_no_known_kind_is_refused(recipe: Recipe) -> None:
@@ -214,9 +214,9 @@ def masked_eos(ids: Row, labels: Row) -> None:
 def test_ends_that_are_wrong_are_named(
     recipe: Recipe, change: Callable[[Row, Row], None], check_name: str, found: str
 ) -> None:
-    finding = find(check(recipe, spoil(recipe, change)), check_name)
-    assert finding.verdict == "fail" and finding.figures == {"rows": 10, "failed": 1}
-    assert "row count-2: " in finding.value and found in finding.value
+    row = find(check(recipe, spoil(recipe, change)), check_name)
+    assert row.verdict == "fail" and row.figures == {"rows": 10, "failed": 1}
+    assert "row count-2: " in row.found and found in row.found
 
 
 def test_ends_are_looked_at_in_every_row(recipe: Recipe) -> None:
@@ -266,17 +266,17 @@ def first_trained(labels: Row) -> int:
 def test_row_that_does_not_say_what_it_should_is_named(
     recipe: Recipe, change: Callable[[Row, Row], None], failing: list[str]
 ) -> None:
-    findings = check(recipe, spoil(recipe, change))
-    assert fails(findings) == failing
+    verdicts = check(recipe, spoil(recipe, change))
+    assert fails(verdicts) == failing
     for name in failing:
-        assert "1 rows: row count-2: " in find(findings, name).value
+        assert "1 rows: row count-2: " in find(verdicts, name).found
 
 
 def test_what_was_expected_and_found_is_shown(recipe: Recipe) -> None:
-    findings = check(recipe, spoil(recipe, unmasked_prompt))
-    assert "trained text: at character 0 expected 'def count" in find(findings, "mask").value
-    findings = check(recipe, spoil(recipe, other_token))
-    assert find(findings, "prompt is a prefix").value.startswith(
+    verdicts = check(recipe, spoil(recipe, unmasked_prompt))
+    assert "trained text: at character 0 expected 'def count" in find(verdicts, "mask").found
+    verdicts = check(recipe, spoil(recipe, other_token))
+    assert find(verdicts, "prompt is a prefix").found.startswith(
         "fails for 1 rows: row count-2: token 3"
     )
 
@@ -291,14 +291,14 @@ def test_rows_of_another_text_fail_the_round_trip(recipe: Recipe) -> None:
     tokenized = encode(recipe)
     rows = [{**row, "output": "{'answer': 0}"} for row in tokenized.train.rows]
     train = dataclasses.replace(tokenized.train, rows=rows)
-    finding = find(check(recipe, Tokenized(train, tokenized.val)), "round trip")
-    assert finding.figures["failed"] == 5
-    assert "expected" in finding.value and "{'answer': 0}" in finding.value
+    row = find(check(recipe, Tokenized(train, tokenized.val)), "round trip")
+    assert row.figures["failed"] == 5
+    assert "expected" in row.found and "{'answer': 0}" in row.found
 
 
 def test_sample_is_stated_and_the_same_each_time(recipe: Recipe) -> None:
     tokenized = spoil(recipe, other_token)
     drawn = [find(check(recipe, tokenized, sample=5), "round trip") for _ in range(8)]
-    assert all(finding == drawn[0] for finding in drawn)
+    assert all(row == drawn[0] for row in drawn)
     assert drawn[0].figures["rows"] == 5
-    assert "5 of 10 rows, drawn with seed 42" in drawn[0].value
+    assert "5 of 10 rows, drawn with seed 42" in drawn[0].found

@@ -9,7 +9,7 @@ import pytest
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import read_header
 from validation.preflight.recipe import check_recipe
-from validation.preflight.verdict import Finding
+from validation.verdict import VerdictRow
 
 ROOT = Path(__file__).parents[4]
 TINY = ROOT / "recipes/cogex-tiny.yml"
@@ -27,10 +27,10 @@ def no_logins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def found(keys: dict[str, Any]) -> Finding:
+def found(keys: dict[str, Any]) -> VerdictRow:
     recipe = Recipe(TINY, read_recipe(TINY).values | keys)
-    findings = check_recipe(recipe, read_header(TINY), card=None, gpus=1)
-    return next(finding for finding in findings if finding.check == "trackers")
+    verdicts = check_recipe(recipe, read_header(TINY), card=None, gpus=1)
+    return next(row for row in verdicts if row.name == "trackers")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def found(keys: dict[str, Any]) -> Finding:
     ],
 )
 def test_a_tracker_that_can_record_is_named(keys: dict[str, Any], value: str) -> None:
-    assert (found(keys).value, found(keys).verdict) == (value, "ok")
+    assert (found(keys).found, found(keys).verdict) == (value, "ok")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,6 @@ def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatc
 
 def test_a_key_in_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "short")
-    assert "40+ characters" in found({"use_wandb": True}).value
+    assert "40+ characters" in found({"use_wandb": True}).found
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)  # last of all tests: wandb remembers it
     assert found({"use_wandb": True}).verdict == "ok"
