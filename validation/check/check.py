@@ -9,11 +9,11 @@ output is compared with what it truly returns. Nothing is run without consent.
 import re
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from prompt_strategies.layout import render_emulator_prompt, render_prompt, split_code
@@ -29,6 +29,7 @@ from validation.check.collapse import COLLAPSE, find_loop, measure_collapse
 from validation.check.emulation import STATUSES, Emulation, summarize, verify_emulation
 from validation.check.measures import EMULATOR_MEASURES, MEASURES, Judged, family, judge
 from validation.selection.checkpoints import model_hashes
+from validation.verdict import VerdictRow, as_result, print_verdicts
 
 # the least share of rows for exit 0; a measure that is not here is reported only
 THRESHOLDS = {
@@ -103,7 +104,7 @@ def check(
         "validation_sha256": sha256(Path(recipe.validation["path"])),
         **sections["reasoner"],
         "emulator": sections.get("emulator"),
-        "passed": all(map(_passed, sections.values())),
+        **as_result([row for name in sections for row in verdicts(name, sections[name])]),
     }
     if "emulator" not in sections:  # an earlier check's
         (recipe.output_dir / f"generations{suffix}-emulator.jsonl").unlink(missing_ok=True)
@@ -212,9 +213,25 @@ def _collapse(prompts: list[str], generations: list[Generation]) -> dict[str, An
     return measure_collapse([prompt for prompt, _ in kept], [item for _, item in kept])
 
 
-def _passed(section: dict[str, Any]) -> bool:
-    groups = (section[name] for name in ("measures", "answer_exact_by_family", "collapse"))
-    return all(item["passed"] for group in groups for item in group.values())
+def verdicts(mode: str, section: dict[str, Any]) -> list[VerdictRow]:
+    """Judge the figures of one mode; a figure without a threshold is a note."""
+    named = [
+        *((LABELS[mode][key], item) for key, item in section["measures"].items()),
+        *((f"answer, {key}", item) for key, item in section["answer_exact_by_family"].items()),
+        *((COLLAPSE[key], item) for key, item in section["collapse"].items()),
+    ]
+    return [_verdict(mode, name, item) for name, item in named]
+
+
+def _verdict(mode: str, name: str, item: dict[str, Any]) -> VerdictRow:
+    sign, threshold = ("≤", item["at_most"]) if "at_most" in item else ("≥", item["threshold"])
+    row = partial(VerdictRow, name, _of(item["count"], item["rows"]), section=mode)
+    if threshold is None:
+        return row("note")
+    row = partial(row, expected=f"{sign} {threshold:.0%}")
+    if item["passed"]:
+        return row("ok")
+    return row("fail", "read what it wrote: generations*.jsonl in the run folder, or the report")
 
 
 def _record(item: Judged, emulation: Emulation) -> dict[str, Any]:
@@ -232,71 +249,45 @@ def _record(item: Judged, emulation: Emulation) -> dict[str, Any]:
 
 
 def print_check(result: dict[str, Any], console: Console) -> None:
-    """Show for each mode the measures, answers by family, collapse and verified emulation."""
-    _print_section(result, "reasoner", result, console)
-    if result["emulator"]:
-        _print_section(result, "emulator", result["emulator"], console)
+    """Show the verdicts on both modes, and for each the verified emulation."""
+    console.print(f"{result['model']} on {result['rows']} held-out rows:", markup=False)
+    print_verdicts(result["verdicts"], console)
+    for name, section in (("reasoner", result), ("emulator", result["emulator"])):
+        if section:
+            _print_section(name, section, console)
 
 
-def _print_section(
-    result: dict[str, Any], name: str, section: dict[str, Any], console: Console
-) -> None:
-    table = Table(title=f"{result['model']} as {name} on {section['rows']} held-out rows")
-    for heading in ("measure", "rows", "share", "threshold", ""):
-        table.add_column(heading, justify="left" if heading in ("measure", "") else "right")
-    for key, item in section["measures"].items():
-        table.add_row(LABELS[name][key], *_cells(item))
-    for key, item in section["answer_exact_by_family"].items():
-        table.add_row(f"  answer, {escape(key)}", *_cells(item))
-    table.add_section()
-    for key, item in section["collapse"].items():
-        table.add_row(COLLAPSE[key], *_cells(item))
-    console.print(table)
+def _print_section(name: str, section: dict[str, Any], console: Console) -> None:
     if section["prompts_too_long"]:
         console.print(
             f"{section['prompts_too_long']} prompts fill the recipe's `sequence_len` and count as "
-            "failures in every measure."
+            f"failures in every measure of the {name}."
         )
-    _print_emulation(section["emulation"], console)
+    _print_emulation(name, section["emulation"], console)
 
 
-def _cells(item: dict[str, Any]) -> tuple[str, str, str, str]:
-    sign, threshold = ("≤", item["at_most"]) if "at_most" in item else ("≥", item["threshold"])
-    verdict = "ok" if item["passed"] else f"[red]too {'high' if sign == '≤' else 'low'}[/red]"
-    return (
-        f"{item['count']}/{item['rows']}",
-        _percent(item["count"], item["rows"]),
-        "" if threshold is None else f"{sign} {threshold:.0%}",
-        "" if threshold is None else verdict,
-    )
+def _of(count: int, total: int) -> str:
+    return f"{count}/{total} ({count / total:.1%})" if total else "0/0"
 
 
-def _percent(count: int, total: int) -> str:
-    return f"{count / total:.1%}" if total else ""
-
-
-def _print_emulation(emulation: dict[str, Any], console: Console) -> None:
+def _print_emulation(mode: str, emulation: dict[str, Any], console: Console) -> None:
     """Show what became of the programs, and how many outputs are what they return."""
+    programs, statuses = emulation["programs"], emulation["statuses"]
     if not emulation["complete"]:
-        found = ", ".join(
-            f"{count} {STATUSES[name]}" for name, count in emulation["statuses"].items()
-        )
+        found = ", ".join(f"{count} {STATUSES[name]}" for name, count in statuses.items())
         console.print(
-            f"Verified emulation: 0 of {emulation['programs']} programs complete: nothing to "
-            f"verify ({found})",
+            f"Verified emulation, {mode}: 0 of {programs} programs complete: nothing to verify "
+            f"({found})",
             soft_wrap=True,
         )
         return
-    table = Table("verified emulation", "count", "share")
-    for status, count in emulation["statuses"].items():
-        shown = str(count), _percent(count, emulation["programs"])
-        table.add_row(f"programs that {STATUSES[status]}", *shown)
+    table = Table(f"verified emulation, {mode}", "count")
+    for status, count in statuses.items():
+        table.add_row(f"programs that {STATUSES[status]}", _of(count, programs))
     table.add_section()
     for key, label in EMULATION.items():
-        item = emulation[key]
-        if item["of"]:
-            shown = f"{item['count']}/{item['of']}", _percent(item["count"], item["of"])
-            table.add_row(label, *shown)
+        if emulation[key]["of"]:
+            table.add_row(label, _of(emulation[key]["count"], emulation[key]["of"]))
     console.print(table)
-    if waiting := emulation["statuses"].get("complete"):
+    if waiting := statuses.get("complete"):
         console.print(f"To run the {waiting} complete programs in a sandbox: {CONSENT}")

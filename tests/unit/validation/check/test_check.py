@@ -19,15 +19,16 @@ from validation.check.check import (
     NOTHING,
     THRESHOLDS,
     _collapse,
-    _passed,
     _share,
     _shares,
     check,
     print_check,
+    verdicts,
 )
 from validation.check.collapse import COLLAPSE
 from validation.check.emulation import STATUSES, summarize, verify_emulation
 from validation.check.measures import EMULATOR_MEASURES, MEASURES, judge
+from validation.verdict import as_result, passed
 
 CODE = "def add(a, b):\n    total = {}(a, b)\n    return {{'total': total, 'answer': total}}"
 CALL = ">>> add(3, 4)"
@@ -70,8 +71,12 @@ def section(
     }
 
 
+def passes(result: dict[str, Any], mode: str = "reasoner") -> bool:
+    return passed(verdicts(mode, result))
+
+
 def test_everything_right_passes() -> None:
-    assert _passed(section({})) and _passed(section({}, mode="emulator"))
+    assert passes(section({})) and passes(section({}, mode="emulator"), "emulator")
 
 
 @pytest.mark.parametrize("mode", LABELS)
@@ -81,9 +86,9 @@ def test_everything_right_passes() -> None:
 def test_thresholds_are_met_exactly(mode: str, name: str) -> None:
     """49 of 50 are 98%; EOS asks for 99%. The emulator writes no program."""
     allowed = 0 if name == "ends_by_eos" else 1
-    assert _passed(section({name: allowed}, mode=mode))
+    assert passes(section({name: allowed}, mode=mode), mode)
     result = section({name: allowed + 1}, mode=mode)
-    assert _passed(result) is (mode == "emulator" and name == "program_parses")
+    assert passes(result, mode) is (mode == "emulator" and name == "program_parses")
     assert name not in result["measures"] or not result["measures"][name]["passed"]
 
 
@@ -99,17 +104,17 @@ def test_share_is_compared_as_exact_fractions_are(threshold: str) -> None:
 @pytest.mark.parametrize("name", sorted(MEASURES.keys() - THRESHOLDS.keys()))
 def test_other_measures_are_only_reported(name: str) -> None:
     result = section({name: 50})
-    assert _passed(result)
+    assert passes(result)
     assert result["measures"][name] == {"count": 0, "rows": 50, "threshold": None, "passed": True}
 
 
 def test_families_are_held_to_a_share_if_asked() -> None:
     passing = section({"answer_exact": 20}, min_family=0.6)
-    assert _passed(passing)
+    assert passes(passing)
     assert passing["answer_exact_by_family"] == {
         "add": {"count": 30, "rows": 50, "threshold": 0.6, "passed": True}
     }
-    assert not _passed(section({"answer_exact": 21}, min_family=0.6))
+    assert not passes(section({"answer_exact": 21}, min_family=0.6))
 
 
 def test_no_families_where_an_id_names_none() -> None:
@@ -122,7 +127,7 @@ def test_collapse_fails_the_check_though_every_measure_holds() -> None:
     same = [Generation("the same text", 3, True)] * 50
     result["collapse"] = _collapse([str(number) for number in range(50)], same)
     assert result["collapse"]["identical"]["count"] == 50
-    assert not _passed(result)
+    assert not passes(result)
 
 
 def test_prompt_that_is_too_long_is_no_collapse() -> None:
@@ -262,21 +267,23 @@ def test_machine_without_sandbox_is_told_before_anything_is_generated(
         unavailable.cache_clear()
 
 
-def shown(result: dict[str, Any]) -> str:
+def shown(reasoner: dict[str, Any], emulator: dict[str, Any] | None = None) -> str:
+    rows = verdicts("reasoner", reasoner) + (verdicts("emulator", emulator) if emulator else [])
     console = Console(record=True, width=120)
-    print_check(result, console)
+    print_check({"model": "best", **reasoner, "emulator": emulator, **as_result(rows)}, console)
     return console.export_text()
 
 
 def test_result_is_shown() -> None:
     reasoner = section({"output_dict": 9}, min_family=0.5)
     reasoner["collapse"]["loops"] |= {"count": 7, "passed": False}
-    text = shown({"model": "best", **reasoner, "emulator": None})
+    text = shown(reasoner)
     for part in (
         *MEASURES.values(),
         *COLLAPSE.values(),
-        *("best as reasoner on 50 held-out rows", "41/50", "82.0%", "≥ 98%", "too low"),
-        *("answer, add", "7/50", "≤ 1%", "too high", STATUSES["undefined"]),
+        *("best on 50 held-out rows", "reasoner", "41/50 (82.0%)", "≥ 98%"),
+        *("answer, add", "7/50 (14.0%)", "≤ 1%", STATUSES["undefined"]),
+        "reasoner, output is a dict: read what it wrote",
     ):
         assert part in text
     assert "emulator" not in text and "--allow-code-execution" not in text
@@ -284,20 +291,19 @@ def test_result_is_shown() -> None:
 
 def test_programs_that_leave_nothing_to_verify_are_told_without_shares() -> None:
     """All 50 leave a helper undefined; that is no 100% of anything that was verified."""
-    text = shown({"model": "best", **section({}), "emulator": None})
+    text = shown(section({}))
     end = text[text.index("Verified emulation") :]
     told = "0 of 50 programs complete: nothing to verify (50 leave names undefined)"
-    assert end.strip() == f"Verified emulation: {told}"
+    assert end.strip() == f"Verified emulation, reasoner: {told}"
 
 
 def test_emulator_is_shown_beside() -> None:
-    text = shown({"model": "best", **section({}), "emulator": section({}, mode="emulator")})
-    assert "best as emulator on 50 held-out rows" in text
-    assert EMULATOR_MEASURES["function_and_call"] in text
+    text = shown(section({}), section({}, mode="emulator"))
+    assert "emulator" in text and EMULATOR_MEASURES["function_and_call"] in text
 
 
 def test_complete_programs_that_wait_for_consent_are_told() -> None:
-    text = shown({"model": "best", **section({}, helper="max"), "emulator": None})
+    text = shown(section({}, helper="max"))
     assert "To run the 50 complete programs in a sandbox: --allow-code-execution" in text
 
 
@@ -312,5 +318,5 @@ def test_faithful_shares_are_shown() -> None:
     result["emulation"] = summarize(
         verify_emulation([item.completion for item in judged], allow_code_execution=True)
     )
-    text = shown({"model": "best", **result, "emulator": None})
+    text = shown(result)
     assert [text.count(share) for share in ("1/4", "0/2", "1/2")] == [1, 1, 1]
