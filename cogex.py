@@ -4,10 +4,12 @@ Exit 0: done, or every check held; 1: a check did not hold; 2: the input cannot 
 Heavy imports stay inside the verbs, so that `cogex --help` answers at once.
 """
 
+import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,7 +17,7 @@ from rich.console import Console
 from tools.errors import UserError
 from tools.files import write_json
 from tools.prepare.command import prepare
-from tools.recipe import read_recipe
+from tools.recipe import Recipe, read_recipe
 
 app = typer.Typer(
     help="Recipes that reproduce CoGEX, and the checks around them.",
@@ -26,8 +28,60 @@ app = typer.Typer(
 app.add_typer(prepare, name="prepare")
 console = Console()
 
-RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, as recipes/cogex-tiny.yml.")]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result here.")]
+
+@cache
+def _standard_output() -> IO[str]:
+    """Keep standard output for the result alone: all else goes to standard error from here on."""
+    sys.stdout.flush()
+    kept = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return kept
+
+
+def _claim_standard_output(path: Path | None) -> Path | None:
+    if path == Path("-"):
+        _standard_output()
+    return path
+
+
+def recipe_file(path: str) -> Recipe:
+    return read_recipe(Path(path))  # before anything heavy is imported
+
+
+RecipeArgument = Annotated[
+    Recipe,
+    typer.Argument(
+        parser=recipe_file,
+        help="The recipe, as recipes/cogex-tiny.yml.",
+    ),
+]
+# of the verbs that write no file of their own
+JsonOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        callback=_claim_standard_output,
+        help="Also write the result here; - is standard output, and the rest goes to stderr.",
+    ),
+]
+TemperatureOption = Annotated[float, typer.Option(min=0.0, help="0 is greedy.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of all that is drawn at random.")]
+ExecutionOption = Annotated[
+    bool, typer.Option("--allow-code-execution", help="Run generated programs, in a sandbox.")
+]
+RecipeOption = Annotated[Path | None, typer.Option(help="The model: this recipe's best/.")]
+ModelOption = Annotated[Path | None, typer.Option(help="The model: an adapter or model folder.")]
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The model: a server, as http://localhost:8000/v1. With --recipe or --model it gets "
+        "the token ids of that tokenizer, else text. Its key, if any: OPENAI_API_KEY."
+    ),
+]
+ServedOption = Annotated[
+    str | None, typer.Option(help="The model's name on the server, if it has several.")
+]
+ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Requests under way at once.")]
 
 
 @app.command()
@@ -42,18 +96,16 @@ def preflight(
     json_path: JsonOption = None,
 ) -> None:
     """Check recipe, data, tokens, model and plan before any GPU hour is spent."""
-    chosen = read_recipe(recipe)  # before anything heavy is imported
     from validation.inspect_rows import inspect_rows, print_rows
     from validation.preflight.run import preflight as run
     from validation.preflight.run import print_preflight
 
     with console.status("Looking at every row; some two minutes for 52,000"):
-        result = run(chosen, gpu=gpu, gpus=gpus)
+        result = run(recipe, gpu=gpu, gpus=gpus)
     if rows and result["rows"]:
-        print_rows(inspect_rows(chosen, rows, 42, "train"), console)
+        print_rows(inspect_rows(recipe, rows, 42, "train"), console)
     print_preflight(result, console)
-    _write_result(json_path, result)
-    raise typer.Exit(0 if result["passed"] else 1)
+    _end(result, json_path)
 
 
 @app.command()
@@ -61,17 +113,16 @@ def inspect(
     recipe: RecipeArgument,
     rows: Annotated[int, typer.Option("-n", min=1, help="How many random rows.")] = 5,
     split: Annotated[Literal["train", "val"], typer.Option(help="Of which split.")] = "train",
-    seed: Annotated[int, typer.Option(help="Seed of the choice.")] = 42,
+    seed: SeedOption = 42,
     html: Annotated[Path | None, typer.Option(help="Also write a page to look at.")] = None,
 ) -> None:
     """Show rows as the model sees them: tokens, what is trained, what is masked."""
-    chosen = read_recipe(recipe)  # before anything heavy is imported
     from validation.inspect_rows import inspect_rows, print_rows, write_html
 
-    found = inspect_rows(chosen, rows, seed, split)
+    found = inspect_rows(recipe, rows, seed, split)
     print_rows(found, console)
     if html is not None:
-        write_html(found, chosen, html)
+        write_html(found, recipe, html)
 
 
 @app.command()
@@ -80,16 +131,13 @@ def curves(
     follow: Annotated[
         bool, typer.Option("--follow", help="Look on while training runs, until it ends.")
     ] = False,
-    json_path: JsonOption = None,
 ) -> None:
     """Judge a run by the trainer's own state: losses, learning rate, gradients, batch."""
-    chosen = read_recipe(recipe)  # before anything heavy is imported
     from validation.curves import curves as module
 
-    result = module.follow(chosen, console) if follow else module.curves(chosen)
+    result = module.follow(recipe, console) if follow else module.curves(recipe)
     module.print_curves(result, console)
-    _write_result(json_path, result)
-    raise typer.Exit(0 if result["passed"] else 1)
+    _end(result)
 
 
 @app.command()
@@ -98,17 +146,14 @@ def select(
     logged: Annotated[
         bool, typer.Option("--logged", help="Rank by the trainer's own eval loss, at once.")
     ] = False,
-    json_path: JsonOption = None,
 ) -> None:
     """Pick the checkpoint with the lowest exact validation perplexity; write best/."""
-    chosen = read_recipe(recipe)  # before anything heavy is imported
     from validation.selection.select import print_selection
     from validation.selection.select import select as run
 
-    result = run(chosen, logged=logged)
+    result = run(recipe, logged=logged)
     print_selection(result, console)
-    _write_result(json_path, result)
-    raise typer.Exit(0 if result["best"] else 1)
+    _end({"passed": bool(result["best"])})
 
 
 @app.command()
@@ -118,28 +163,20 @@ def check(
     rows: Annotated[int | None, typer.Option(min=1, help="Use only the first N rows.")] = None,
     min_answer: Annotated[float | None, typer.Option(help="Least share of exact answers.")] = None,
     min_family: Annotated[float | None, typer.Option(help="The same for each family.")] = None,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 42,
+    temperature: TemperatureOption = 0.0,
+    seed: SeedOption = 42,
     mode: Annotated[
         Literal["both", "reasoner"],
         typer.Option(help="reasoner leaves the emulator out: half the time."),
     ] = "both",
-    allow_code_execution: Annotated[
-        bool,
-        typer.Option(
-            "--allow-code-execution",
-            help="Run complete programs in a sandbox, to verify their emulation.",
-        ),
-    ] = False,
-    json_path: JsonOption = None,
+    allow_code_execution: ExecutionOption = False,
 ) -> None:
     """Generate on held-out rows: does the model write, call and emulate programs?"""
-    chosen = read_recipe(recipe)  # before anything heavy is imported
     from validation.check.check import check as run
     from validation.check.check import print_check
 
     result = run(
-        chosen,
+        recipe,
         model_name=model,
         limit=rows,
         min_answer=min_answer,
@@ -150,8 +187,7 @@ def check(
         allow_code_execution=allow_code_execution,
     )
     print_check(result, console)
-    _write_result(json_path, result)
-    raise typer.Exit(0 if result["passed"] else 1)
+    _end(result)
 
 
 @app.command()
@@ -160,11 +196,10 @@ def report(
     html: Annotated[Path | None, typer.Option(help="Else report.html in the run folder.")] = None,
 ) -> None:
     """Show a run on one page: pictures, figures, generations; and a model card in best/."""
-    chosen = read_recipe(recipe)  # before anything heavy is imported
     from validation.report.report import report as run
 
     with console.status("Encoding every training row for the picture of lengths"):
-        path = run(chosen, html)
+        path = run(recipe, html)
     console.print(f"{path}: open it in a browser", markup=False)
 
 
@@ -173,8 +208,8 @@ def ask(
     model: Annotated[Path, typer.Argument(help="A recipe (its best/), or a model folder.")],
     instruction: Annotated[str, typer.Argument(help="What to do, in words.")],
     input: Annotated[str, typer.Option(help="What to do it to.")] = "",
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 42,
+    temperature: TemperatureOption = 0.0,
+    seed: SeedOption = 42,
     json_path: JsonOption = None,
 ) -> None:
     """Ask a trained model one instruction; show program, call and output."""
@@ -183,7 +218,7 @@ def ask(
 
     completion = run(model, instruction, input, temperature=temperature, seed=seed)
     print_completion(completion, console)
-    _write_result(json_path, vars(completion))
+    _write_json(vars(completion), json_path)
 
 
 @app.command()
@@ -194,21 +229,6 @@ def fetch(
     from tools.prepare.fetch import fetch as run
 
     console.print(f"{run(name)}: is there, as published", markup=False)
-
-
-RecipeOption = Annotated[Path | None, typer.Option(help="The model: this recipe's best/.")]
-ModelOption = Annotated[Path | None, typer.Option(help="The model: an adapter or model folder.")]
-EndpointOption = Annotated[
-    str | None,
-    typer.Option(
-        help="The model: a server, as http://localhost:8000/v1. With --recipe or --model it gets "
-        "the token ids of that tokenizer, else text. Its key, if any: OPENAI_API_KEY."
-    ),
-]
-ServedOption = Annotated[
-    str | None, typer.Option(help="The model's name on the server, if it has several.")
-]
-ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Requests under way at once.")]
 
 
 @app.command()
@@ -230,9 +250,8 @@ def search(
     alpha: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Sample again below this training accuracy.")
     ] = 0.1,
-    seed: Annotated[int, typer.Option(help="Seed of sampling and ties.")] = 42,
+    seed: SeedOption = 42,
     out: Annotated[Path | None, typer.Option(help="Else search/TASK in the run folder.")] = None,
-    json_path: JsonOption = None,
 ) -> None:
     """Fit a task without training: search for a program that solves it (CoTACS)."""
     from tools.search.run import Target, print_search, run_search
@@ -242,7 +261,6 @@ def search(
     settings = Settings(strategy=strategy, top=top, alpha=alpha, seed=seed)
     result = run_search(task, target, settings, out)
     print_search(result, console)
-    _write_result(json_path, result)
 
 
 @app.command()
@@ -265,8 +283,7 @@ def apply(
     for item in answers:
         answer = "no program gives an answer" if item["answer"] is None else item["answer"]
         console.print(f"{item['input']}\n  {answer}", markup=False, soft_wrap=True)
-    if json_path is not None:
-        write_json(json_path, answers)
+    _write_json(answers, json_path)
 
 
 @app.command()
@@ -278,8 +295,7 @@ def doctor(json_path: JsonOption = None) -> None:
     with console.status("Importing the engine"):
         result = run()
     print_doctor(result, console)
-    _write_result(json_path, result)
-    raise typer.Exit(0 if result["passed"] else 1)
+    _end(result, json_path)
 
 
 @app.command()
@@ -300,15 +316,11 @@ def codebench(
         Path | None, typer.Option(help="The suite's original file; else the fetched one.")
     ] = None,
     number: Annotated[int, typer.Option("-n", min=1, help="Samples of each task.")] = 1,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    temperature: TemperatureOption = 0.0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a completion.")] = 512,
-    seed: Annotated[int, typer.Option(help="Seed of sampling.")] = 42,
+    seed: SeedOption = 42,
     out: Annotated[Path | None, typer.Option(help="Folder; else the recipe's run folder.")] = None,
-    allow_code_execution: Annotated[
-        bool,
-        typer.Option("--allow-code-execution", help="Run what was generated, in a sandbox."),
-    ] = False,
-    json_path: JsonOption = None,
+    allow_code_execution: ExecutionOption = False,
 ) -> None:
     """Run generated code against the tests of HumanEval, MBPP or twenty small functions."""
     from validation.code.codebench import codebench as run
@@ -326,13 +338,13 @@ def codebench(
         allow_code_execution=allow_code_execution,
     )
     print_codebench(result, console)
-    _write_result(json_path, result)
 
 
 @app.command()
 def codescore(
     recipe: Annotated[
-        Path | None, typer.Argument(help="A recipe of ArXivDLInstruct; or give --pairs.")
+        Recipe | None,
+        typer.Argument(parser=recipe_file, help="Of ArXivDLInstruct; or --pairs."),
     ] = None,
     pairs: Annotated[
         Path | None, typer.Option(help="Lines of candidate, reference and instruction.")
@@ -358,13 +370,11 @@ def codescore(
     budget: Annotated[
         int, typer.Option(min=0, help="Most tokens, in and out, for the judge.")
     ] = 1_000_000,
-    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 16,
-    json_path: JsonOption = None,
+    concurrency: ConcurrencyOption = 16,
 ) -> None:
     """Score generated code against the reference: CodeBERTScore and an LLM as judge."""
     if (recipe is None) == (pairs is None):
         raise UserError("codescore: name a recipe, or pairs made elsewhere with --pairs")
-    chosen = read_recipe(recipe) if recipe else None  # before anything heavy is imported
     from validation.code import codescore as module
 
     chosen_metrics = module.make_metrics(
@@ -377,9 +387,9 @@ def codescore(
         concurrency=concurrency,
         console=console,
     )
-    if chosen is not None:
+    if recipe is not None:
         result = module.codescore(
-            chosen,
+            recipe,
             chosen_metrics,
             model=model,
             subset_size=subset_size or 200,
@@ -389,7 +399,6 @@ def codescore(
         assert pairs is not None
         result = module.codescore_pairs(pairs, chosen_metrics, subset_size)
     module.print_codescore(result, console)
-    _write_result(json_path, result)
 
 
 @app.command()
@@ -398,13 +407,21 @@ def demo(json_path: JsonOption = None) -> None:
     from tools.demo import run_demo
 
     result = run_demo(console)
-    _write_result(json_path, result)
-    raise typer.Exit(0 if result["passed"] else 1)
+    _end(result, json_path)
 
 
-def _write_result(path: Path | None, result: dict[str, Any]) -> None:
-    if path is not None:
+def _write_json(result: Any, path: Path | None) -> None:
+    if path == Path("-"):
+        print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False),
+              file=_standard_output(), flush=True)  # fmt: skip
+    elif path is not None:
         write_json(path, result)
+
+
+def _end(result: dict[str, Any], path: Path | None = None) -> NoReturn:
+    """Write the result, and exit by its verdict."""
+    _write_json(result, path)
+    raise typer.Exit(0 if result["passed"] else 1)
 
 
 def main() -> None:
@@ -413,10 +430,7 @@ def main() -> None:
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # Axolotl uses what TRL warns of
     try:
         app()
-    except UserError as error:
-        Console(stderr=True).print(f"cogex: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
-    except OSError as error:  # a full disk, a folder that may not be written
+    except (UserError, OSError) as error:  # OSError: a full disk, a folder that is not writable
         Console(stderr=True).print(f"cogex: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -84,3 +84,15 @@ def test_the_demo_elsewhere_says_where_to_run_it(tmp_path: Path) -> None:
     done = cogex("demo", cwd=tmp_path)
     assert_one_message(done, "recipes/cogex-tiny.yml", "repository")
     assert not list(tmp_path.iterdir())
+
+
+def test_json_on_standard_output_stands_there_alone(tmp_path: Path) -> None:
+    """What the verb and the processes that it starts print goes to standard error."""
+    script = (
+        "import os, pathlib, cogex; place = cogex._claim_standard_output(pathlib.Path('-'));"
+        "cogex.console.print('seen'); os.system('echo child'); cogex._write_json({'a': 1}, place)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert json.loads(done.stdout) == {"a": 1}
+    assert done.stderr.split() == ["seen", "child"]
+

@@ -321,10 +321,10 @@ def test_command_scores_samples_of_an_original_file(tmp_path: Path) -> None:
         tmp_path / "s.jsonl", [("HumanEval/5", "    return x + x"), ("HumanEval/5", "    pass")]
     )
     call = ["codebench", "--suite", "humaneval", "--samples", str(path), "--data",
-            str(tmp_path / "he.jsonl.gz"), "--out", str(tmp_path), "--allow-code-execution",
-            "--json", str(tmp_path / "r.json")]  # fmt: skip
+            str(tmp_path / "he.jsonl.gz"), "--out", str(tmp_path),
+            "--allow-code-execution"]  # fmt: skip
     assert CliRunner().invoke(app, call).exit_code == 0
-    result = json.loads((tmp_path / "r.json").read_text())
+    result = json.loads((tmp_path / "codebench-humaneval.json").read_text())
     assert [(line["task_id"], line["passed"]) for line in result["results"]] == [
         ("HumanEval/5", True),
         ("HumanEval/5", False),

@@ -325,11 +325,11 @@ def test_the_command_scores_pairs(tmp_path: Path, encoder: Path, server: Server)
     done = command(
         "--pairs", str(pairs_file(tmp_path)), "--metrics", "codebertscore,codejudge",
         "--encoder", str(encoder), "--encoder-layer", "2", "--base-url", server.url("honest"),
-        "--judge-model", "judge", "--json", str(tmp_path / "result.json"),
+        "--judge-model", "judge",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "2 of 3 pairs to be judged by judge, at most" in done.output
-    result = json.loads((tmp_path / "result.json").read_text())
+    result = json.loads((tmp_path / "codescore-made" / "codescore.json").read_text())
     assert result["models"]["made"]["codejudge"]["correct"] == 1
 
 

