@@ -45,7 +45,8 @@ def _claim_standard_output(path: Path | None) -> Path | None:
 
 
 def recipe_file(path: str) -> Recipe:
-    return read_recipe(Path(path))  # before anything heavy is imported
+    """Read the recipe that an argument names, before anything heavy is imported."""
+    return read_recipe(Path(path))
 
 
 RecipeArgument = Annotated[

@@ -12,7 +12,6 @@ DeepSpeed its shards without. So go on only with a run folder that you trust.
 
 import json
 import os
-import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from tools.run_folder import checkpoint_folders, checkpoint_step
 from tools.training import run_record
 
 STATE = "trainer_state.json"
@@ -59,7 +59,7 @@ def begin_or_resume(launch: Launch) -> Path | None:
     a message where the run may not go on, and with 0 where it is finished. Each rank comes to the
     same answer by itself, before or after rank 0 has written.
     """
-    checkpoints = _checkpoints(launch.run)
+    checkpoints = [*checkpoint_folders(launch.run).values()][::-1]  # the last one first
     before = run_record.read(launch.run)
     now = run_record.describe(launch.values, launch.ranks)
     if problem := _objection(launch, bool(checkpoints), before, now):
@@ -101,16 +101,6 @@ def finish(launch: Launch) -> None:
     record = run_record.read(launch.run)
     if record and launch.rank == 0:
         run_record.write(launch.run, record | {"finished": True})
-
-
-def _checkpoints(run: Path) -> list[Path]:
-    """The checkpoint folders of a run, the last one first."""
-    found = [
-        (int(match[1]), path)
-        for path in run.glob("checkpoint-*")
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
-    ]
-    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _objection(
@@ -190,7 +180,7 @@ def what_is_missing(checkpoint: Path, launch: Launch) -> str | None:
 
 def _check_step(checkpoint: Path) -> None:
     """Rank 0 writes the trainer's state last of all."""
-    path, step = checkpoint / STATE, int(checkpoint.name.removeprefix("checkpoint-"))
+    path, step = checkpoint / STATE, checkpoint_step(checkpoint)
     if not path.is_file():
         raise _NotWhole(f"{STATE} is missing")
     _check_readable(path)

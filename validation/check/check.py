@@ -6,7 +6,6 @@ look for mode collapse, and verified emulation: where a program is complete, it 
 output is compared with what it truly returns. Nothing is run without consent.
 """
 
-import re
 from collections import Counter
 from dataclasses import asdict
 from functools import partial
@@ -24,6 +23,7 @@ from tools.generate import Generation, generate
 from tools.models import load_base, load_tokenizer, load_trained, quantization
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
+from tools.run_folder import checkpoint_folders
 from tools.sandbox import CONSENT, unavailable
 from validation.check.collapse import COLLAPSE, find_loop, measure_collapse
 from validation.check.emulation import STATUSES, Emulation, summarize, verify_emulation
@@ -133,7 +133,7 @@ def load_named(recipe: Recipe, model_name: str) -> tuple[Any, Any]:
         base = load_base(recipe.base_model, quantization(recipe))
         return base, load_tokenizer(recipe.base_model)
     folder = recipe.output_dir / model_name
-    if not re.fullmatch(r"checkpoint-\d+", model_name) or not folder.is_dir():
+    if folder not in checkpoint_folders(recipe.output_dir).values():
         raise UserError(f"{folder}: there is no such checkpoint; name best, base or checkpoint-N")
     return load_trained(folder, quantization(recipe))
 

@@ -6,16 +6,18 @@ averaged over batches, which is not the exact perplexity of `validation.selectio
 """
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from tools.errors import UserError
+from tools.results import validated
+from tools.run_folder import checkpoint_folders, checkpoint_step
 
 NAME = "trainer_state.json"
+CURE = "is it what the trainer wrote? Train again or delete it"
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Positive = Annotated[int, Field(ge=1, le=2**53)]
@@ -81,14 +83,11 @@ def read_run(run: Path) -> TrainerState:
     """
     if (run / NAME).is_file():
         return read_state(run / NAME)
-    states = [
-        (int(match[1]), folder / NAME)
-        for folder in (run.iterdir() if run.is_dir() else ())
-        if (match := re.fullmatch(r"checkpoint-(\d+)", folder.name)) and (folder / NAME).is_file()
-    ]
+    states = [folder / NAME for folder in checkpoint_folders(run).values()]
+    states = [path for path in states if path.is_file()]
     if not states:
         raise UserError(f"{run}: holds no {NAME}, nor a checkpoint with one; train the recipe")
-    return read_state(max(states)[1])
+    return read_state(states[-1])
 
 
 def read_state(path: Path) -> TrainerState:
@@ -100,18 +99,18 @@ def read_state(path: Path) -> TrainerState:
             f"{path}: cannot be read as JSON ({error}); if it is half-written, "
             "delete it or its checkpoint folder"
         ) from None
-    file = _validated(_File, content, str(path))
+    file = validated(_File, content, str(path), CURE)
     training, evaluations = [], {}
     for number, entry in enumerate(file.log_history):
         where = f"{path}: log_history, entry {number}"
         if "loss" in entry:
-            training.append(_validated(TrainingLog, entry, where))
+            training.append(validated(TrainingLog, entry, where, CURE))
         elif "eval_loss" in entry:
-            evaluation = _validated(Evaluation, entry, where)
+            evaluation = validated(Evaluation, entry, where, CURE)
             evaluations[evaluation.step] = evaluation  # a resumed run evaluates again
     closed = any("train_runtime" in entry for entry in file.log_history)
     # a checkpoint is written before the closing entry, so the last one cannot hold it
-    last = path.parent.name.startswith("checkpoint-") and file.global_step >= file.max_steps
+    last = checkpoint_step(path.parent) is not None and file.global_step >= file.max_steps
     return TrainerState(
         path=path,
         global_step=file.global_step,
@@ -122,15 +121,3 @@ def read_state(path: Path) -> TrainerState:
         evaluations=sorted(evaluations.values(), key=lambda evaluation: evaluation.step),
         ended=closed or last,
     )
-
-
-def _validated[Model: BaseModel](model: type[Model], value: Any, where: str) -> Model:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(map(str, first["loc"])) or "it"
-        raise UserError(
-            f"{where}: {key}: {first['msg']}; is it what the trainer wrote? Train again or "
-            "delete it"
-        ) from None

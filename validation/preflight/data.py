@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
 
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.code import near_duplicates
-from tools.errors import UserError
 from tools.files import sha256
 from tools.prepare.alpaca import ALPACA
 from tools.prepare.arxivdl import ARXIVDL
@@ -21,6 +19,7 @@ from tools.prepare.split import group_key
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
 from tools.recipe_header import Header
+from tools.results import Manifest, read_result
 from validation.preflight.prepared_cache import check_cache
 from validation.preflight.tokenized import Split, Tokenized
 from validation.verdict import Verdict, VerdictRow
@@ -46,16 +45,6 @@ MOST_OVER_LONG = 0.01  # share of a file's rows; above it the data or `sequence_
 NAMED = 10  # ids named in one row
 
 Rows = list[dict[str, str]]
-
-
-class Manifest(BaseModel):
-    """What preflight reads of the manifest.json that `cogex prepare` writes beside the rows."""
-
-    format: str = "cogex"  # manifests of the first release do not say
-    layout_version: int = 1  # the code track's rows are the text itself, and have no other
-    val: int
-    val_size: int | None = None  # the code track writes as many as are asked for
-    sha256: dict[str, str]
 
 
 def check_data(recipe: Recipe, header: Header, tokenized: Tokenized | None) -> list[VerdictRow]:
@@ -103,14 +92,7 @@ def _rows(recipe: Recipe, tokenized: Tokenized | None) -> tuple[Rows, Rows]:
 
 def _manifest(entry: dict[str, Any]) -> Manifest | None:
     """Read the manifest beside a dataset file. Raises UserError if it is not one."""
-    path = Path(entry["path"]).parent / "manifest.json"
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        what = " ".join(str(error).split())
-        raise UserError(f"{path}: is no manifest; run `cogex prepare` again: {what}") from None
+    return read_result(Manifest, Path(entry["path"]).parent / "manifest.json", "cogex prepare")
 
 
 def _check_file(entry: dict[str, Any]) -> VerdictRow:

@@ -13,9 +13,10 @@ from prompt_strategies.layout import render_prompt
 from tools.errors import UserError
 from tools.files import sha256, whole_file
 from tools.recipe import Recipe
+from tools.results import CheckFile, EmulationFigures, Share
 from validation.check.check import COLLAPSE, EMULATION, LABELS, STRATEGY
 from validation.inspect_rows import TEMPLATES, printable
-from validation.report.facts import CheckFile, EmulationFigures, RunFacts, Share, read_facts, stale
+from validation.report.facts import RunFacts, read_facts, stale
 
 # the folders that the README fills from these datasets of the hub
 HUB_DATASETS = {"data/cogex": "mkhalifa/CoGEX", "data/alpaca": "tatsu-lab/alpaca"}

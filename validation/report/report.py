@@ -21,6 +21,7 @@ from tools.errors import UserError
 from tools.files import sha256, whole_file
 from tools.prepared_rows import encode_entry, load_strategy
 from tools.recipe import Recipe
+from tools.results import GeneratedRow
 from validation.check.check import EMULATION, LABELS, STRATEGY
 from validation.check.collapse import COLLAPSE
 from validation.check.emulation import STATUSES
@@ -29,7 +30,7 @@ from validation.curves.expected_run import TrainingPlan, read_plan
 from validation.inspect_rows import TEMPLATES, printable
 from validation.preflight.tokens import load_recipe_tokenizer
 from validation.report import pictures
-from validation.report.facts import GeneratedRow, RunFacts, read_facts, stale
+from validation.report.facts import RunFacts, read_facts, stale
 from validation.report.model_card import write_card
 
 EXAMPLES = 10  # generations that are shown
@@ -247,8 +248,7 @@ def _hashes(facts: RunFacts) -> list[tuple[str, str]]:
     recipe = facts.recipe
     files = [recipe.path, Path(recipe.training["path"]), Path(recipe.validation["path"])]
     found = [(str(path), sha256(path)) for path in files if path.is_file()]
-    if facts.manifest:
-        source = facts.manifest.source
+    if facts.manifest and (source := facts.manifest.source):
         found.append((f"{source.path}, {source.rows:,} rows, the rows' source", source.sha256))
     if facts.best:
         folder = facts.best.folder

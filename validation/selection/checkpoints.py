@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from tools.errors import UserError
 from tools.files import sha256
 from tools.recipe import Recipe
+from tools.run_folder import checkpoint_folders
 
 STATE = "trainer_state.json"
 ADAPTER_CONFIG, ADAPTER = "adapter_config.json", "adapter_model.safetensors"
@@ -75,14 +76,10 @@ def checkpoints(recipe: Recipe) -> list[Checkpoint]:
     run = recipe.output_dir
     if not run.is_dir():
         raise UserError(f"{run}: there is no such run folder; train the recipe first")
-    found = [
-        (int(match[1]), path)
-        for path in run.iterdir()
-        if (match := re.fullmatch(r"checkpoint-([0-9]+)", path.name)) and path.is_dir()
-    ]
-    if not found:
+    folders = checkpoint_folders(run)
+    if not folders:
         raise UserError(f"{run}: holds no checkpoint-N folder; train the recipe first")
-    return [_look_into(path, step, recipe) for step, path in sorted(found)]
+    return [_look_into(path, step, recipe) for step, path in folders.items()]
 
 
 def left_out(recipe: Recipe) -> list[dict[str, str]]:

@@ -95,4 +95,3 @@ def test_json_on_standard_output_stands_there_alone(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert json.loads(done.stdout) == {"a": 1}
     assert done.stderr.split() == ["seen", "child"]
-

@@ -145,7 +145,7 @@ def test_entry_without_type_is_no_crash(recipe: Recipe) -> None:
 def test_manifest_that_is_none_is_named(recipe: Recipe) -> None:
     path = Path(recipe.training["path"]).parent / "manifest.json"
     path.write_text('{"sha256": 3}')
-    with pytest.raises(UserError, match=r"manifest.json: is no manifest; run `cogex prepare`"):
+    with pytest.raises(UserError, match=r"manifest.json: sha256: .*; run `cogex prepare` again"):
         check_data(recipe, HEADER, None)
 
 

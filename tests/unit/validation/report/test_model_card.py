@@ -13,7 +13,8 @@ from tests.unit.recorded_run import RECIPE
 from tools.errors import UserError
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import read_header
-from validation.report.facts import Best, CheckFile, Manifest, RunFacts, Selection
+from tools.results import CheckFile, Manifest, Selection
+from validation.report.facts import Best, RunFacts
 from validation.report.model_card import write_card, write_model_card
 
 HUB = "meta-llama/Llama-2-7b-hf"

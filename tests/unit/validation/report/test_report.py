@@ -230,6 +230,14 @@ def test_missing_files_leave_sentences(recipe: Recipe) -> None:
     assert "training rows was not measured: data/train.jsonl: there is no such file" in text
 
 
+def test_manifest_of_a_corpus_names_no_rows_and_no_source(recipe: Recipe) -> None:
+    written = {"format": "code", "sha256": {}, "documents": {"train": 3}}
+    Path("data/manifest.json").write_text(json.dumps(written))
+    text = page(recipe).text
+    assert "validation rows, split with seed" not in text
+    assert "there is no manifest.json" not in text and "the rows' source" not in text
+
+
 def test_missing_parts_of_a_check_leave_sentences(recipe: Recipe) -> None:
     edit("check.json", {"emulator": None, "collapse": {}, "emulation": None})
     text = page(recipe).text

@@ -1,0 +1,19 @@
+"""What lies in a run folder: its checkpoints, which transformers names `checkpoint-STEP`."""
+
+import re
+from pathlib import Path
+
+_CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
+
+
+def checkpoint_step(path: Path) -> int | None:
+    """The step of a checkpoint's folder, by its name; None for any other name."""
+    match = _CHECKPOINT.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def checkpoint_folders(run: Path) -> dict[int, Path]:
+    """The checkpoint folders of a run by step, the earliest first; none where there is no run."""
+    paths = run.iterdir() if run.is_dir() else ()
+    found = {step: path for path in paths if (step := checkpoint_step(path)) is not None}
+    return {step: found[step] for step in sorted(found) if found[step].is_dir()}
