@@ -1,11 +1,11 @@
-"""Runs a Python program that nobody has read, under bubblewrap, and brings back what it printed.
+"""Runs a Python program that nobody has read, under bubblewrap, and returns what it printed.
 
-Taking builtins away from a program is no boundary: there is always a way back to them. Here the
-kernel draws it. What the sandbox covers, each with an attack in `tests/unit/test_sandbox.py` or
-`test_codebench_hostile.py`:
+Hiding builtins from a program is no boundary: there is always a way back to them. Here the kernel
+draws the boundary. Each part has an attack in `tests/unit/tools/test_sandbox.py` or
+`tests/unit/validation/code/test_codebench_hostile.py`:
 
-- network, processes, shared memory and host name of the machine: own namespaces (`--unshare-all`);
-  of the two processes in them, the program may not trace or read the other, which is bubblewrap's
+- network, processes, shared memory and host name: own namespaces (`--unshare-all`). Of the two
+  processes in them, the program may not trace or read the other, which is bubblewrap's
 - files: the root holds the system's libraries and Python's `lib` folder, all read-only, and an
   empty `/tmp` of limited size; no home, no repository, no `/etc`, `/proc` or `/dev`
 - secrets: no environment, no inherited file, no kernel keyring, no terminal (`--new-session`)
@@ -15,13 +15,13 @@ kernel draws it. What the sandbox covers, each with an attack in `tests/unit/tes
 - memory, CPU time, file size, open files, core dumps: rlimits
 - time and output: from outside; at either limit the whole tree is killed, and it dies with us
 
-What a program prints, and its exit status, are its own word. Where somebody must know whether it is
-right, the tests run in a second sandbox (`run_pairs`), as `tools.code.trial` says.
+Trust neither what a program prints nor its exit status. To learn whether it is right, run the
+tests in a second sandbox (`run_pairs`), as `tools.code.trial` explains.
 
-Not covered: faults of the kernel, of bubblewrap or of the CPU, and timing side channels; memory
-that the kernel needs for a program without counting it (the inodes of many empty files); what the
-system's libraries and Python's installed packages contain can be read. Whoever needs more puts
-a virtual machine around it. Linux on x86_64 alone, for system calls have numbers there.
+Not covered: faults of the kernel, of bubblewrap or of the CPU; timing side channels; kernel memory
+that no limit counts (the inodes of many empty files). The system's libraries and Python's own
+packages can be read. For more, add a virtual machine. Linux on x86_64 only: system calls have
+other numbers elsewhere.
 """
 
 import os
@@ -35,11 +35,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Literal
 
@@ -106,40 +107,41 @@ def run_programs(
     `hash_seed` orders the sets of the programs (PYTHONHASHSEED). Raises UserError without
     consent, or where the sandbox cannot run; then nothing was run.
     """
-    run = partial(_run, limits=limits, hash_seed=hash_seed)
-    return _run_all(run, sources, allow_code_execution)
+    alone = [(source,) for source in sources]
+    return [outcome for [outcome] in _run_all(alone, allow_code_execution, limits, hash_seed)]
 
 
 def run_pairs(
     pairs: Sequence[tuple[str, str]], *, allow_code_execution: bool, limits: Limits = DEFAULT_LIMITS
-) -> list[tuple[Outcome, Outcome]]:
+) -> list[list[Outcome]]:
     """Run the two sources of each pair in two sandboxes that a socket joins, and nothing else.
 
     `sys.argv[1]` of each is the number of its end's descriptor. The second leads: `limits.seconds`
     are its own, and when it ends the first is ended soon after. Raises as `run_programs`.
     """
-    return _run_all(partial(_run_pair, limits=limits), pairs, allow_code_execution)
+    return _run_all(pairs, allow_code_execution, limits)
 
 
-def _run_all[Source, Result](
-    run: Callable[[Source], Result], sources: Sequence[Source], allow_code_execution: bool
-) -> list[Result]:
+def _run_all(
+    groups: Sequence[Sequence[str]], allow_code_execution: bool, limits: Limits, hash_seed: int = 0
+) -> list[list[Outcome]]:
     if not allow_code_execution:
         raise UserError(
-            f"{len(sources)} programs that nobody has read would be run here, in a sandbox without "
+            f"{len(groups)} programs that nobody has read would be run here, in a sandbox without "
             "network, without your files, with limits on time and memory; "
             f"if you agree, pass {CONSENT}"
         )
     if reason := unavailable():
         raise UserError(f"no program was run: {reason}")
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        done = pool.map(partial(_run, limits=limits, hash_seed=hash_seed), groups)
         return list(
             track(
-                pool.map(run, sources),
+                done,
                 "Running programs",
-                total=len(sources),
+                total=len(groups),
                 transient=True,
-                disable=len(sources) < 2,
+                disable=len(groups) < 2,
             )
         )
 
@@ -153,29 +155,24 @@ def unavailable() -> str | None:
         if shutil.which(tool) is None:
             return f"{tool} is not installed: `apt-get install {package}`"
     try:
-        outcome = _run("print(6 * 7)", DEFAULT_LIMITS, 0)
+        [outcome] = _run(["print(6 * 7)"], DEFAULT_LIMITS)
     except UserError as error:
         return str(error)
     return None if outcome.stdout == "42\n" else f"Python fails in the sandbox: {outcome.stderr}"
 
 
-def _run(source: str, limits: Limits, hash_seed: int = 0) -> Outcome:
+def _run(sources: Sequence[str], limits: Limits, hash_seed: int = 0) -> list[Outcome]:
+    """Run one source, or two that a socket joins; the last leads."""
     with ExitStack() as stack:
-        run = _start(stack, source, limits, hash_seed)
-        _follow([run], limits)
-    return _outcome(run, limits)
-
-
-def _run_pair(pair: tuple[str, str], limits: Limits) -> tuple[Outcome, Outcome]:
-    with ExitStack() as stack:
-        ends = socket.socketpair()
-        with ends[0], ends[1]:  # closed here as soon as both have theirs, so that they see an end
-            led, leader = (
-                _start(stack, source, limits, channel=end.fileno())
-                for source, end in zip(pair, ends, strict=True)
-            )
-        _follow([leader, led], limits)
-    return _outcome(led, limits), _outcome(leader, limits)
+        ends = socket.socketpair() if len(sources) == 2 else ()
+        runs = [
+            _start(stack, source, limits, hash_seed, end)
+            for source, end in zip_longest(sources, ends)
+        ]
+        for end in ends:  # now that both programs have theirs, so that each sees the other's end
+            end.close()
+        _follow(runs, limits)
+    return [_outcome(run, limits) for run in runs]
 
 
 @dataclass
@@ -192,7 +189,7 @@ class _Running:
 
 
 def _start(
-    stack: ExitStack, source: str, limits: Limits, hash_seed: int = 0, channel: int | None = None
+    stack: ExitStack, source: str, limits: Limits, hash_seed: int, channel: socket.socket | None
 ) -> _Running:
     """Start a sandbox, which is killed when the stack closes; `channel` is for the program."""
     started = time.monotonic()
@@ -200,11 +197,11 @@ def _start(
     program = stack.enter_context(_nameless(source.encode("utf-8", "surrogatepass")))
     rules = stack.enter_context(_nameless(_seccomp_filter()))
     report = stack.enter_context(_nameless())
-    descriptors = (program.fileno(), rules.fileno(), report.fileno())
-    command = _command(*descriptors, limits, hash_seed)
+    command = _command(program.fileno(), rules.fileno(), report.fileno(), limits, hash_seed)
+    given = [channel.fileno()] if channel else []
     process = subprocess.Popen(
-        command if channel is None else [*command, str(channel)],
-        pass_fds=descriptors if channel is None else (*descriptors, channel),
+        [*command, *map(str, given)],
+        pass_fds=[program.fileno(), rules.fileno(), report.fileno(), *given],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -217,14 +214,16 @@ def _start(
 
 def _outcome(run: _Running, limits: Limits) -> Outcome:
     status = run.process.returncode if run.ended == "itself" else _KILLED_STATUS
-    # one that ignores SIGXCPU is killed a second later
-    out_of_cpu = status == _KILLED_STATUS and run.seconds > limits.cpu_seconds
+    out_of_cpu = run.ended == "itself" and (
+        status == _CPU_LIMIT_STATUS
+        # a program that ignores SIGXCPU is killed a second later
+        or (status == _KILLED_STATUS and run.seconds > limits.cpu_seconds)
+    )
     return Outcome(
         stdout=_text(run.out),
         stderr=_text(run.err),
         status=status,
-        timed_out=run.ended == "time"
-        or (run.ended == "itself" and (out_of_cpu or status == _CPU_LIMIT_STATUS)),
+        timed_out=run.ended == "time" or out_of_cpu,
         output_cut=run.ended == "output",
         seconds=run.seconds,
     )
@@ -285,31 +284,33 @@ def _seccomp_filter() -> bytes:
 
 
 def _follow(runs: Sequence[_Running], limits: Limits) -> None:
-    """Read stdout and stderr of all until the first has ended or must be ended; then end all."""
-    leader = runs[0]
+    """Read stdout and stderr of all until the last has ended or must be ended; then end all."""
+    *led, leader = runs
     deadline = leader.started + limits.seconds
     with selectors.DefaultSelector() as selector:
         for run in runs:
             assert run.process.stdout and run.process.stderr
             selector.register(run.process.stdout, selectors.EVENT_READ, (run, run.out))
             selector.register(run.process.stderr, selectors.EVENT_READ, (run, run.err))
-        while leader.ended == "itself" and _is_open(selector, leader):
+        while leader.ended == "itself" and any(
+            key.data[0] is leader for key in selector.get_map().values()
+        ):
             ready = selector.select(max(0.0, deadline - time.monotonic()))
             for key, _ in ready:
                 _read(selector, key, limits.output)
             if not ready:
                 leader.ended = "time"
-    for run in runs:
+    for run in (leader, *led):
         if run.ended == "itself":
             grace = GRACE if leader.ended == "itself" else 0.0
-            _wait(run, deadline if run is leader else time.monotonic() + grace)
+            until = deadline if run is leader else time.monotonic() + grace
+            try:
+                run.process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:  # it closed its pipes and went on
+                run.ended = "time"
         run.process.kill()
         run.seconds = time.monotonic() - run.started
         _check_that_it_ran(run)
-
-
-def _is_open(selector: selectors.BaseSelector, run: _Running) -> bool:
-    return any(key.data[0] is run for key in selector.get_map().values())
 
 
 def _read(selector: selectors.BaseSelector, key: selectors.SelectorKey, limit: int) -> None:
@@ -322,13 +323,6 @@ def _read(selector: selectors.BaseSelector, key: selectors.SelectorKey, limit: i
     elif len(run.out) + len(run.err) >= limit:
         run.ended = "output"
         run.process.kill()
-
-
-def _wait(run: _Running, deadline: float) -> None:
-    try:
-        run.process.wait(max(0.0, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:  # it closed its pipes and went on
-        run.ended = "time"
 
 
 def _check_that_it_ran(run: _Running) -> None:
