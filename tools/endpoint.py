@@ -1,8 +1,8 @@
-"""Speaks to any server with OpenAI's interface: many requests at once, patiently.
+"""Talks to any server with OpenAI's interface: many requests at once, with retries.
 
-The client of the `openai` package does what is hard: time limits, and new tries with growing
-pauses after 408, 409, 429 and 5xx, and while the server cannot be reached; a server's Retry-After
-is obeyed. The key is read from OPENAI_API_KEY, sent to the server and written nowhere.
+The client of the `openai` package keeps the time limits. It tries again, with growing pauses, after
+408, 409, 429 and 5xx and while the server cannot be reached; it obeys Retry-After. The key is read
+from OPENAI_API_KEY, sent to the server and written nowhere.
 """
 
 import asyncio
@@ -19,19 +19,18 @@ import openai
 from tools.errors import UserError
 
 KEY = "OPENAI_API_KEY"
-CONNECT_SECONDS = 10.0  # an address behind which nobody is
+CONNECT_SECONDS = 10.0  # then nobody is at the address
 
 type Call[T] = Callable[[openai.AsyncOpenAI], Awaitable[T]]
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A server and one model on it.
+    """A server and one model on it; `concurrency` requests are under way at once.
 
-    `concurrency` requests are under way at once. Forty tries with pauses of 0.5 to 8 seconds last
-    for five minutes: long enough for a server to be started again. `timeout` is one answer's, in
-    seconds. A server that has not `answered` before is asked first whether it is there at all, and
-    not waited for.
+    Forty tries with pauses of 0.5 to 8 seconds last five minutes, in which a server can restart.
+    `timeout` is for one answer, in seconds. A server that has not `answered` before is asked first
+    whether it is there, and is not waited for.
     """
 
     base_url: str
@@ -76,7 +75,7 @@ class Endpoint:
 
     async def _knock(self) -> None:
         """Raise UserError unless somebody answers, whatever it is."""
-        async with _client(self.base_url, min(self.retries, 1), self.timeout) as client:
+        async with _client(self.base_url, 1, self.timeout) as client:
             try:
                 await client.models.list()
             except openai.APIConnectionError as error:
@@ -101,21 +100,16 @@ class Endpoint:
 
 
 def connect(
-    base_url: str,
-    model: str | None = None,
-    *,
-    concurrency: int = 16,
-    retries: int = 40,
-    timeout: float = 600.0,
+    base_url: str, model: str | None = None, *, concurrency: int = 16
 ) -> tuple[Endpoint, dict[str, Any]]:
-    """Return the endpoint of a model, and what the server says of that model.
+    """Return the endpoint of a model, and what the server says about that model.
 
-    Without a name the server's only model is taken. Raises UserError if the server cannot be
+    Without a name it takes the server's only model. Raises UserError if the server cannot be
     reached, or if it has no such model.
     """
 
     async def models() -> list[dict[str, Any]]:
-        async with _client(base_url, min(retries, 3), timeout) as client:
+        async with _client(base_url, 3, Endpoint.timeout) as client:
             return [item.model_dump() async for item in client.models.list()]
 
     try:
@@ -132,22 +126,21 @@ def connect(
     chosen = next(iter(served)) if model is None else model
     if served and chosen not in served:
         raise UserError(f"{base_url}: serves no model {chosen}; it has {names}")
-    endpoint = Endpoint(base_url, chosen, concurrency, retries, timeout, answered=True)
-    return endpoint, served.get(chosen, {})
+    return Endpoint(base_url, chosen, concurrency, answered=True), served.get(chosen, {})
 
 
 def _client(base_url: str, retries: int, timeout: float) -> openai.AsyncOpenAI:
-    """A client of the server. Raises UserError for what is no address of one."""
+    """A client of the server. Raises UserError for a malformed address."""
     try:
         parts = urlsplit(base_url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:  # of the port, or of an IPv6 address
         usable = False
     if not usable:
-        raise UserError(f"{base_url}: is no address; write it as http://localhost:8000/v1")
+        raise UserError(f"{base_url}: is not an address; write it as http://localhost:8000/v1")
     return openai.AsyncOpenAI(
         base_url=base_url,
-        # a server of one's own asks for no key, but the client insists on one
+        # your own server asks for no key, but the client insists on one
         api_key=os.environ.get(KEY) or "none",
         max_retries=retries,
         timeout=openai.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
@@ -155,7 +148,7 @@ def _client(base_url: str, retries: int, timeout: float) -> openai.AsyncOpenAI:
 
 
 def _check_one_text(answer: Any, base_url: str) -> None:
-    """Raise UserError unless the answer holds one text: the client passes on what it gets."""
+    """Raise UserError unless the answer holds one text: the client checks nothing."""
     choices = getattr(answer, "choices", None)
     texts = [getattr(item, "text", None) for item in choices] if isinstance(choices, list) else []
     if len(texts) != 1 or not isinstance(texts[0], str):
@@ -177,7 +170,7 @@ def _shown(what: Any) -> str:
 
 
 def _explained(error: Exception, base_url: str) -> Exception:
-    """A UserError for what the server or the way to it did wrong; other errors as they are."""
+    """Return a UserError for a fault of the server or the network; other errors unchanged."""
     match error:
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             # the server's own words may repeat a part of the key

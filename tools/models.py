@@ -1,4 +1,4 @@
-"""Loads a model, its tokenizer and its adapters: one place, no pickle, no silent download."""
+"""Loads a model, its tokenizer and its adapters, without pickles or silent downloads."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ Quantization = dict[str, Any]  # arguments of BitsAndBytesConfig, as JSON holds 
 
 @contextmanager
 def quiet_and_offline() -> Iterator[None]:
-    """Let no library reach the hub, nor speak below the level of an error."""
+    """Keep libraries off the hub, and silent below the level of an error."""
     level, offline = logging.root.manager.disable, constants.HF_HUB_OFFLINE
     logging.disable(logging.WARNING)
     constants.HF_HUB_OFFLINE = True
@@ -35,8 +35,8 @@ def quiet_and_offline() -> Iterator[None]:
         logging.disable(level)
 
 
-# On import bitsandbytes would fetch a kernel from the hub and run it (or try for minutes), and it,
-# torchao and DeepSpeed name every kernel that this machine lacks.
+# On import bitsandbytes would fetch a kernel from the hub and run it, or try for minutes.
+# It, torchao and DeepSpeed also name every kernel that this machine lacks.
 with quiet_and_offline():
     import torch
     import transformers
@@ -49,7 +49,7 @@ with quiet_and_offline():
     )
     from transformers.utils import logging as transformers_logging
 
-transformers_logging.set_verbosity_error()  # what it warns of and matters here is an error below
+transformers_logging.set_verbosity_error()  # warnings that matter here are errors below
 
 # what libraries raise on files that they cannot use
 _UNUSABLE = (
@@ -73,7 +73,7 @@ def device() -> torch.device:
 def load_tokenizer(name: str | Path, kind: str = "AutoTokenizer") -> Any:
     """Load the tokenizer of a local folder or hub model, by a class of transformers.
 
-    Raises UserError if it cannot be.
+    Raises UserError if it cannot be loaded.
     """
     _check_local(name)
     with _explained(f"{name}: no tokenizer can be loaded from it as {kind}"):
@@ -133,14 +133,14 @@ def load_base(name: str | Path, quantized: Quantization | None = None) -> Any:
 
 
 def load_shape(name: str | Path) -> Any:
-    """Load a causal model's shape, without its weights: adapters can be tried on it at once."""
+    """Load a causal model's shape without its weights, to try adapters on."""
     _check_local(name)
     with _explained(f"{name}: no model can be built from its config"), torch.device("meta"):
         return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(name)))
 
 
 def compute_dtype() -> torch.dtype:
-    """What is computed in: fp32 on the CPU, bf16 on a GPU."""
+    """The dtype of evaluation: fp32 on the CPU, bf16 on a GPU."""
     return torch.float32 if device().type == "cpu" else torch.bfloat16
 
 
@@ -191,7 +191,7 @@ def load_trained(target: Path, quantized: Quantization | None = None) -> tuple[A
         return load_base(target), load_tokenizer(target)
     base = str(_named_in(config, "base_model_name_or_path", "names no base model"))
     if quantized is None and (target / ORIGIN).is_file():
-        quantized = _named_in(target / ORIGIN, "quantization", "says not how the base is held")
+        quantized = _named_in(target / ORIGIN, "quantization", "does not say how the base is held")
     return add_adapter(load_base(base, quantized), target), load_tokenizer(target)
 
 
@@ -203,7 +203,7 @@ def _named_in(path: Path, key: str, problem: str) -> Any:
 
 
 def _check_local(name: str | Path) -> None:
-    """A path that is not there would be taken for a hub id, with a confusing error."""
+    """Refuse a missing path, which transformers would take for a hub id."""
     text = str(name)
     looks_local = isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1
     if not Path(text).is_dir() and (looks_local or text.split("/")[0] in {"models", "outputs"}):

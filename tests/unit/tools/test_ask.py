@@ -10,19 +10,23 @@ from tools import ask as module
 from tools.ask import ask, print_completion
 from tools.errors import UserError
 from tools.generate import Generation
-from tools.models import load_trained
-from tools.recipe import Recipe
 
 GENERATED = "def add(a):\n    return {'answer': a}\n\n>>> add(1)\n### Output\n{'answer': 1}"
 
 
-def test_model_folder_answers(tiny_base: Path) -> None:
-    completion = ask(tiny_base, "Add.", "1 and 2", max_length=60)
-    assert all(isinstance(part, str) for part in vars(completion).values())
-    assert vars(completion).keys() == {"program", "call", "output"}
+def test_adapter_folder_answers_on_its_base(
+    tiny_tokenizer, tmp_path: Path, write_adapter, tiny_base: Path
+) -> None:
+    folder = write_adapter(tmp_path / "adapter-v1.0")  # a name with a dot
+    tiny_tokenizer.save_pretrained(folder)
+    answer = ask(folder, "Add.", "1 and 2", max_length=60)
+    assert answer == ask(folder, "Add.", "1 and 2", max_length=60)
+    assert answer != ask(tiny_base, "Add.", "1 and 2", max_length=60)
 
 
-def test_parts_of_what_is_generated(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generation_is_split_into_its_parts(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def generate(model, tokenizer, prompts, **options) -> list[Generation]:
         assert prompts == ["### Instruction\nAdd.\n### Input\n1\n### Code\n"]
         return [Generation(GENERATED, 9, True)]
@@ -30,36 +34,6 @@ def test_parts_of_what_is_generated(tiny_base: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "generate", generate)
     program = "def add(a):\n    return {'answer': a}"
     assert ask(tiny_base, "Add.", "1") == Completion(program, ">>> add(1)", "{'answer': 1}")
-
-
-def test_adapter_folder_is_put_on_its_base(
-    tiny_base: Path, tiny_tokenizer, tmp_path: Path, write_adapter
-) -> None:
-    folder = write_adapter(tmp_path / "adapter-v1.0")  # a name with a dot
-    tiny_tokenizer.save_pretrained(folder)
-    model, _ = load_trained(folder)
-    assert not model.training
-    assert ask(folder, "Add.", max_length=60) == ask(folder, "Add.", max_length=60)
-
-
-def test_recipe_without_best(recipe: Recipe) -> None:
-    with pytest.raises(UserError, match=r"run/best: is not there; train, then run `cogex select"):
-        ask(recipe.path, "Add.")
-
-
-def test_recipe_that_is_not_there() -> None:
-    with pytest.raises(UserError, match=r"none\.yml: there is no such recipe"):
-        ask(Path("recipes/none.yml"), "Add.")
-
-
-def test_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nothing: there is no such model folder"):
-        ask(tmp_path / "nothing", "Add.")
-
-
-def test_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no model can be loaded from it"):
-        ask(tmp_path, "Add.")
 
 
 def test_prompt_that_is_too_long(tiny_base: Path) -> None:

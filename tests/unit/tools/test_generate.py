@@ -51,35 +51,33 @@ def expected(model: Any, tiny_tokenizer: Any) -> list[Generation]:
     return [plain_greedy(model, tiny_tokenizer, prompt) for prompt in PROMPTS]
 
 
-@pytest.mark.parametrize("rows_per_batch", [1, 3, 100])
+@pytest.mark.parametrize(
+    ("rows_per_batch", "changes"), [(1, {}), (3, {}), (100, {}), (100, {"pad_token": None})]
+)
 def test_equals_one_prompt_at_a_time(
     model: Any,
     tiny_tokenizer: Any,
     expected: list[Generation],
     rows_per_batch: int,
+    changes: dict[str, None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    for name, value in changes.items():
+        setattr(tokenizer, name, value)
     monkeypatch.setattr(module, "TOKENS_PER_BATCH", rows_per_batch * MAX_LENGTH)
-    assert generate(model, tiny_tokenizer, PROMPTS, max_length=MAX_LENGTH) == expected
+    assert generate(model, tokenizer, PROMPTS, max_length=MAX_LENGTH) == expected
 
 
-def test_some_generations_end_and_some_are_cut(expected: list[Generation]) -> None:
-    """What the test above compares is worth it."""
+def test_some_generations_end_and_some_are_cut(
+    expected: list[Generation], tiny_tokenizer: Any
+) -> None:
+    """Else the test above would compare nothing."""
     assert {item.ended for item in expected} == {True, False}
     assert len({item.text for item in expected}) > 4
     assert any(item.tokens > 0 for item in expected if item.ended)
-
-
-def test_text_holds_no_control_token(expected: list[Generation], tiny_tokenizer: Any) -> None:
-    for item in expected:
-        assert tiny_tokenizer.eos_token not in item.text
-        assert tiny_tokenizer.pad_token not in item.text
-
-
-def test_tokenizer_without_pad(model: Any, tiny_tokenizer: Any, expected: list[Generation]) -> None:
-    tokenizer = copy.deepcopy(tiny_tokenizer)
-    tokenizer.pad_token = None
-    assert generate(model, tokenizer, PROMPTS, max_length=MAX_LENGTH) == expected
+    for token in (tiny_tokenizer.eos_token, tiny_tokenizer.pad_token):
+        assert all(token not in item.text for item in expected)
 
 
 def test_sampling_repeats_with_its_seed(model: Any, tiny_tokenizer: Any) -> None:
@@ -189,6 +187,7 @@ def test_keys_and_values_of_a_batch_fit_the_memory(
 def test_bytes_of_a_token_are_those_of_the_cache(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert module._memory(model.device) > 1e9  # this machine's
     cache = module._cache(model)
     with torch.inference_mode():
         model(input_ids=torch.tensor([[5] * 10]), past_key_values=cache)
@@ -196,10 +195,6 @@ def test_bytes_of_a_token_are_those_of_the_cache(
     free = held // 10 * 1000 / module.CACHE_SHARE
     monkeypatch.setattr(module, "_memory", lambda _: model.get_memory_footprint() + int(free))
     assert module.tokens_per_batch(model) == 1000
-
-
-def test_memory_is_that_of_this_machine() -> None:
-    assert module._memory(torch.device("cpu")) > 1e9
 
 
 def test_cache_grows_by_steps_and_holds_what_the_librarys_own_does(model: Any) -> None:
@@ -225,11 +220,8 @@ def test_layers_of_another_kind_stay_the_librarys() -> None:
     assert [type(layer).__name__ for layer in layers] == ["DynamicSlidingWindowLayer"] * 2
 
 
-def test_a_row_that_fits_no_batch_has_its_own() -> None:
-    assert plan_batches([5, 7], 1, 500) == [[0], [1]]
-
-
 def test_batches_are_planned_alike_without_the_first() -> None:
+    assert plan_batches([5, 7], 1, 500) == [[0], [1]]  # a row that fits no batch has its own
     lengths = [5, 300, 20, 7, 90, 300, 40, 11, 250]
     batches = plan_batches(lengths, 32_768, 500, 8000)
     assert sorted(index for batch in batches for index in batch) == list(range(9))

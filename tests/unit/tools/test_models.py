@@ -4,11 +4,13 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,36 +91,37 @@ def test_the_hub_is_asked_by_the_library_and_not_through_us(module: str, tmp_pat
     assert asked == (module == "bitsandbytes")
 
 
-def copy_base(tiny_base: Path, folder: Path) -> Path:
-    folder.mkdir()
-    for file in tiny_base.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    return folder
+WEIGHTS, PICKLE = "model.safetensors", "pytorch_model.bin"
 
 
-def test_base_that_lacks_weights(tiny_base: Path, tmp_path: Path) -> None:
-    folder = copy_base(tiny_base, tmp_path / "base")
-    weights = load_file(folder / "model.safetensors")
+def lack_weights(folder: Path) -> None:
+    weights = load_file(folder / WEIGHTS)
     del weights["model.layers.1.mlp.up_proj.weight"]
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(UserError, match=r"lacks 1 weights, as model\.layers\.1\.mlp\.up_proj"):
-        load_base(folder)
+    save_file(weights, folder / WEIGHTS, {"format": "pt"})
 
 
-def test_truncated_base(tiny_base: Path, tmp_path: Path) -> None:
-    folder = copy_base(tiny_base, tmp_path / "base")
-    file = folder / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(UserError, match="no model can be loaded from it"):
-        load_base(folder)
+def widen(folder: Path) -> None:
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('size": 64', 'size": 65'))
 
 
-def test_base_whose_weights_are_of_another_shape(tiny_base: Path, tmp_path: Path) -> None:
-    folder = copy_base(tiny_base, tmp_path / "base")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 65}))
-    with pytest.raises(UserError, match="no model can be loaded from it"):
-        load_base(folder)
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lack_weights, r"lacks 1 weights, as model\.layers\.1\.mlp\.up_proj"),
+        (widen, "no model can be loaded from it"),
+        (lambda folder: os.truncate(folder / WEIGHTS, 9999), "no model can be loaded"),
+        (lambda folder: (folder / WEIGHTS).rename(folder / PICKLE), "no model can be loaded"),
+    ],
+    ids=["weights missing", "another shape", "truncated", "pickles"],
+)
+def test_base_that_is_not_whole(
+    tiny_base: Path, tmp_path: Path, spoil: Callable[[Path], None], message: str
+) -> None:
+    shutil.copytree(tiny_base, tmp_path / "base")
+    spoil(tmp_path / "base")
+    with pytest.raises(UserError, match=message):
+        load_base(tmp_path / "base")
 
 
 def test_memory_that_runs_out_is_not_blamed_on_the_adapter(
@@ -132,13 +135,7 @@ def test_memory_that_runs_out_is_not_blamed_on_the_adapter(
         add_adapter(tiny_model, write_adapter(tmp_path / "adapter"))
 
 
-def test_only_safetensors_are_read(tiny_base: Path, tmp_path: Path) -> None:
-    folder = copy_base(tiny_base, tmp_path / "base")
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(UserError, match="no model can be loaded from it"):
-        load_base(folder)
-
-
+ONCE = {"bnb_4bit_use_double_quant": False}
 NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
 
 
@@ -148,39 +145,23 @@ NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_
         ({"adapter": "qlora", "load_in_4bit": True}, NF4),
         ({"adapter": "qlora"}, None),
         ({"adapter": "lora", "load_in_4bit": True}, None),
-        ({"adapter": "lora"}, None),
         ({}, None),
-        (
-            {
-                "adapter": "qlora",
-                "load_in_4bit": True,
-                "bnb_config_kwargs": {"bnb_4bit_use_double_quant": False},
-            },
-            NF4 | {"bnb_4bit_use_double_quant": False},
-        ),
+        ({"adapter": "qlora", "load_in_4bit": True, "bnb_config_kwargs": ONCE}, NF4 | ONCE),
     ],
 )
 def test_base_is_quantised_where_axolotl_does(values: dict, expected: dict | None) -> None:
     assert quantization(Recipe(Path("recipe.yml"), values)) == expected
-
-
-def test_8_bits_are_refused() -> None:
     with pytest.raises(UserError, match=r"recipe\.yml: `load_in_8bit` is not supported here"):
-        quantization(Recipe(Path("recipe.yml"), {"adapter": "lora", "load_in_8bit": True}))
+        quantization(Recipe(Path("recipe.yml"), values | {"load_in_8bit": True}))
 
 
-def test_quantised_base_holds_nf4_with_double_quantisation(tiny_base: Path) -> None:
-    model = load_base(tiny_base, NF4)
-    weight = model.model.layers[0].self_attn.q_proj.weight
-    assert weight.quant_state.quant_type == "nf4"
-    assert weight.quant_state.nested
-    assert weight.nelement() == 32 * 32 // 2 // 2  # two numbers a byte, two bytes an element
-    assert model.lm_head.weight.dtype == torch.float32
-
-
-def test_quantised_base_computes_in_fp32_on_every_cpu(tiny_base: Path) -> None:
+def test_quantised_base_holds_nf4_and_computes_in_fp32_on_every_cpu(tiny_base: Path) -> None:
     """On a CPU with AVX-512 BF16 bitsandbytes would repack the weights and compute in bf16."""
     model, plain = load_base(tiny_base, NF4), load_base(tiny_base, NF4).dequantize()
+    weight = model.model.layers[0].self_attn.q_proj.weight
+    assert weight.quant_state.quant_type == "nf4" and weight.quant_state.nested
+    assert weight.nelement() == 32 * 32 // 2 // 2  # two numbers a byte, two bytes an element
+    assert model.lm_head.weight.dtype == torch.float32
     ids = torch.arange(10, 40)[None]
     with torch.inference_mode():
         assert torch.allclose(model(ids).logits, plain(ids).logits, rtol=1e-5, atol=1e-5)
@@ -196,22 +177,38 @@ def test_checkpoint_is_put_on_the_base_that_is_asked_for(tmp_path: Path, write_a
     assert names == ["Linear", "Linear4bit"]
 
 
-def test_best_that_does_not_say_how_its_base_is_held(tmp_path: Path, write_adapter) -> None:
-    folder = write_adapter(tmp_path / "best")
-    (folder / "checkpoint.json").write_text("{}")
-    with pytest.raises(UserError, match=r"checkpoint\.json: says not how the base is held"):
-        load_trained(folder)
-
-
-@pytest.mark.parametrize("content", ["{", "[]", "{}"])
-def test_adapter_config_without_a_base(tmp_path: Path, content: str) -> None:
-    (tmp_path / "adapter_config.json").write_text(content)
-    with pytest.raises(UserError, match="names no base model; is the folder whole"):
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        *(
+            ({"adapter_config.json": text}, "names no base model; is the folder whole")
+            for text in ("{", "[]", "{}")
+        ),
+        ({"adapter_config.json": "BASE"}, r"holds no adapter_model\.safetensors"),
+        (
+            {"adapter_config.json": "BASE", "checkpoint.json": "{}"},
+            r"checkpoint\.json: does not say how the base is held",
+        ),
+    ],
+)
+def test_adapter_folder_that_is_not_whole(
+    tmp_path: Path, tiny_base: Path, files: dict[str, str], message: str
+) -> None:
+    config = json.dumps({"base_model_name_or_path": str(tiny_base)})
+    for name, text in files.items():
+        (tmp_path / name).write_text(text.replace("BASE", config))
+    with pytest.raises(UserError, match=message):
         load_trained(tmp_path)
 
 
-def test_adapter_without_weights(tmp_path: Path, tiny_base: Path) -> None:
-    config = {"base_model_name_or_path": str(tiny_base)}
-    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"holds no adapter_model\.safetensors"):
-        load_trained(tmp_path)
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("recipe.yml", r"run/best: is not there; train, then run `cogex select"),
+        ("none.yml", r"none\.yml: there is no such recipe"),
+        ("nothing", r"nothing: there is no such model folder"),
+    ],
+)
+def test_target_that_is_not_there(recipe: Recipe, target: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_trained(recipe.path.parent / target)
