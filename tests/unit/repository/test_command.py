@@ -7,86 +7,83 @@ from pathlib import Path
 
 import pytest
 
+import cogex
+
 CODE = "def solve(text):\n    return {'answer': text}\n\n>>> solve('a')"
+PREPARE = ("prepare", "cogex", "--input", "data.json", "--out", "out")
 
 
-def cogex(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cogex", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
 
 
-def write_data(folder: Path, good: int, bad: int = 0) -> Path:
+def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["cogex", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        cogex.main()
+    return int(ended.value.code or 0)
+
+
+def write_data(good: int, bad: int = 0) -> None:
     rows: list[dict[str, str]] = [
         {"instruction": f"Copy {n}.", "code_prompt": CODE, "code_output": "{'answer': 'a'}"}
         for n in range(good)
     ]
-    (folder / "data.json").write_text(json.dumps(rows + [{"instruction": "x"}] * bad))
-    return folder / "data.json"
+    Path("data.json").write_text(json.dumps(rows + [{"instruction": "x"}] * bad))
 
 
-def assert_one_message(done: subprocess.CompletedProcess[str], *parts: str) -> None:
-    assert done.returncode == 2
-    assert done.stdout == ""
+def test_a_mistake_of_the_user_is_one_message_and_nothing_heavy_is_imported() -> None:
+    script = "import sys, cogex\ntry: cogex.main()\nfinally: print({'torch'} & {*sys.modules})"
+    words = [sys.executable, "-c", script, "select", "recipes/x.yml"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "set()\n")
     [message] = done.stderr.splitlines()
-    assert message.startswith("cogex: ")
-    for part in parts:
-        assert part in message
+    assert message.startswith("cogex: recipes/x.yml: ")
 
 
-def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
-    script = "import sys, cogex; print([m for m in ('torch', 'transformers') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True)
-    assert done.stdout.strip() == b"[]"
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (PREPARE, ("data.json", "row 0", "line 1", "cut off")),
+        (("check", "recipes/x.yml"), ("recipes/x.yml",)),
+        (("demo",), ("recipes/cogex-tiny.yml", "repository")),
+    ],
+)
+def test_what_cannot_be_used_is_exit_2_and_nothing_is_written(
+    words: tuple[str, ...],
+    parts: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("data.json").write_text('[{"instruction": "cut o')
+    assert run(monkeypatch, *words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    [message] = said.err.splitlines()
+    assert message.startswith("cogex: ") and all(part in message for part in parts)
+    assert [path.name for path in Path().iterdir()] == ["data.json"]
 
 
-def test_prepare_says_what_it_did_and_exits_0(tmp_path: Path) -> None:
-    write_data(tmp_path, good=10)
-    done = cogex(
-        *("prepare", "cogex", "--input", "data.json", "--out", "out", "--val-size", 3),
-        *("--json", "result.json"),
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0 and done.stderr == ""
-    result = json.loads((tmp_path / "result.json").read_text())
+def test_prepare_says_what_it_did_and_exits_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_data(good=10)
+    assert run(monkeypatch, *PREPARE, "--val-size", 3, "--json", "result.json") == 0
+    result = json.loads(Path("result.json").read_text())
     assert (result["train"], result["val"], result["rejected"], result["ok"]) == (7, 3, 0, True)
-    assert len((tmp_path / "out" / "val.jsonl").read_text().splitlines()) == 3
+    assert len(Path("out/val.jsonl").read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize(("share", "code"), [("0.05", 1), ("0.2", 0)])
-def test_too_many_rejected_rows_are_exit_1(tmp_path: Path, share: str, code: int) -> None:
-    write_data(tmp_path, good=9, bad=1)
-    done = cogex(
-        *("prepare", "cogex", "--input", "data.json", "--out", "out", "--val-size", 1),
-        *("--max-rejected", share),
-        cwd=tmp_path,
-    )
-    assert done.returncode == code
-    assert len((tmp_path / "out" / "rejected.jsonl").read_text().splitlines()) == 1
+def test_too_many_rejected_rows_are_exit_1(
+    monkeypatch: pytest.MonkeyPatch, share: str, code: int
+) -> None:
+    write_data(good=9, bad=1)
+    assert run(monkeypatch, *PREPARE, "--val-size", 1, "--max-rejected", share) == code
+    assert len(Path("out/rejected.jsonl").read_text().splitlines()) == 1
 
 
-def test_unusable_data_is_one_message_and_nothing_is_written(tmp_path: Path) -> None:
-    (tmp_path / "data.json").write_text('[{"instruction": "cut o')
-    done = cogex("prepare", "cogex", "--input", "data.json", "--out", "out", cwd=tmp_path)
-    assert_one_message(done, "data.json", "row 0", "line 1", "cut off")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("verb", ["select", "check"])
-def test_a_missing_recipe_is_one_message(tmp_path: Path, verb: str) -> None:
-    assert_one_message(cogex(verb, "recipes/x.yml", cwd=tmp_path), "recipes/x.yml")
-
-
-def test_the_demo_elsewhere_says_where_to_run_it(tmp_path: Path) -> None:
-    done = cogex("demo", cwd=tmp_path)
-    assert_one_message(done, "recipes/cogex-tiny.yml", "repository")
-    assert not list(tmp_path.iterdir())
-
-
-def test_json_on_standard_output_stands_there_alone(tmp_path: Path) -> None:
+def test_json_on_standard_output_stands_there_alone() -> None:
     """What the verb and the processes that it starts print goes to standard error."""
     script = (
         "import os, pathlib, cogex; place = cogex._claim_standard_output(pathlib.Path('-'));"

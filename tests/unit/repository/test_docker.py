@@ -22,20 +22,16 @@ SYSTEM, BUILD, LAST = DOCKERFILE.split("\nFROM ")[1:]
 LEFT_OUT = (ROOT / "docker" / "left-out.txt").read_text().splitlines()
 
 
-def mount(service: dict[str, Any], target: str) -> dict[str, Any]:
-    [found] = [volume for volume in service["volumes"] if volume["target"] == target]
-    return found
-
-
-def test_train_is_the_launch_line_of_the_main_recipe() -> None:
-    recipe = ROOT / "recipes" / "cogex-llama2-13b.yml"
-    assert SERVICES["train"]["command"] == read_header(recipe).fields["Launch"]
-
-
-def test_select_and_demo_are_the_commands_of_the_readme() -> None:
-    assert SERVICES["select"]["command"] == "cogex select recipes/cogex-llama2-13b.yml"
-    assert SERVICES["demo"]["command"] == "cogex demo"
-    assert SERVICES["demo"]["network_mode"] == "none"
+def test_services_are_the_commands_of_the_readme() -> None:
+    main = ROOT / "recipes" / "cogex-llama2-13b.yml"
+    commands = {name: service["command"] for name, service in SERVICES.items()}
+    assert commands == {
+        "train": read_header(main).fields["Launch"],
+        "select": "cogex select recipes/cogex-llama2-13b.yml",
+        "demo": "cogex demo",
+    }
+    images = {name: service["image"] for name, service in SERVICES.items()}
+    assert images["train"] == images["select"] != images["demo"]
 
 
 @pytest.mark.parametrize("name", ["train", "select"])
@@ -45,36 +41,28 @@ def test_gpu_services_reserve_every_gpu_and_shared_memory(name: str) -> None:
     assert SERVICES[name]["shm_size"] == "16gb"
 
 
-def test_demo_asks_for_no_gpu() -> None:
+def test_demo_asks_for_no_gpu_and_no_network() -> None:
     assert "deploy" not in SERVICES["demo"]
+    assert SERVICES["demo"]["network_mode"] == "none"
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_service_writes_to_its_mounts_alone(name: str) -> None:
-    service = SERVICES[name]
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_service_is_built_here_and_writes_to_its_mounts_alone(service: dict[str, Any]) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["tmpfs"] == ["/tmp:exec"]
     assert service["user"] == "${COGEX_USER:-1000:1000}"
+    volumes = {volume["target"]: volume for volume in service["volumes"]}
+    assert volumes.keys() == {"/cogex/data", "/cogex/outputs", "/cache"}
     for folder in ("data", "outputs"):
-        found = mount(service, f"/cogex/{folder}")
+        found = volumes[f"/cogex/{folder}"]
         assert (found["type"], found["source"]) == ("bind", f"../{folder}")
         assert found["bind"] == {"create_host_path": False}  # else Docker makes it, for root alone
-    assert mount(service, "/cache")["source"] in COMPOSE["volumes"]
-    assert len(service["volumes"]) == 3
-
-
-@pytest.mark.parametrize("name", SERVICES)
-def test_service_builds_this_repository(name: str) -> None:
-    build = SERVICES[name]["build"]
+    assert volumes["/cache"]["source"] in COMPOSE["volumes"]
+    build = service["build"]
     assert (ROOT / "docker" / build["context"]).resolve() == ROOT
     assert (ROOT / build["dockerfile"]).is_file()
-    for argument in build.get("args", {}):
-        assert f"ARG {argument}=" in DOCKERFILE
-
-
-def test_cpu_and_gpu_image_have_names_of_their_own() -> None:
-    assert SERVICES["train"]["image"] == SERVICES["select"]["image"] != SERVICES["demo"]["image"]
+    assert all(f"ARG {argument}=" in DOCKERFILE for argument in build.get("args", {}))
 
 
 def test_every_install_takes_its_versions_from_the_lock() -> None:
@@ -89,16 +77,47 @@ def test_every_install_takes_its_versions_from_the_lock() -> None:
     assert any(wanted in install for install in installs)
 
 
-def test_uv_has_a_version_and_stays_in_its_stage() -> None:
-    assert re.search(r"/opt/uv/bin/pip install --no-cache-dir uv==\d+\.\d+\.\d+\n", BUILD)
-    assert re.findall(r"^COPY --from=build (.*)$", LAST, re.M) == ["/opt/venv /opt/venv"]
-    assert "--mount=type=bind,from=build,source=/opt/uv,target=/opt/uv" in LAST
+@pytest.mark.parametrize(
+    ("stage", "pattern"),
+    [
+        # the same base every time, and what compiling and the sandbox need
+        (DOCKERFILE, r"^ARG BASE=debian:trixie-\d{8}-slim@sha256:[0-9a-f]{64}$"),
+        (SYSTEM, r"bubblewrap ca-certificates gcc libc6-dev python3-dev "),
+        (DOCKERFILE, r"^FROM \$\{BASE\} AS system\n"),
+        (DOCKERFILE, r"^FROM system AS build\n"),
+        (DOCKERFILE, r"^FROM system\n"),
+        # uv has a version and stays in its stage
+        (BUILD, r"/opt/uv/bin/pip install --no-cache-dir uv==\d+\.\d+\.\d+\n"),
+        (LAST, r"^COPY --from=build /opt/venv /opt/venv$"),
+        (LAST, r"--mount=type=bind,from=build,source=/opt/uv,target=/opt/uv"),
+        # PyTorch is chosen before anything else is installed
+        (BUILD, r'^ARG TORCH=""$'),
+        (BUILD, r'if \[ -n "\$\{TORCH\}" \]; then .* "\$\{TORCH\}" .* torch; +fi && +uv pip'),
+        (BUILD, r"^COPY .*docker/left-out\.txt"),
+        (BUILD, r"--excludes left-out\.txt"),
+        # bytecode is made once, where the files are
+        (BUILD, r"python3 -m compileall -q -j 0 \.\s*$"),
+        (LAST, r"python -m compileall -q cogex\.py prompt_strategies tools validation\n"),
+        # the user cannot write the source tree, which root has installed by then
+        (LAST, r"useradd --uid 1000 --user-group --create-home --home-dir /cache cogex"),
+        (LAST, r"pip install [\s\S]*^USER 1000:1000$"),
+        # the image sends nothing home, and caches in the mount
+        (LAST, r"^ENV .*LANG=C\.UTF-8 +HOME=/cache .*HF_HOME=/cache/\S+ +DO_NOT_TRACK=true"),
+        (LAST, r"^HEALTHCHECK .*HF_HUB_OFFLINE=1.*import axolotl\.train, prompt_strategies\.cogex"),
+        # configuration of pip and uv goes in as secrets
+        (BUILD, r"^RUN --mount=type=secret,id=pip,target=/etc/pip\.conf .*bin/pip install"),
+        (BUILD, r"^RUN --mount=type=secret,id=uv,target=/etc/uv/uv\.toml .*uv pip install"),
+    ],
+)
+def test_dockerfile_says(stage: str, pattern: str) -> None:
+    assert re.search(pattern, stage, re.M), pattern
 
 
-def test_torch_is_chosen_before_anything_else_is_installed() -> None:
-    assert re.search(r'^ARG TORCH=""$', BUILD, re.M)
-    [chosen] = re.findall(r'if \[ -n "\$\{TORCH\}" \]; then (.* torch); +fi && +uv pip', BUILD)
-    assert '--torch-backend "${TORCH}"' in chosen
+def test_dockerfile_says_nothing_more() -> None:
+    assert len(re.findall(r"^COPY --from", LAST, re.M)) == 1
+    assert len(re.findall(r"^USER ", DOCKERFILE, re.M)) == 1
+    assert "PYTHONDONTWRITEBYTECODE" not in DOCKERFILE
+    assert "pip.conf" not in SYSTEM + LAST and "uv.toml" not in SYSTEM + LAST
 
 
 def test_what_is_left_out_has_a_reason_and_is_a_locked_package() -> None:
@@ -108,53 +127,14 @@ def test_what_is_left_out_has_a_reason_and_is_a_locked_package() -> None:
     for line in packages:
         name, _, reason = line.partition("#")
         assert reason.strip(), f"{name}: why?"
-        assert f"\n{name.strip()}==" in locked, f"{name} is nothing that would be installed"
-    assert "docker/left-out.txt" in BUILD and "--excludes left-out.txt" in BUILD
-
-
-def test_bytecode_is_made_once_where_the_files_are() -> None:
-    assert "PYTHONDONTWRITEBYTECODE" not in DOCKERFILE
-    assert BUILD.split("&&")[-1].strip() == "python3 -m compileall -q -j 0 ."
-    own = {"cogex.py", "prompt_strategies", "tools", "validation"}
-    [compiled] = re.findall(r"python -m compileall -q (.*)", LAST)
-    assert set(compiled.split()) == own  # what pyproject.toml installs
-
-
-def test_image_runs_as_the_user_that_it_names() -> None:
-    assert re.findall(r"^USER (\S+)", DOCKERFILE, re.M) == ["1000:1000"]
-    assert "useradd --uid 1000 --user-group --create-home --home-dir /cache cogex" in LAST
-    assert LAST.index("pip install") < LAST.index("\nUSER ")  # root owns the source tree
-
-
-def test_compiler_sandbox_and_base() -> None:
-    needed = {"bubblewrap", "ca-certificates", "gcc", "libc6-dev", "python3-dev"}
-    assert needed <= set(SYSTEM.split())
-    base = r"^ARG BASE=debian:trixie-\d{8}-slim@sha256:[0-9a-f]{64}$"  # the same one every time
-    assert re.search(base, DOCKERFILE, re.M)
-    assert SYSTEM.startswith("${BASE} AS system\n")
-    assert BUILD.startswith("system AS build\n") and LAST.startswith("system\n")
-
-
-def test_image_sends_nothing_home_and_caches_in_the_mount() -> None:
-    [settings] = re.findall(r"^ENV (PATH.*)$", LAST, re.M)
-    values = dict(word.split("=", 1) for word in settings.split())
-    assert values["DO_NOT_TRACK"] == "true"
-    assert values["HOME"] == "/cache" and values["HF_HOME"].startswith("/cache/")
-    assert values["LANG"] == "C.UTF-8"
-
-
-def test_health_check_imports_engine_and_strategy() -> None:
-    [command] = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", DOCKERFILE, re.M)
-    assert "import axolotl.train, prompt_strategies.cogex" in command
-    assert "HF_HUB_OFFLINE=1" in command
+        assert f"\n{name.strip()}==" in locked, f"{name} would not be installed anyway"
 
 
 def test_labels_say_what_pyproject_says() -> None:
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\S+?)="(.*?)"', DOCKERFILE))
-    assert labels["title"] == PROJECT["name"]
-    assert labels["description"] == PROJECT["description"]
-    assert labels["version"] == PROJECT["version"]
-    assert labels["licenses"] == PROJECT["license"]
+    for label, key in (("title", "name"), ("licenses", "license"), ("version", "version"),
+                       ("description", "description")):  # fmt: skip
+        assert labels[label] == PROJECT[key]
 
 
 def taken(path: str) -> bool:
@@ -176,19 +156,15 @@ def taken(path: str) -> bool:
     return verdict
 
 
-FORGE = {".ci", ".github", ".pre-commit-config.yaml", "CITATION.cff"}
 KEPT_OUT = (
     ".env data/data.json data/cogex/train.jsonl outputs/x/run.json .git/config .venv/bin/python "
     ".cache/token wandb/run.log tools/.env tools/__pycache__/x.pyc meta-llama/model.safetensors"
 )
+FORGE = {".ci", ".github", ".pre-commit-config.yaml", "CITATION.cff"}
 
 
-@pytest.mark.parametrize("path", KEPT_OUT.split())
-def test_no_data_output_or_secret_goes_into_the_image(path: str) -> None:
-    assert not taken(path)
-
-
-def test_every_tracked_file_but_those_of_the_forge_goes_into_the_image() -> None:
+def test_tracked_files_go_into_the_image_and_no_data_output_or_secret() -> None:
+    assert [path for path in KEPT_OUT.split() if taken(path)] == []
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -200,15 +176,6 @@ def test_no_secret_is_an_argument_or_written_down() -> None:
     assert set(re.findall(r"^ARG (\w+)", DOCKERFILE, re.M)) == {"BASE", "TORCH"}
     for service in SERVICES.values():  # None: taken from the caller's environment
         assert service.get("environment", {}) in ({}, {"HF_TOKEN": None})
-
-
-def test_configuration_of_pip_and_uv_stays_out_of_the_image() -> None:
-    steps = BUILD.split("\nRUN ")
-    [pip] = [step for step in steps if "bin/pip install" in step]
-    [uv] = [step for step in steps if "uv pip install" in step]
-    assert pip.startswith("--mount=type=secret,id=pip,target=/etc/pip.conf ")
-    assert uv.startswith("--mount=type=secret,id=uv,target=/etc/uv/uv.toml ")
-    assert "pip.conf" not in SYSTEM + LAST and "uv.toml" not in SYSTEM + LAST
 
 
 def test_a_recipe_of_ones_own_is_mounted_where_the_launch_line_looks() -> None:
