@@ -46,7 +46,7 @@ from tests.engine.cpu_overrides import overrides
 from tools.files import write_json
 from tools.prepare.cogex import prepare_cogex
 from tools.recipe import Recipe, read_recipe
-from tools.recipe_header import read_header
+from tools.training.batch import accumulation
 from validation.preflight.architecture import build, published
 from validation.preflight.batches import Batches
 from validation.preflight.hours import epoch_operations
@@ -253,11 +253,10 @@ def markdown(card: Row, rows: list[Row]) -> str:
 
 
 def _on_one_device(source: Recipe, folder: Path) -> dict[str, Any]:
-    """What changes on one GPU, or on none: as many examples make a step as on the header's GPUs."""
-    header = read_header(source.path)
+    """What changes on one GPU, or on none: as many examples make a step as elsewhere."""
     changes = {
         "deepspeed": None,
-        "gradient_accumulation_steps": header.accumulation * header.ranks,
+        "gradient_accumulation_steps": accumulation(source, 1),
     }
     if not torch.cuda.is_available():
         changes |= overrides(source)

@@ -90,13 +90,13 @@ def _prepare(dataset: str, rows: int, make: Callable[[int], Iterator[dict[str, s
 
 
 def preflight(rows: int) -> Took:
-    """Check the paper's recipe on as many rows, its header's number of validation rows added."""
+    """Check the paper's recipe on as many rows, its `validation_rows` set to what they allow."""
     _make_llama2()
     _prepare("cogex", rows, cogex_rows)
     text = (ROOT / "recipes" / "cogex-llama2-7b.yml").read_text()
     recipe = Path("recipes/cogex-llama2-7b.yml")
-    line = f"# Rows:     {rows // VAL_SHARE:,} for validation\n# Batch:"
-    recipe.write_text(text.replace("# Batch:", line))
+    wanted = f"validation_rows: {rows // VAL_SHARE}"
+    recipe.write_text(text.replace("validation_rows: 2000", wanted))
     return measure([*COGEX, "preflight", str(recipe)])
 
 

@@ -25,7 +25,7 @@ from tools.files import write_jsonl
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import encode_entry, load_strategy, read_prepared_rows
 from tools.recipe import Recipe, read_recipe
-from tools.recipe_header import read_header
+from tools.training.batch import accumulation
 from validation.preflight.tokens import load_recipe_tokenizer
 
 RECIPES = ROOT / "recipes"
@@ -103,14 +103,14 @@ def packed() -> dict[str, Any]:
 
     A pack is as long for every model: as many make a step of about 32 examples.
     """
-    other, header = read_recipe(PACKED), read_header(PACKED)
+    other = read_recipe(PACKED)
     faithful = read_recipe(PACKED.with_name("cogex-llama2-7b.yml")).values
     own = {key: value for key, value in other.values.items() if key not in faithful}
     return own | {
         "gradient_checkpointing": other.values["gradient_checkpointing"],
         "curriculum_sampling": None,  # it shuffles, and has no order by length
-        "micro_batch_size": header.micro,
-        "gradient_accumulation_steps": header.accumulation * header.ranks,
+        "micro_batch_size": other.values["micro_batch_size"],
+        "gradient_accumulation_steps": accumulation(other, 1),
     }
 
 

@@ -1,5 +1,6 @@
 """What this repository reads from a recipe; Axolotl reads the rest."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ class Recipe:
     def adapter(self) -> str | None:
         """`lora` or `qlora`; None where the whole model is trained."""
         return self.values.get("adapter")
+
+    @property
+    def validation_rows(self) -> int | None:
+        """How many validation rows must have been prepared; None where the recipe does not say."""
+        return whole(self, "validation_rows", 0) or None
 
     @property
     def training(self) -> dict[str, Any]:
@@ -80,3 +86,29 @@ def read_recipe(path: Path) -> Recipe:
     if not isinstance(values, dict):
         raise UserError(f"{path}: holds no keys; a recipe is a YAML mapping of Axolotl's keys")
     return Recipe(path, values)
+
+
+def whole(recipe: Recipe, key: str, default: int = 1) -> int:
+    """Return a positive whole number of the recipe. Raises UserError if it is none."""
+    value = recipe.values.get(key)
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(
+            f"{recipe.path}: `{key}: {value}` must be a whole number above 0; correct it"
+        )
+    return value
+
+
+def number(recipe: Recipe, key: str, default: float) -> float:
+    """Return a number of the recipe that is not negative. Raises UserError if it is none."""
+    value = recipe.values.get(key, default)
+    try:
+        value = float(value)  # YAML reads 3e-2 as text
+    except (TypeError, ValueError, OverflowError):
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise UserError(
+            f"{recipe.path}: `{key}: {recipe.values[key]}` must be a number from 0 on; correct it"
+        )
+    return value

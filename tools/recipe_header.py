@@ -1,4 +1,4 @@
-"""Reads the comment at the head of a recipe: its contract with the person who launches it.
+"""Reads the comment at the head of a recipe, which tells people what they need and what to type.
 
     # CoGEX on Llama-2 13B: the paper's main recipe.
     #
@@ -6,11 +6,9 @@
     # Launch:   accelerate launch -m axolotl.cli.train recipes/cogex-llama2-13b.yml
     # Hardware: two 48 GB GPUs, 128 GB of memory
     # Time:     about 20 hours on two A6000
-    # Batch:    32 examples in each optimizer step = 2 (micro) x 8 (accumulation) x 2 (GPUs);
-    #           on 1, 4 or 8 GPUs set gradient_accumulation_steps to 16, 4 or 2
-    # Rows:     240 for validation
 
-`Rows` stands only where validation has another number of rows than the paper's 2,000.
+What training depends on are keys of the recipe. From the header come only the GPUs for which
+`cogex preflight` plans unless it is told others.
 """
 
 import re
@@ -19,31 +17,21 @@ from pathlib import Path
 
 from tools.errors import UserError
 
-LABELS = ("Needs", "Launch", "Hardware", "Time", "Batch", "Rows")
-OPTIONAL = ("Rows",)
-PAPER_VALIDATION_ROWS = 2000  # arXiv 2405.16337, section 3.1
+LABELS = ("Needs", "Launch", "Hardware", "Time")
+NUMBERS = {"one": 1, "two": 2, "four": 4, "eight": 8}
 
 _LABEL = re.compile(r"^# (\w+): +(\S.*)$")
-_BATCH = re.compile(
-    r"(?:about )?(\d+) \w+ in each optimizer step = "
-    r"(\d+) \(micro[^)]*\) x (\d+) \(accumulation\) x (\d+) \((?:GPU|process)"
-)
-_CARD = re.compile(r"(\d+) GB GPU")
-_ROWS = re.compile(r"([\d,]+) for validation")
+_CARDS = re.compile(rf"({'|'.join(NUMBERS)}) (\d+) GB GPU")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a recipe promises; `fields` holds each label's text, its lines joined."""
+    """What a header says; `fields` holds each label's text, its lines joined."""
 
     purpose: str
     fields: dict[str, str]
-    batch_size: int  # examples in each optimizer step, over all ranks
-    micro: int  # examples (or packs) in a micro batch
-    accumulation: int  # micro batches that a rank adds up for one optimizer step
-    ranks: int  # the GPUs (or CPU processes) for which the recipe's numbers are written
+    ranks: int  # GPUs; 1 for a recipe that runs on a CPU
     card_gb: int | None  # memory of each GPU in GB; None for a recipe that runs on a CPU
-    validation_rows: int
 
 
 def read_header(path: Path) -> Header:
@@ -52,29 +40,19 @@ def read_header(path: Path) -> Header:
     comment = lines[: next((i for i, line in enumerate(lines) if not line.startswith("#")), None)]
     fields = _fields(comment)
     for label in LABELS:
-        if label not in fields and label not in OPTIONAL:
+        if label not in fields:
             raise UserError(f"{path}: the header has no `# {label}:` line; add it")
-    batch = _BATCH.search(fields["Batch"])
-    if batch is None:
+    cards = _CARDS.match(fields["Hardware"])
+    if cards is None and "GPU" in fields["Hardware"]:
         raise UserError(
-            f"{path}: the header's Batch line must read `32 examples in each optimizer step = "
-            "4 (micro) x 4 (accumulation) x 2 (GPUs)`; correct it"
-        )
-    card = _CARD.search(fields["Hardware"])
-    rows = _ROWS.search(fields.get("Rows", ""))
-    if "Rows" in fields and rows is None:
-        raise UserError(
-            f"{path}: the header's Rows line must read `240 for validation`; correct it"
+            f"{path}: the header's Hardware line must start like `two 48 GB GPUs`, with "
+            f"{', '.join(NUMBERS)}; correct it"
         )
     return Header(
         purpose=comment[0].removeprefix("#").strip(),
         fields=fields,
-        batch_size=int(batch[1]),
-        micro=int(batch[2]),
-        accumulation=int(batch[3]),
-        ranks=int(batch[4]),
-        card_gb=int(card[1]) if card else None,
-        validation_rows=int(rows[1].replace(",", "")) if rows else PAPER_VALIDATION_ROWS,
+        ranks=NUMBERS[cards[1]] if cards else 1,
+        card_gb=int(cards[2]) if cards else None,
     )
 
 

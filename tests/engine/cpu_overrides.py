@@ -20,13 +20,11 @@ def overrides(recipe: Recipe) -> dict[str, Any]:
 
 
 def _without_gpu(recipe: Recipe) -> dict[str, Any]:
-    header = read_header(recipe.path)
     changes = {
         "bf16": False,  # transformers refuses it without a GPU
         "tf32": False,  # so it does this
         "deepspeed": None,  # starts NCCL, which needs GPUs
         "fsdp_config": None,  # transformers refuses it in a single process
-        "gradient_accumulation_steps": header.accumulation * header.ranks,  # one for all of them
     }
     changes = {key: value for key, value in changes.items() if key in recipe.values}
     if recipe.adapter == "qlora":

@@ -1,6 +1,7 @@
 """One small run, spread in every way that the recipes know, with equal rows in equal order.
 
-What changes between the spreads is the world size, its accumulation and the spread's own keys. The
+What changes between the spreads is the world size, the accumulation that follows from it, and the
+spread's own keys. The
 runs start from the tiny recipe, so 32 examples make a step; the shipped files say how to spread it.
 """
 
@@ -54,7 +55,6 @@ def make_folder(parent: Path) -> Path:
             "evals_per_epoch": 1,
             "saves_per_epoch": 1,
             "micro_batch_size": MICRO,
-            "gradient_accumulation_steps": 32 // MICRO // ranks,
             "eval_batch_size": VALIDATION_ROWS // ranks,  # one batch for all ranks, in each spread
             "plugins": PLUGINS,
             "output_dir": f"outputs/{name}",

@@ -19,7 +19,6 @@ from tools.prepare.alpaca import prepare_alpaca
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe, read_recipe
-from tools.recipe_header import Header, read_header
 from tools.tiny.corpus import (
     base_documents,
     continued_documents,
@@ -46,7 +45,6 @@ NEEDED = {
     "deepspeed": ("cogex-llama2-7b", "distributed|nccl"),
     "fsdp_config": ("cogex-llama2-13b-fsdp2", "only works in distributed"),
     "lora_o_kernel": ("cogex-llama2-7b-qlora", "cuda|nvidia|getCurrentStream"),
-    "gradient_accumulation_steps": ("cogex-llama2-7b", "the header declares"),
 }
 VALIDATION_ROWS = 7  # no multiple of a batch, so that a dropped last batch shows
 CORPORA = {
@@ -69,10 +67,6 @@ class RecipeRun:
     folder: Path
     recipe: Recipe
     overrides: dict[str, Any]
-
-    @property
-    def header(self) -> Header:
-        return read_header(self.recipe.path)
 
     @cached_property
     def report(self) -> dict[str, Any]:

@@ -87,7 +87,9 @@ def test_a_trained_base_starts_from_what_it_knows(run: RecipeRun) -> None:
 
 @pytest.mark.parametrize("run", PADDED, indirect=True)
 def test_each_step_has_the_declared_number_of_examples(run: RecipeRun) -> None:
-    assert [len(rows) for rows in run.report["steps"]] == STEPS * [run.header.batch_size]
+    assert [len(rows) for rows in run.report["steps"]] == STEPS * [
+        run.recipe.values["examples_per_step"]
+    ]
 
 
 @pytest.mark.parametrize("run", ADAPTERS, indirect=True)

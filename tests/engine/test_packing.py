@@ -33,9 +33,8 @@ def test_a_pack_is_nearly_full(run: RecipeRun) -> None:
 
 
 def test_a_step_has_the_declared_number_of_packs(run: RecipeRun) -> None:
-    header = run.header
     # the second step has what is left of the epoch
-    assert run.report["sequences"][0] == header.micro * header.accumulation * header.ranks
+    assert run.report["sequences"][0] == run.recipe.values["packs_per_step"]
 
 
 def test_an_epoch_has_every_row_once(run: RecipeRun) -> None:

@@ -11,7 +11,7 @@ from tests.fuzz.mutation import mutate
 from tools.recipe import read_recipe
 from tools.recipe_header import read_header
 from validation.preflight.cards import card_of
-from validation.preflight.cost import check_plan
+from validation.preflight.cost import check_cost
 from validation.preflight.recipe import check_recipe
 from validation.verdict import in_section
 
@@ -36,8 +36,8 @@ def fuzz_recipes(rng: random.Random, count: int, findings: Findings) -> None:
             header = read_header(target)
             card = card_of(header.card_gb)
             found = check_recipe(recipe, header, card=card, gpus=header.ranks)
-            plan = partial(check_plan, card=card, gpus=header.ranks)
-            found += in_section("plan", partial(plan, recipe, header, None))
+            cost = partial(check_cost, recipe, None, card=card, gpus=header.ranks)
+            found += in_section("cost", cost)
             failed = {item.name for item in found if item.verdict == "fail"}
             if failed <= {"launch line", "output folder"}:  # of the copy
                 assert isinstance(recipe.values["seed"], int)

@@ -33,8 +33,6 @@ RECIPE = """# A made run on the tiny base.
 # Launch:   accelerate launch --cpu -m axolotl.cli.train recipe.yml
 # Hardware: two CPU cores
 # Time:     two minutes
-# Batch:    32 examples in each optimizer step = 16 (micro) x 2 (accumulation) x 1 (process)
-# Rows:     12 for validation
 
 base_model: models/tiny-base
 adapter: lora
@@ -51,9 +49,10 @@ test_datasets:
     ds_type: json
     split: train
     type: prompt_strategies.cogex
+validation_rows: 12
 sequence_len: 512
+examples_per_step: 32
 micro_batch_size: 16
-gradient_accumulation_steps: 2
 num_epochs: 5
 learning_rate: 2e-3
 lr_scheduler: cosine

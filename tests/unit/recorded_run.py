@@ -21,14 +21,13 @@ RECIPE = """# The recipe of the recorded run, without what the curves do not ask
 # Launch:   accelerate launch --cpu -m axolotl.cli.train recipe.yml
 # Hardware: two CPU cores
 # Time:     two minutes
-# Batch:    32 examples in each optimizer step = 16 (micro) x 2 (accumulation) x 1 (process)
 
 datasets:
   - path: train.jsonl
     type: prompt_strategies.cogex
 sequence_len: 512
+examples_per_step: 32
 micro_batch_size: 16
-gradient_accumulation_steps: 2
 num_epochs: 5
 learning_rate: 2e-3
 lr_scheduler: cosine

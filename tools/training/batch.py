@@ -1,47 +1,48 @@
-"""Trainer callback: a run starts only with the batch that the recipe's header declares.
+"""The batch of a recipe: the same number of examples in each optimizer step on any number of ranks.
 
-A recipe written for two GPUs and launched on four trains on twice as many examples in each
-optimizer step, without a word: the learning rate then no longer fits, and the paper's 32 is 64.
+A recipe says `examples_per_step` and `micro_batch_size`. How often a rank accumulates gradients
+follows from them and from the number of ranks, so nobody edits a recipe for another machine. Where
+rows are packed, `packs_per_step` is what can be kept exactly, and `examples_per_step` an average.
 """
 
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-
-from tools.recipe_header import Header, read_header
+from tools.errors import UserError
+from tools.recipe import Recipe, whole
 
 
-class BatchCheck(TrainerCallback):
-    """Compares micro batch x accumulation x ranks with the header, before the first step."""
+def accumulation(recipe: Recipe, ranks: int) -> int:
+    """Return the micro batches that each of `ranks` ranks adds up for one optimizer step.
 
-    def __init__(self, recipe: Path) -> None:
-        """Hold the recipe's path; its header is read when training begins."""
-        self.recipe = recipe
+    Raises UserError where no whole number keeps the batch, or the recipe sets another one.
+    """
+    key = "packs_per_step" if recipe.values.get("sample_packing") else "examples_per_step"
+    batch, micro = whole(recipe, key, 0), whole(recipe, "micro_batch_size")
+    if not batch:
+        raise UserError(f"{recipe.path}: the key `{key}` is missing; add it to the recipe")
+    share, rest = divmod(batch, ranks)
+    if rest:
+        raise UserError(
+            f"{recipe.path}: {ranks} ranks cannot share `{key}: {batch}` evenly; launch a number "
+            f"of ranks that divides {batch}"
+        )
+    if share % micro:
+        fitting = next(size for size in range(min(micro, share), 0, -1) if share % size == 0)
+        raise UserError(
+            f"{recipe.path}: `{key}: {batch}` on {ranks} ranks is {share} for each, which is no "
+            f"multiple of `micro_batch_size: {micro}`; set micro_batch_size to {fitting}"
+        )
+    steps = share // micro
+    given = whole(recipe, "gradient_accumulation_steps", steps)
+    if given != steps:
+        raise UserError(
+            f"{recipe.path}: `gradient_accumulation_steps: {given}` contradicts `{key}: {batch}`, "
+            f"which needs {steps} on {ranks} ranks; leave gradient_accumulation_steps out"
+        )
+    return steps
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Raise SystemExit with one message where the product differs."""
-        header = read_header(self.recipe)
-        mine = (args.per_device_train_batch_size, args.gradient_accumulation_steps, args.world_size)
-        if problem := disagreement(header, *mine):
-            raise SystemExit(f"{self.recipe}: {problem}")
 
-
-def disagreement(header: Header, micro: int, accumulation: int, ranks: int) -> str | None:
-    """Say in what the batch differs from the declared one, and what to set; None if it agrees."""
-    declared = header.micro * header.accumulation * header.ranks
-    if micro * accumulation * ranks == declared:
-        return None
-    per_step = micro * ranks
-    cure = (
-        f"set gradient_accumulation_steps to {declared // per_step}"
-        if declared % per_step == 0
-        else "no whole gradient_accumulation_steps keeps it; change micro_batch_size too"
-    )
-    return (
-        f"on {ranks} ranks each optimizer step takes {micro} (micro) x {accumulation} "
-        f"(accumulation) x {ranks} = {micro * accumulation * ranks}, the header declares "
-        f"{declared}: {cure}, or launch on {header.ranks}"
-    )
+def on_ranks(recipe: Recipe, ranks: int) -> Recipe:
+    """Return a recipe as it is trained on `ranks` ranks. Raises UserError as `accumulation`."""
+    steps = accumulation(recipe, ranks)
+    return replace(recipe, values=recipe.values | {"gradient_accumulation_steps": steps})

@@ -1,27 +1,52 @@
-"""The one Axolotl plugin of this project, named in every recipe that trains an adapter.
+"""The Axolotl plugin that every recipe of this project names.
 
-It holds the batch to the header's, keeps the trainer's log, decides whether and from where a run
-goes on, and makes several ranks train as one does.
+It keeps the number of examples in each optimizer step, decides whether and from where a run goes
+on, makes several ranks train as one does, and keeps the trainer's log.
 """
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from axolotl.integrations.base import BasePlugin
+from pydantic import BaseModel, Field
 from transformers import TrainerCallback
 
+from tools.errors import UserError
+from tools.recipe import Recipe
 from tools.training import resume
-from tools.training.batch import BatchCheck
+from tools.training.batch import accumulation
 from tools.training.training_log import StateWriter
+
+Count = Annotated[int, Field(strict=True, gt=0)]
+
+
+class CogexArgs(BaseModel):
+    """The keys that this plugin adds to Axolotl's."""
+
+    examples_per_step: Count | None = None  # in each optimizer step, over all ranks
+    packs_per_step: Count | None = None  # the same where rows are packed, in packs
+    validation_rows: Count | None = None  # what `cogex preflight` expects to find
 
 
 class CogexPlugin(BasePlugin):
     """Says where a run goes on, makes ranks train as one does, adds callbacks to the trainer."""
 
+    def get_input_args(self) -> str:
+        """Name the keys' model."""
+        return "tools.training.plugin.CogexArgs"
+
     def register(self, cfg: Any) -> None:
-        """Keep the recipe as it is written, for validation fills in what depends on the machine."""
-        self.launch = resume.this_launch(cfg.to_dict())
+        """Set the accumulation for this number of ranks, before Axolotl looks at the recipe.
+
+        The recipe is kept as it is written, for validation fills in what depends on the machine.
+        """
+        recipe = Recipe(Path(cfg.axolotl_config_path), cfg.to_dict())
+        self.launch = resume.this_launch(recipe.values)
+        try:
+            cfg.gradient_accumulation_steps = accumulation(recipe, self.launch.ranks)
+        except UserError as error:
+            self.launch.stop(str(error))
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
         """Before `axolotl train` loads anything, and in no other command: where it goes on from.
@@ -60,5 +85,5 @@ class CogexPlugin(BasePlugin):
         trainer.accelerator.rng_types = ["torch"]
 
     def add_callbacks_pre_trainer(self, cfg: Any, model: Any) -> list[TrainerCallback]:
-        """Return what looks at the run: its batch, its log."""
-        return [BatchCheck(Path(cfg.axolotl_config_path)), StateWriter()]
+        """Return what writes the run's log."""
+        return [StateWriter()]

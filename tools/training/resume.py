@@ -13,11 +13,12 @@ DeepSpeed its shards without. So go on only with a run folder that you trust.
 import json
 import os
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from safetensors import safe_open
 
@@ -25,6 +26,7 @@ from tools.run_folder import checkpoint_folders, checkpoint_step
 from tools.training import run_record
 
 STATE = "trainer_state.json"
+SECONDS_TO_SPEAK = 60  # the launcher ends all ranks when one ends: the one that speaks goes first
 ANEW = "to train anew, move that folder away or set another `output_dir`"
 
 
@@ -34,7 +36,8 @@ class Launch:
 
     values: dict[str, Any]
     ranks: int = 1
-    rank: int = 0  # this process; 0 alone writes and speaks
+    rank: int = 0  # this process; 0 alone writes
+    local_rank: int = 0  # this process among those of its machine
 
     @property
     def run(self) -> Path:
@@ -46,24 +49,35 @@ class Launch:
         if self.rank == 0:
             print(f"{self.run}: {message}", file=sys.stderr, flush=True)
 
+    def stop(self, message: str) -> NoReturn:
+        """End all ranks with exit code 2 and one message on each machine."""
+        if self.local_rank != 0:
+            time.sleep(SECONDS_TO_SPEAK)
+        print(message, file=sys.stderr, flush=True)
+        raise SystemExit(2)
+
 
 def this_launch(values: dict[str, Any]) -> Launch:
     """The launch that this process is part of, by what the launcher has set for it."""
-    return Launch(values, int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0")))
+    ranks, rank, local_rank = (
+        int(os.environ.get(name, default))
+        for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
+    )
+    return Launch(values, ranks, rank, local_rank)
 
 
 def begin_or_resume(launch: Launch) -> Path | None:
     """Return the checkpoint to go on from; None for a run that starts.
 
-    Half-written checkpoints are renamed, and a run that starts is recorded. Raises SystemExit with
-    a message where the run may not go on, and with 0 where it is finished. Each rank comes to the
+    Half-written checkpoints are renamed, and a run that starts is recorded. Exits with 2 and a
+    message where the run may not go on, and with 0 where it is finished. Each rank comes to the
     same answer by itself, before or after rank 0 has written.
     """
     checkpoints = [*checkpoint_folders(launch.run).values()][::-1]  # the last one first
     before = run_record.read(launch.run)
     now = run_record.describe(launch.values, launch.ranks)
     if problem := _objection(launch, bool(checkpoints), before, now):
-        raise SystemExit(f"{launch.run}: {problem}")
+        launch.stop(f"{launch.run}: {problem}")
     if checkpoints and before and before.get("finished"):
         launch.say(f"this run is finished, nothing is left to do; {ANEW}")
         raise SystemExit(0)
@@ -78,7 +92,7 @@ def begin_or_resume(launch: Launch) -> Path | None:
 def stop_unless_ranks_agree(launch: Launch, checkpoint: Path | None) -> None:
     """Compare where each rank goes on; machines that see different run folders would differ.
 
-    They would train to the end, each from its own step. Raises SystemExit with a message.
+    They would train to the end, each from its own step. Exits with 2 and a message.
     """
     if launch.ranks == 1:
         return
@@ -90,7 +104,7 @@ def stop_unless_ranks_agree(launch: Launch, checkpoint: Path | None) -> None:
     all_gather_object(places, checkpoint.name if checkpoint else "the start")
     for rank, place in enumerate(places):
         if place != places[0]:
-            raise SystemExit(
+            launch.stop(
                 f"{launch.run}: rank 0 would go on from {places[0]}, rank {rank} from {place}: "
                 "all machines must see one `output_dir`; put it on storage that they share"
             )

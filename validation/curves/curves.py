@@ -18,7 +18,7 @@ from rich.text import Text
 from tools.errors import UserError
 from tools.files import write_json
 from tools.recipe import Recipe
-from validation.curves.expected_run import TrainingPlan, read_plan
+from validation.curves.expected_run import ExpectedRun, expected_run
 from validation.curves.losses import judge_losses, lowest_evaluation, usable
 from validation.curves.steps import judge_steps
 from validation.curves.trainer_state import Evaluation, TrainerState, read_run
@@ -33,7 +33,7 @@ def curves(recipe: Recipe) -> dict[str, Any]:
     Returns that file's content; its `passed` is False if a check fails. Raises UserError if the
     recipe or the trainer's state cannot be used.
     """
-    result = _result(recipe, read_plan(recipe))
+    result = _result(recipe, expected_run(recipe))
     write_json(recipe.output_dir / "curves.json", result)
     return result
 
@@ -43,20 +43,20 @@ def follow(recipe: Recipe, console: Console) -> dict[str, Any]:
 
     A state that is not there, or cannot be read, is waited for: it may be on its way.
     """
-    plan = read_plan(recipe)
+    run = expected_run(recipe)
     with Live(Text(f"Waiting for {recipe.output_dir}"), console=console, transient=True) as live:
         try:
-            while not _show(live, recipe, plan):
+            while not _show(live, recipe, run):
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             pass
     return curves(recipe)
 
 
-def _show(live: Live, recipe: Recipe, plan: TrainingPlan) -> bool:
+def _show(live: Live, recipe: Recipe, run: ExpectedRun) -> bool:
     """Show the run as it is now, and say whether it has ended."""
     try:
-        result = _result(recipe, plan)
+        result = _result(recipe, run)
         age = time.time() - Path(result["state"]).stat().st_mtime
     except (UserError, FileNotFoundError) as error:
         live.update(Text(f"Waiting, Ctrl-C stops: {error}"))
@@ -71,12 +71,12 @@ def print_curves(result: dict[str, Any], console: Console) -> None:
     console.print(_summary(result), markup=False)
 
 
-def judge(state: TrainerState, plan: TrainingPlan) -> list[VerdictRow]:
+def judge(state: TrainerState, run: ExpectedRun) -> list[VerdictRow]:
     """Judge a run by its losses and by the plan of its recipe."""
-    return [*judge_losses(state), *judge_steps(state, plan)]
+    return [*judge_losses(state), *judge_steps(state, run)]
 
 
-def _result(recipe: Recipe, plan: TrainingPlan) -> dict[str, Any]:
+def _result(recipe: Recipe, run: ExpectedRun) -> dict[str, Any]:
     state = read_run(recipe.output_dir)
     return {
         "recipe": str(recipe.path),
@@ -86,7 +86,7 @@ def _result(recipe: Recipe, plan: TrainingPlan) -> dict[str, Any]:
         "ended": state.ended,
         "base": _figures(state.base),
         "lowest": _figures(lowest_evaluation(state)),
-        **as_result(judge(state, plan)),
+        **as_result(judge(state, run)),
     }
 
 

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.recipe import Recipe
+from tools.recipe import Recipe, number, whole
 from tools.recipe_header import read_header
-from validation.preflight.batches import number, padded, whole
+from tools.training import run_record
+from tools.training.batch import accumulation
+from validation.preflight.batches import padded
 from validation.preflight.schedule import warmup_steps
 
 # with one of these Axolotl makes another curve than cosine (core/trainers/mixins/scheduler.py)
@@ -19,8 +21,8 @@ Schedule = Callable[[int], float]  # from a step, counted from 1, to the learnin
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
-    """The figures of a recipe and its header that a run is compared with."""
+class ExpectedRun:
+    """The figures of a recipe that a run is compared with."""
 
     recipe: Recipe
     examples: int  # in each optimizer step, over all ranks; with packing on average
@@ -51,16 +53,17 @@ class TrainingPlan:
         return cosine(self.peak, warmup_steps(self.recipe, steps), steps)
 
 
-def read_plan(recipe: Recipe) -> TrainingPlan:
-    """Read the plan of a recipe. Raises UserError where a key or the header cannot be used."""
-    header = read_header(recipe.path)
+def expected_run(recipe: Recipe) -> ExpectedRun:
+    """Work out the run of a recipe. Raises UserError where a key or the header cannot be used."""
     steps = whole(recipe, "max_steps", 0)
-    sequences = header.micro * header.accumulation * header.ranks
-    return TrainingPlan(
+    ranks, micro = _ranks(recipe), whole(recipe, "micro_batch_size")
+    accumulated = accumulation(recipe, ranks)
+    sequences = micro * accumulated * ranks
+    return ExpectedRun(
         recipe=recipe,
-        examples=header.batch_size,
-        micro=whole(recipe, "micro_batch_size"),
-        accumulation=whole(recipe, "gradient_accumulation_steps"),
+        examples=whole(recipe, "examples_per_step"),
+        micro=micro,
+        accumulation=accumulated,
         rows=_count_rows(Path(recipe.training["path"])),
         epochs=number(recipe, "num_epochs", 1),
         most_steps=steps or None,
@@ -83,6 +86,12 @@ def cosine(peak: float, warmup: int, steps: int) -> Schedule:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
     factor = get_cosine_schedule_with_warmup(optimizer, warmup, steps).lr_lambdas[0]
     return lambda step: peak * factor(step - 1)
+
+
+def _ranks(recipe: Recipe) -> int:
+    """The ranks that the run was started on; before it starts, those of the recipe's header."""
+    record = run_record.read(recipe.output_dir) or {"facts": {}}
+    return record["facts"].get("ranks") or read_header(recipe.path).ranks
 
 
 def _count_rows(path: Path) -> int | None:

@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass
 from functools import partial
 
-from validation.curves.expected_run import Schedule, TrainingPlan, cosine
+from validation.curves.expected_run import ExpectedRun, Schedule, cosine
 from validation.curves.trainer_state import TrainerState
 from validation.verdict import VerdictRow
 
@@ -19,33 +19,33 @@ PACKED_TOLERANCE = 0.25  # a pack holds more or fewer rows
 LARGEST = 2**53  # above it a float holds no exact count
 
 
-def judge_steps(state: TrainerState, plan: TrainingPlan) -> list[VerdictRow]:
+def judge_steps(state: TrainerState, run: ExpectedRun) -> list[VerdictRow]:
     """Compare a run with the plan of its recipe; every check is there, in one order."""
     return [
-        _learning_rate(state, plan),
-        _gradient_norm(state, plan),
+        _learning_rate(state, run),
+        _gradient_norm(state, run),
         _logged_steps(state),
-        _examples(state, plan),
-        _tokens(state, plan),
-        _epochs(state, plan),
+        _examples(state, run),
+        _tokens(state, run),
+        _epochs(state, run),
         _finished(state),
     ]
 
 
-def _learning_rate(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
+def _learning_rate(state: TrainerState, run: ExpectedRun) -> VerdictRow:
     row = partial(
         VerdictRow,
         "learning rate",
         expected=f"warm-up and cosine of the recipe within {RATE_TOLERANCE:g} at each step",
     )
     logs = [log for log in state.training if log.learning_rate is not None]
-    if plan.other_curve:
-        return row(f"not compared: the recipe has {plan.other_curve}", "note")
+    if run.other_curve:
+        return row(f"not compared: the recipe has {run.other_curve}", "note")
     if not logs:
         return row("nothing is logged yet", "note")
     steps = [log.step for log in logs]
     rates = [log.learning_rate or 0.0 for log in logs]
-    schedule = plan.schedule(state.max_steps)
+    schedule = run.schedule(state.max_steps)
     wrong = [i for i, step in enumerate(steps) if not _close(rates[i], schedule(step))]
     if not wrong:
         return row(f"{len(logs)} of {len(logs)} logged steps")
@@ -54,7 +54,7 @@ def _learning_rate(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
         f"{rates[first]:.6g} at step {steps[first]}, planned {schedule(steps[first]):.6g}; "
         f"{len(wrong)} of {len(logs)} differ"
     )
-    return row(value, "fail", _explain_rates(steps, rates, state, plan))
+    return row(value, "fail", _explain_rates(steps, rates, state, run))
 
 
 def _close(rate: float, planned: float) -> bool:
@@ -66,25 +66,25 @@ def _follow(steps: list[int], rates: list[float], schedule: Schedule) -> bool:
 
 
 def _explain_rates(
-    steps: list[int], rates: list[float], state: TrainerState, plan: TrainingPlan
+    steps: list[int], rates: list[float], state: TrainerState, run: ExpectedRun
 ) -> str:
     """Name the way in which learning rates that are not the planned ones differ."""
-    schedule = plan.schedule(state.max_steps)
+    schedule = run.schedule(state.max_steps)
     highest = max(range(len(rates)), key=lambda i: schedule(steps[i]))
     planned = schedule(steps[highest])
     scale = rates[highest] / planned if planned else math.nan
     if len(rates) > 1 and len(set(rates)) == 1:
         cause = "it is constant"
-    elif _follow(steps, rates, cosine(plan.peak, 0, state.max_steps)):
+    elif _follow(steps, rates, cosine(run.peak, 0, state.max_steps)):
         cause = "the warm-up was left out"
     elif _follow(steps, rates, lambda step: scale * schedule(step)):
-        cause = f"its peak is {scale * plan.peak:g}, the recipe's {plan.peak:g}"
+        cause = f"its peak is {scale * run.peak:g}, the recipe's {run.peak:g}"
     else:
         cause = "it follows another schedule, or the run was restarted with one"
     return f"{cause}: was the run made from this recipe as it is now?"
 
 
-def _gradient_norm(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
+def _gradient_norm(state: TrainerState, run: ExpectedRun) -> VerdictRow:
     row = partial(VerdictRow, "gradient norm", expected="finite at each step")
     logs = [log for log in state.training if log.grad_norm is not None]
     norms = [log.grad_norm or 0.0 for log in logs]
@@ -97,8 +97,8 @@ def _gradient_norm(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
     value = f"median {statistics.median(norms):.3g}, highest {max(norms):.3g}"
     if max(norms) == 0:
         return row(value, "note", "no gradient reaches the trained weights")
-    if 0 < plan.max_grad_norm < min(norms):
-        todo = f"every step is clipped to {plan.max_grad_norm:g}: the rate acts as a lower one"
+    if 0 < run.max_grad_norm < min(norms):
+        todo = f"every step is clipped to {run.max_grad_norm:g}: the rate acts as a lower one"
         return row(value, "note", todo)
     return row(value)
 
@@ -137,16 +137,16 @@ class _Pace:
     odd_step: int | None  # the first that is not at that pace
 
 
-def _pace(state: TrainerState, plan: TrainingPlan) -> _Pace | None:
+def _pace(state: TrainerState, run: ExpectedRun) -> _Pace | None:
     start = next((log for log in state.training if log.step and log.epoch > 0), None)
     if start is None:
         return None
-    middle = min(plan.accumulation * start.step / start.epoch, LARGEST)
-    span = min(plan.accumulation, 64)  # where an epoch had passed, its last step may be shorter
+    middle = min(run.accumulation * start.step / start.epoch, LARGEST)
+    span = min(run.accumulation, 64)  # where an epoch had passed, its last step may be shorter
     candidates = [round(middle), *range(int(middle) - span, int(middle) + span + 1)]
-    if plan.rows is not None:
-        candidates.insert(0, _planned_batches(plan, plan.rows))
-    paces = [_fit(state, max(count, 1), plan.accumulation) for count in candidates]
+    if run.rows is not None:
+        candidates.insert(0, _planned_batches(run, run.rows))
+    paces = [_fit(state, max(count, 1), run.accumulation) for count in candidates]
     return max(paces, key=lambda pace: math.inf if pace.odd_step is None else pace.odd_step)
 
 
@@ -164,53 +164,53 @@ def _epoch_at(step: int, batches: int, accumulation: int) -> float:
     return whole + min((before + 1) * accumulation, batches) / batches
 
 
-def _planned_batches(plan: TrainingPlan, rows: float) -> int:
-    return math.ceil(rows * plan.accumulation / plan.examples)
+def _planned_batches(run: ExpectedRun, rows: float) -> int:
+    return math.ceil(rows * run.accumulation / run.examples)
 
 
-def _examples(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
-    row = partial(VerdictRow, "examples per step", expected=f"{plan.examples}")
-    todo = "compare micro_batch_size, gradient_accumulation_steps and the ranks with the header"
-    if state.train_batch_size not in (None, plan.micro):
-        value = f"micro batches of {state.train_batch_size}, the recipe's are of {plan.micro}"
+def _examples(state: TrainerState, run: ExpectedRun) -> VerdictRow:
+    row = partial(VerdictRow, "examples per step", expected=f"{run.examples}")
+    todo = "the run was made with another batch, or from other rows: compare it with the recipe"
+    if state.train_batch_size not in (None, run.micro):
+        value = f"micro batches of {state.train_batch_size}, the recipe's are of {run.micro}"
         return row(value, "fail", todo)
-    if plan.rows is None:
-        value = f"not known: {plan.recipe.training['path']} is not here"
+    if run.rows is None:
+        value = f"not known: {run.recipe.training['path']} is not here"
         return row(value, "note")
-    pace = _pace(state, plan)
+    pace = _pace(state, run)
     if pace is None:
         return row("nothing is logged yet", "note")
-    if plan.packed:
-        return _packed_examples(state, plan, plan.rows)
-    fewest = _planned_batches(plan, plan.rows * (1 - MOST_DROPPED))
-    most = _planned_batches(plan, plan.rows)
-    steps = -(-pace.batches // plan.accumulation)
-    value = f"{plan.rows:,} rows in {steps:,} steps an epoch"
+    if run.packed:
+        return _packed_examples(state, run, run.rows)
+    fewest = _planned_batches(run, run.rows * (1 - MOST_DROPPED))
+    most = _planned_batches(run, run.rows)
+    steps = -(-pace.batches // run.accumulation)
+    value = f"{run.rows:,} rows in {steps:,} steps an epoch"
     if pace.odd_step is not None:
         todo = "the run was restarted with another batch or other rows: train it again"
         return row(f"{value} up to step {pace.odd_step}", "fail", todo)
     if not fewest <= pace.batches <= most:
-        average = plan.rows * plan.accumulation / pace.batches
+        average = run.rows * run.accumulation / pace.batches
         return row(f"about {average:.1f}: {value}", "fail", todo)
-    return row(f"{plan.examples}: {value}")
+    return row(f"{run.examples}: {value}")
 
 
-def _packed_examples(state: TrainerState, plan: TrainingPlan, rows: int) -> VerdictRow:
+def _packed_examples(state: TrainerState, run: ExpectedRun, rows: int) -> VerdictRow:
     last = state.training[-1]
     average = rows * last.epoch / max(last.step, 1)
-    expected = f"about {plan.examples} (packed; within {PACKED_TOLERANCE:.0%})"
-    held = abs(average / plan.examples - 1) <= PACKED_TOLERANCE
-    todo = "" if held else "set gradient_accumulation_steps as `cogex preflight` says"
+    expected = f"about {run.examples} (packed; within {PACKED_TOLERANCE:.0%})"
+    held = abs(average / run.examples - 1) <= PACKED_TOLERANCE
+    todo = "" if held else "set packs_per_step as `cogex preflight` says"
     value = f"{average:.1f} on average"
     row = partial(VerdictRow, "examples per step", expected=expected)
     return row(value, "ok" if held else "fail", todo)
 
 
-def _tokens(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
+def _tokens(state: TrainerState, run: ExpectedRun) -> VerdictRow:
     row = partial(
         VerdictRow,
         "tokens per step",
-        expected=f"at most {plan.most_tokens:,}, some of them trained",
+        expected=f"at most {run.most_tokens:,}, some of them trained",
     )
     logs = [log for log in state.training if None not in (log.tokens, log.trained_tokens)]
     if not logs or not logs[-1].step:
@@ -219,7 +219,7 @@ def _tokens(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
     for log in logs:
         step, tokens, trained = log.step, log.tokens or 0, log.trained_tokens or 0
         steps = step - previous[0]
-        if steps > 0 and tokens - previous[1] > steps * plan.most_tokens:
+        if steps > 0 and tokens - previous[1] > steps * run.most_tokens:
             value = f"{(tokens - previous[1]) / steps:,.0f} at step {step}"
             todo = "the batch or sequence_len was larger than the recipe's"
             return row(value, "fail", todo)
@@ -232,19 +232,19 @@ def _tokens(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
     return row(value)
 
 
-def _epochs(state: TrainerState, plan: TrainingPlan) -> VerdictRow:
-    limit = f", at most {plan.most_steps:,} steps" if plan.most_steps else ""
-    row = partial(VerdictRow, "epochs", expected=f"{plan.epochs:g}{limit}")
-    pace = _pace(state, plan)
+def _epochs(state: TrainerState, run: ExpectedRun) -> VerdictRow:
+    limit = f", at most {run.most_steps:,} steps" if run.most_steps else ""
+    row = partial(VerdictRow, "epochs", expected=f"{run.epochs:g}{limit}")
+    pace = _pace(state, run)
     if pace is None or pace.odd_step is not None:
         return row(f"not known: {state.max_steps:,} steps", "note")
     # Axolotl plans ceil(rows x epochs / examples) steps, so the last epoch may end a little early
-    share = min(plan.epochs / plan.accumulation, LARGEST)
+    share = min(run.epochs / run.accumulation, LARGEST)
     steps = math.floor((pace.batches - 1) * share) + 1, math.ceil(pace.batches * share)
-    if plan.packed:
+    if run.packed:
         steps = math.floor(steps[0] * (1 - PACKED_TOLERANCE)), steps[1]
-    fewest, most = (min(count, plan.most_steps or count) for count in steps)
-    epochs = _epoch_at(state.max_steps, pace.batches, plan.accumulation)
+    fewest, most = (min(count, run.most_steps or count) for count in steps)
+    epochs = _epoch_at(state.max_steps, pace.batches, run.accumulation)
     value = f"{epochs:.2f} in {state.max_steps:,} steps"
     if fewest <= state.max_steps <= most:
         return row(value)

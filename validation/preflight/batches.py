@@ -1,6 +1,5 @@
 """How Axolotl puts the rows of an epoch into batches: its own samplers, run on lengths alone."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import RandomSampler
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from tools.errors import UserError
-from tools.recipe import Recipe
+from tools.recipe import Recipe, number, whole
 
 Lengths = NDArray[np.int32]
 Rows = Sequence[Sequence[int]]  # the rows of one batch, as the lengths of the examples in each
@@ -38,32 +36,6 @@ class Batches:
     def padding(self) -> float:
         """The share of all tokens that is padding."""
         return (self.tokens - self.example_tokens) / self.tokens
-
-
-def whole(recipe: Recipe, key: str, default: int = 1) -> int:
-    """Return a positive whole number of the recipe. Raises UserError if it is none."""
-    value = recipe.values.get(key)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(
-            f"{recipe.path}: `{key}: {value}` must be a whole number above 0; correct it"
-        )
-    return value
-
-
-def number(recipe: Recipe, key: str, default: float) -> float:
-    """Return a number of the recipe that is not negative. Raises UserError if it is none."""
-    value = recipe.values.get(key, default)
-    try:
-        value = float(value)  # YAML reads 3e-2 as text
-    except (TypeError, ValueError, OverflowError):
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise UserError(
-            f"{recipe.path}: `{key}: {recipe.values[key]}` must be a number from 0 on; correct it"
-        )
-    return value
 
 
 def kept(recipe: Recipe, lengths: Lengths) -> Lengths:

@@ -1,24 +1,25 @@
-"""What will the run be: steps, tokens, padding, memory and hours?"""
+"""What will the run cost: steps, tokens, padding, memory and hours?"""
 
 import math
 from typing import Any
 
 from tools.errors import UserError
-from tools.recipe import Recipe
-from tools.recipe_header import Header
+from tools.recipe import Recipe, whole
+from tools.training.batch import on_ranks
 from validation.preflight.architecture import Architecture, build
-from validation.preflight.batches import Batches, Lengths, batch, kept, padded, whole
+from validation.preflight.batches import Batches, Lengths, batch, kept, padded
 from validation.preflight.cards import Card
 from validation.preflight.hours import UTILISATION, estimate_hours
 from validation.preflight.memory import GIB, estimate
 from validation.preflight.schedule import Schedule, schedule
 from validation.verdict import Verdict, VerdictRow
 
+ACCUMULATION = "gradient_accumulation_steps"
 NEARLY_FULL = 0.9  # of a card's memory: above it the estimate is too rough to rely on
 
 
-def check_plan(
-    recipe: Recipe, header: Header, lengths: Lengths | None, *, card: Card | None, gpus: int
+def check_cost(
+    recipe: Recipe, lengths: Lengths | None, *, card: Card | None, gpus: int
 ) -> list[VerdictRow]:
     """Work out the run on `gpus` ranks from the recipe and the token lengths of its training rows.
 
@@ -26,25 +27,29 @@ def check_plan(
     for rows of `sequence_len`. `card` is None for a recipe that runs on a CPU: memory and hours are
     then not estimated. Raises UserError if a number of the recipe is none.
     """
-    verdicts = [] if recipe.values.get("sample_packing") else [_examples(recipe, header, gpus)]
+    try:
+        recipe = on_ranks(recipe, gpus)
+    except UserError as error:
+        return [_row("batch", f"cannot be kept on {gpus}", verdict="fail", todo=str(error))]
+    verdicts = [_batch(recipe, gpus)]
     if lengths is None:
         value = "not counted: the lengths of the rows are not known"
         verdicts.append(_row("steps and tokens", value, verdict="note"))
-        return verdicts + _cost(recipe, None, None, card, gpus)
+        return verdicts + _memory_and_hours(recipe, None, None, card, gpus)
     rows = kept(recipe, lengths)
     batches = batch(recipe, rows) if len(rows) else None
     if batches is None or not batches.count:
         return [*verdicts, _too_few(recipe, len(lengths), len(rows))]
     run = schedule(recipe, batches, gpus)
     if recipe.values.get("sample_packing"):
-        verdicts.append(_packed_examples(recipe, header, batches, gpus))
+        verdicts.append(_packed_examples(recipe, batches, gpus))
     verdicts += [
         _steps(run),
         _tokens(batches, run, len(lengths)),
         _padding(recipe, rows, batches),
         _checkpoints(recipe, run),
     ]
-    return verdicts + _cost(recipe, batches, run, card, gpus)
+    return verdicts + _memory_and_hours(recipe, batches, run, card, gpus)
 
 
 def _row(
@@ -68,55 +73,34 @@ def _too_few(recipe: Recipe, rows: int, usable: int) -> VerdictRow:
     )
 
 
-def _examples(recipe: Recipe, header: Header, gpus: int) -> VerdictRow:
-    """The examples of an optimizer step are what the header declares."""
-    micro = whole(recipe, "micro_batch_size")
-    accumulation = whole(recipe, "gradient_accumulation_steps")
-    found, declared = micro * accumulation * gpus, header.batch_size
-    value = f"{found} = {micro} (micro) x {accumulation} (accumulation) x {gpus} (ranks)"
-    figures = {"examples_per_step": found, "declared": declared}
-    if found == declared:
-        return _row("examples per step", value, figures)
-    if declared % (micro * gpus) == 0:
-        todo = f"set gradient_accumulation_steps to {declared // (micro * gpus)} for {gpus} ranks"
-    elif declared % gpus == 0:
-        todo = (
-            f"no whole gradient_accumulation_steps gives {declared}: set micro_batch_size to a "
-            f"divisor of {declared // gpus} first"
-        )
-    else:
-        todo = (
-            f"no whole gradient_accumulation_steps gives {declared} on {gpus} ranks: launch a "
-            f"number of them that divides {declared}"
-        )
-    value += f", not {declared}"
-    return _row("examples per step", value, figures, verdict="fail", todo=todo)
-
-
-def _packed_examples(recipe: Recipe, header: Header, batches: Batches, gpus: int) -> VerdictRow:
-    """The mean examples of an optimizer step, packed, are as near the header's as can be."""
-    accumulation = whole(recipe, "gradient_accumulation_steps")
-    declared = header.batch_size
-
-    def examples(steps: int) -> float:
-        return batches.examples * steps * gpus / batches.count
-
-    lower = max(1, math.floor(declared / examples(1)))
-    nearest = min(accumulation, lower, lower + 1, key=lambda n: abs(examples(n) - declared))
-    found = examples(accumulation)
+def _batch(recipe: Recipe, gpus: int) -> VerdictRow:
+    """The batch of an optimizer step, as the plugin will make it."""
+    micro, steps = (whole(recipe, key) for key in ("micro_batch_size", ACCUMULATION))
+    unit = "packs" if recipe.values.get("sample_packing") else "examples"
     value = (
-        f"{found:.1f} on average = {batches.examples / batches.count:.2f} (packed micro batch) "
-        f"x {accumulation} (accumulation) x {gpus} (ranks)"
+        f"{micro * steps * gpus} {unit} = {micro} (micro) x {steps} (accumulation) x {gpus} (ranks)"
     )
-    figures = {
-        "examples_per_step": found,
-        "declared": declared,
-        "gradient_accumulation_steps": nearest,
-    }
-    if nearest == accumulation:
+    return _row("batch", value, {f"{unit}_per_step": micro * steps * gpus, ACCUMULATION: steps})
+
+
+def _packed_examples(recipe: Recipe, batches: Batches, gpus: int) -> VerdictRow:
+    """With packing, the mean examples of a step are as near `examples_per_step` as they can be."""
+    wanted, packs = whole(recipe, "examples_per_step"), whole(recipe, "packs_per_step")
+    unit = whole(recipe, "micro_batch_size") * gpus  # by which packs_per_step can change
+    a_unit = batches.examples * gpus / batches.count
+
+    def miss(units: int) -> float:
+        return abs(units * a_unit - wanted)
+
+    lower = max(1, math.floor(wanted / a_unit))
+    nearest = min(packs // unit, lower, lower + 1, key=miss)
+    found = packs / unit * a_unit
+    value = f"{found:.1f} on average = {found / packs:.2f} (in a pack) x {packs} (packs)"
+    figures = {"examples_per_step": found, "packs_per_step": nearest * unit}
+    if nearest == packs // unit:
         return _row("examples per step", value, figures)
-    value += f"; {declared} are declared"
-    todo = f"set gradient_accumulation_steps to {nearest}, which gives {examples(nearest):.1f}"
+    value += f"; the recipe asks for {wanted}"
+    todo = f"set packs_per_step to {nearest * unit}, which gives {nearest * a_unit:.1f}"
     return _row("examples per step", value, figures, verdict="fail", todo=todo)
 
 
@@ -163,7 +147,7 @@ def _checkpoints(recipe: Recipe, run: Schedule) -> VerdictRow:
     return _row("checkpoints", value, {"made": run.checkpoints, "kept": stay})
 
 
-def _cost(
+def _memory_and_hours(
     recipe: Recipe, batches: Batches | None, run: Schedule | None, card: Card | None, gpus: int
 ) -> list[VerdictRow]:
     """Memory and hours, or why they are not estimated."""
@@ -207,7 +191,7 @@ def _memory(
     figures = {"total_gib": total, "card_gib": card.memory_gib, "parts_gib": parts}
     if total > card.memory_gib:
         todo = (
-            "lower micro_batch_size (and eval_batch_size) and raise gradient_accumulation_steps, "
+            "lower micro_batch_size (and eval_batch_size), "
             "shard with zero3.json, take the qlora recipe, or a larger card"
         )
         return _row("GPU memory", value, figures, verdict="fail", todo=todo)

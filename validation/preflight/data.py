@@ -18,7 +18,6 @@ from tools.prepare.pipeline import Format
 from tools.prepare.split import group_key
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
-from tools.recipe_header import Header
 from tools.results import Manifest, read_result
 from validation.preflight.prepared_cache import check_cache
 from validation.preflight.tokenized import Split, Tokenized
@@ -47,7 +46,7 @@ NAMED = 10  # ids named in one row
 Rows = list[dict[str, str]]
 
 
-def check_data(recipe: Recipe, header: Header, tokenized: Tokenized | None) -> list[VerdictRow]:
+def check_data(recipe: Recipe, tokenized: Tokenized | None) -> list[VerdictRow]:
     """Check files, split, lengths and Axolotl's cache; `tokenized` is None without a tokenizer.
 
     Raises UserError if a file's rows or manifest cannot be read.
@@ -59,7 +58,7 @@ def check_data(recipe: Recipe, header: Header, tokenized: Tokenized | None) -> l
     train, val = _rows(recipe, tokenized)
     verdicts += [
         _check_groups(train, val),
-        _check_validation(recipe.validation, header, len(val)),
+        _check_validation(recipe, len(val)),
         _check_ids(train + val),
     ]
     if tokenized is None:
@@ -149,15 +148,19 @@ def _task_keys(row: dict[str, str]) -> frozenset[tuple[str, str]]:
         return frozenset({("text", row["prompt"])})
 
 
-def _check_validation(entry: dict[str, Any], header: Header, found: int) -> VerdictRow:
-    check, expected, manifest = "validation rows", header.validation_rows, _manifest(entry)
+def _check_validation(recipe: Recipe, found: int) -> VerdictRow:
+    check, expected = "validation rows", recipe.validation_rows
+    manifest = _manifest(recipe.validation)
     figures = {"rows": found, "expected": expected}
+    if expected is None:
+        value = f"{found:,}; `validation_rows` is not set"
+        return VerdictRow(check, value, "note", figures=figures)
     if found == expected:
-        return VerdictRow(check, f"{found:,}, as the header says", figures=figures)
-    value = f"{found:,}, the header says {expected:,}"
+        return VerdictRow(check, f"{found:,}, as the recipe says", figures=figures)
+    value = f"{found:,}, not `validation_rows: {expected}`"
     if manifest and manifest.val_size == expected and manifest.val == found:
         return VerdictRow(check, f"{value}: whole tasks do not allow more", "note", figures=figures)
-    todo = f"run `cogex prepare` with --val-size {expected}, or correct the header's Rows line"
+    todo = f"run `cogex prepare` with --val-size {expected}, or correct `validation_rows`"
     return VerdictRow(check, value, "fail", todo, figures)
 
 

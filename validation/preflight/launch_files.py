@@ -13,7 +13,7 @@ from pydantic import ValidationError
 def accelerate_problems(path: Path, ranks: int) -> Iterator[str]:
     """Yield what is wrong with an accelerate file, read by accelerate's own loader.
 
-    `ranks` is the number of processes that the recipe's header counts with.
+    `ranks` is the number of GPUs in the recipe's header.
     """
     from accelerate.commands.config.config_args import (  # type: ignore[import-untyped]
         load_config_from_file,
@@ -25,7 +25,7 @@ def accelerate_problems(path: Path, ranks: int) -> Iterator[str]:
         yield f"{path}: cannot be used: {' '.join(str(error).split())}"
         return
     if config.num_processes != ranks:
-        yield f"{path} starts {config.num_processes} processes, the header's Batch line has {ranks}"
+        yield f"{path} starts {config.num_processes} processes, the header has {ranks} GPUs"
     if config.distributed_type in ("DEEPSPEED", "FSDP"):  # Axolotl sets both, from the recipe
         yield f"{path}: distributed_type {config.distributed_type.value} brings its own settings"
 
@@ -60,7 +60,7 @@ def fill_auto(config: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     arguments = SimpleNamespace(
         world_size=1,
         per_device_train_batch_size=values.get("micro_batch_size"),
-        gradient_accumulation_steps=values.get("gradient_accumulation_steps"),
+        gradient_accumulation_steps=1,  # any number does: it follows from the number of ranks
         max_grad_norm=values.get("max_grad_norm", 1.0),
         learning_rate=float(values.get("learning_rate", 0)),  # YAML reads 3e-4 as text
         adam_beta1=values.get("adam_beta1", 0.9),

@@ -10,14 +10,14 @@ import importlib.util
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools.errors import UserError
 from tools.models import quiet_and_offline  # first: what Axolotl imports would ask the hub
-from tools.recipe import Recipe, read_recipe
+from tools.recipe import Recipe, read_recipe, whole
 from tools.recipe_header import Header
 from validation.preflight.cards import Card
 from validation.preflight.keys import empty_keys, repeated_keys, unknown_keys
@@ -42,16 +42,13 @@ ATTENTION_PACKAGES = {
     "sage": "sageattention",
 }
 ABOVE_ZERO = (
-    "lora_r", "lora_alpha", "sequence_len", "micro_batch_size", "gradient_accumulation_steps",
+    "lora_r", "lora_alpha", "sequence_len", "micro_batch_size",
     "eval_batch_size", "num_epochs", "max_steps", "learning_rate",
     "logging_steps",
 )  # fmt: skip
 HOPPER = 90  # compute capability from which Axolotl trusts packing with sdpa in bf16
 
 _CONFIG_FILE = re.compile(r"--config_file[ =](\S+)")
-_ELSEWHERE = re.compile(
-    r"--num_processes ([\d, or]+), and set gradient_accumulation_steps to ([\d, or]+)"
-)
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ def _note(check: str, value: str) -> VerdictRow:
 
 
 def _plugins(subject: _Subject) -> VerdictRow:
-    """Load the recipe's plugins, for they may add keys; an adapter needs CogexPlugin."""
+    """Load the recipe's plugins, for they may add keys; CogexPlugin must be among them."""
     from axolotl.integrations.base import PluginManager, load_plugin
 
     names = subject.values.get("plugins") or []
@@ -121,8 +118,8 @@ def _plugins(subject: _Subject) -> VerdictRow:
             PluginManager.get_instance().plugins[name] = load_plugin(str(name))
         except (ImportError, AttributeError, ValueError) as error:  # Axolotl goes on without it
             problems.append(f"`{name}` cannot be loaded: {error}")
-    if subject.is_adapter and COGEX_PLUGIN not in names:
-        problems.append(f"`{COGEX_PLUGIN}` is not there: nothing holds the batch or resumes")
+    if COGEX_PLUGIN not in names:
+        problems.append(f"`{COGEX_PLUGIN}` is not there: nothing keeps the batch or resumes")
     return _row("plugins", f"{len(names)} loaded", problems, "correct `plugins`")
 
 
@@ -222,37 +219,6 @@ def _accelerate(subject: _Subject) -> VerdictRow:
         return _row("accelerate", "no file named", [], "")
     problems = list(accelerate_problems(Path(match[1]), subject.header.ranks))
     return _row("accelerate", match[1], problems, "correct the file, or name another")
-
-
-def _batch(subject: _Subject) -> VerdictRow:
-    """The header's arithmetic is right, and is the recipe's."""
-    header = subject.header
-    value = f"{header.batch_size} in each optimizer step on {header.ranks}"
-    return _row("batch", value, list(_batch_problems(subject)), "correct recipe or header")
-
-
-def _batch_problems(subject: _Subject) -> Iterator[str]:
-    values, header = subject.values, subject.header
-    micro, steps, ranks = header.micro, header.accumulation, header.ranks
-    given = (values.get("micro_batch_size"), values.get("gradient_accumulation_steps"))
-    if given != (micro, steps):
-        yield (
-            f"the header counts {micro} x {steps} x {ranks}, the recipe says micro_batch_size "
-            f"{given[0]} and gradient_accumulation_steps {given[1]}"
-        )
-    whole = micro * steps * ranks  # packs, where rows are packed
-    if whole != header.batch_size and not values.get("sample_packing"):
-        yield f"{micro} x {steps} x {ranks} is {whole}, not {header.batch_size}"
-    for gpus, elsewhere in _elsewhere(header.fields["Batch"]):
-        if micro * elsewhere * gpus != whole:
-            yield f"on {gpus} GPUs {micro} x {elsewhere} x {gpus} is not {whole}"
-
-
-def _elsewhere(batch: str) -> list[tuple[int, int]]:
-    """Return (GPUs, accumulation) of each other machine that the Batch line speaks of."""
-    match = _ELSEWHERE.search(batch)
-    gpus, steps = (re.findall(r"\d+", part) for part in match.groups()) if match else ([], [])
-    return [(int(one), int(other)) for one, other in zip(gpus, steps, strict=False)]
 
 
 # what the run would do
@@ -367,7 +333,7 @@ def _steps(subject: _Subject) -> float | None:
         return None
     with data.open("rb") as lines:
         rows = sum(1 for _ in lines)
-    return rows * subject.values["num_epochs"] / subject.header.batch_size
+    return rows * subject.values["num_epochs"] / whole(subject.recipe, "examples_per_step")
 
 
 def _is(value: Any) -> bool:
@@ -465,7 +431,6 @@ CHECKS: tuple[Callable[[_Subject], VerdictRow], ...] = (
     _sizes,
     _launch,
     _accelerate,
-    _batch,
     _seed,
     _targets,
     _pad,

@@ -1,7 +1,7 @@
 """`cogex preflight`: asks everything that can be asked before a GPU hour is spent, in one table.
 
 Each section is a module of its own. What it covers: recipe, strategy, access, data, tokens, model
-and plan. What it does not: the GPUs themselves, their driver and the network between them, and
+and cost. What it does not: the GPUs themselves, their driver and the network between them, and
 whether the model will learn.
 """
 
@@ -14,7 +14,7 @@ from tools.recipe import Recipe
 from tools.recipe_header import read_header
 from validation.preflight.access import check_access
 from validation.preflight.cards import card_of, find_card
-from validation.preflight.cost import check_plan
+from validation.preflight.cost import check_cost
 from validation.preflight.data import check_data
 from validation.preflight.model import check_model
 from validation.preflight.recipe import check_recipe
@@ -43,13 +43,13 @@ def preflight(recipe: Recipe, *, gpu: str | None = None, gpus: int | None = None
     if not any(row.verdict == "fail" and row.section == "access" for row in found):
         tokenizer, tokenized, trouble = _tokenize(recipe)
         found += in_section("tokens", lambda: trouble)
-    found += in_section("data", lambda: check_data(recipe, header, tokenized))
+    found += in_section("data", lambda: check_data(recipe, tokenized))
     if tokenized is not None:
         both = tokenized
         found += in_section("tokens", lambda: check_tokens(recipe, tokenizer, both))
     lengths = None if tokenized is None else tokenized.train.lengths
     found += in_section("model", lambda: check_model(recipe))
-    found += in_section("plan", lambda: check_plan(recipe, header, lengths, card=card, gpus=ranks))
+    found += in_section("cost", lambda: check_cost(recipe, lengths, card=card, gpus=ranks))
     return {
         "recipe": str(recipe.path),
         "gpu": card.name if card else None,

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from tools.recipe import Recipe
-from validation.preflight.batches import Batches, number, whole
+from tools.recipe import Recipe, number, whole
+from validation.preflight.batches import Batches
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def _context(facts: RunFacts) -> dict[str, Any]:
         "check": facts.check,
         "rows": facts.selection.validation.rows
         if facts.selection
-        else facts.header.validation_rows,
+        else facts.recipe.validation_rows,
         "task": TASKS.get(str(kind), "answer instructions"),
         "emulates": kind == STRATEGY,
         "recipe_sha256": sha256(recipe.path),

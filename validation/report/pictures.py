@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from validation.curves.expected_run import TrainingPlan
+from validation.curves.expected_run import ExpectedRun
 from validation.curves.plots import (
     BLUE,
     RED,
@@ -70,9 +70,9 @@ def losses(state: TrainerState, chosen: int | None) -> Picture:
     )
 
 
-def learning_rate(state: TrainerState, plan: TrainingPlan) -> Picture:
+def learning_rate(state: TrainerState, expected: ExpectedRun) -> Picture:
     """Draw the learning rate beside the recipe's, where that is warm-up and cosine."""
-    planned = None if plan.other_curve else plan.schedule(state.max_steps)
+    planned = None if expected.other_curve else expected.schedule(state.max_steps)
     rows = [
         (
             f"{log.step:,}",
@@ -91,15 +91,15 @@ def learning_rate(state: TrainerState, plan: TrainingPlan) -> Picture:
     )
 
 
-def gradient_norm(state: TrainerState, plan: TrainingPlan) -> Picture:
+def gradient_norm(state: TrainerState, expected: ExpectedRun) -> Picture:
     """Draw the norm of the gradient before clipping."""
     rows = [
         (f"{log.step:,}", _short(log.epoch), _short(log.loss), _short(log.grad_norm))
         for log in _thinned(state.training)
     ]
     return _picture(
-        draw_gradient_norm(state, plan.max_grad_norm),
-        f"Norm of the gradient before it is clipped to {plan.max_grad_norm:g}.",
+        draw_gradient_norm(state, expected.max_grad_norm),
+        f"Norm of the gradient before it is clipped to {expected.max_grad_norm:g}.",
         ("step", "epoch", "training loss", "gradient norm"),
         rows,
         _left_out(state),

@@ -26,7 +26,7 @@ from validation.check.check import EMULATION, LABELS, STRATEGY
 from validation.check.collapse import COLLAPSE
 from validation.check.emulation import STATUSES
 from validation.curves.curves import judge
-from validation.curves.expected_run import TrainingPlan, read_plan
+from validation.curves.expected_run import ExpectedRun, expected_run
 from validation.inspect_rows import TEMPLATES, printable
 from validation.preflight.tokens import load_recipe_tokenizer
 from validation.report import pictures
@@ -119,16 +119,16 @@ def _shown(value: Any) -> Any:
 
 
 def _context(facts: RunFacts) -> dict[str, Any]:
-    plan = read_plan(facts.recipe)
+    expected = expected_run(facts.recipe)
     lengths, no_lengths = _lengths(facts.recipe)
     return {
         "facts": facts,
-        "plan": plan,
+        "plan": expected,
         "stale": list(stale(facts)),
-        "pictures": _pictures(facts, plan, lengths),
+        "pictures": _pictures(facts, expected, lengths),
         "no_lengths": no_lengths,
-        "verdicts": judge(facts.state, plan) if facts.state else [],
-        "compared": compare_with_paper(facts, plan),
+        "verdicts": judge(facts.state, expected) if facts.state else [],
+        "compared": compare_with_paper(facts, expected),
         "checkable": facts.recipe.validation.get("type") == STRATEGY,
         "examples": _examples(facts),
         "hashes": _hashes(facts),
@@ -141,14 +141,14 @@ def _context(facts: RunFacts) -> dict[str, Any]:
 
 
 def _pictures(
-    facts: RunFacts, plan: TrainingPlan, lengths: pictures.Lengths | None
+    facts: RunFacts, expected: ExpectedRun, lengths: pictures.Lengths | None
 ) -> list[pictures.Picture]:
     drawn = []
     if facts.state:
         drawn = [
             pictures.losses(facts.state, facts.chosen.step if facts.chosen else None),
-            pictures.learning_rate(facts.state, plan),
-            pictures.gradient_norm(facts.state, plan),
+            pictures.learning_rate(facts.state, expected),
+            pictures.gradient_norm(facts.state, expected),
         ]
     return [*drawn, pictures.histogram(lengths)] if lengths else drawn
 
@@ -165,14 +165,14 @@ def _lengths(recipe: Recipe) -> tuple[pictures.Lengths | None, str]:
     return pictures.Lengths(np.array(tokens), trained, recipe.sequence_len), ""
 
 
-def compare_with_paper(facts: RunFacts, plan: TrainingPlan) -> list[Compared]:
+def compare_with_paper(facts: RunFacts, expected: ExpectedRun) -> list[Compared]:
     """Put the run's values beside those of the paper's section 3.1, and then what it leaves open.
 
-    Validation rows and batch are the run's own: those scored, and those of the recipe's header.
+    Validation rows are those that were scored; before scoring, those that the recipe asks for.
     """
-    values = facts.recipe.values | {"learning_rate": plan.peak}
+    values = facts.recipe.values | {"learning_rate": expected.peak}
     base = facts.recipe.base_model
-    rows = facts.selection.validation.rows if facts.selection else facts.header.validation_rows
+    rows = facts.selection.validation.rows if facts.selection else facts.recipe.validation_rows
     criterion = facts.selection.criterion if facts.selection else None
     return [
         Compared("base_model", "Llama-2 or Code Llama, 7B or 13B", base, base in PAPER_BASES),
@@ -180,7 +180,7 @@ def compare_with_paper(facts: RunFacts, plan: TrainingPlan) -> list[Compared]:
             Compared(key, _text(paper), _text(values.get(key)), values.get(key) == paper)
             for key, paper in PAPER.items()
         ),
-        _compared_number("examples in each optimizer step", PAPER_BATCH, plan.examples),
+        _compared_number("examples in each optimizer step", PAPER_BATCH, expected.examples),
         _compared_number("validation rows", PAPER_VALIDATION_ROWS, rows),
         Compared(
             "the best checkpoint has",
@@ -192,8 +192,8 @@ def compare_with_paper(facts: RunFacts, plan: TrainingPlan) -> list[Compared]:
     ]
 
 
-def _compared_number(what: str, paper: int, here: int) -> Compared:
-    return Compared(what, f"{paper:,}", f"{here:,}", here == paper)
+def _compared_number(what: str, paper: int, here: int | None) -> Compared:
+    return Compared(what, f"{paper:,}", f"{here or 0:,}", here == paper)
 
 
 def _criterion(criterion: str | None) -> str:

@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from tools.prepare.arxivdl import SIZES
-from tools.recipe_header import read_header
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 NAME = "arxivdl-llama3.1-8b-qlora-{}"
@@ -72,4 +71,4 @@ def test_the_values_are_those_of_the_issue() -> None:
     assert (recipe[".adapter"], recipe[".load_in_4bit"]) == ("qlora", True)
     assert recipe[".num_epochs"] == 3
     assert ".train_on_inputs" not in recipe  # completions only
-    assert read_header(RECIPES / f"{NAME.format(200)}.yml").batch_size == 4
+    assert (recipe[".examples_per_step"], recipe[".validation_rows"]) == (4, 200)

@@ -1,7 +1,6 @@
 """The recipes of the code track: the plan's values, and sisters that differ in size alone."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from safetensors.torch import save_file
 from tools.code.bases import POSITIONS, SIZES
 from tools.files import sha256
 from tools.recipe import Recipe, read_recipe
-from tools.recipe_header import read_header
 from tools.training.label_smoothing import LabelSmoothingPlugin
 from tools.training.resume import Launch, what_is_missing
 from validation.preflight.data import check_data
@@ -22,7 +20,8 @@ LARGER = ("52m", "88m", "105m")
 # what a CPU, and a run of minutes in place of hours, make different in the tiny recipes
 CPU_KEYS = {
     "base": {"base_model", "output_dir", "datasets", "test_datasets", "dataset_prepared_path",
-             "sequence_len", "dataset_num_proc", "dataloader_num_workers", "micro_batch_size",
+             "sequence_len", "dataset_num_proc", "dataloader_num_workers", "examples_per_step",
+             "micro_batch_size",
              "eval_batch_size", "num_epochs", "max_steps", "learning_rate", "warmup_steps",
              "weight_decay", "plugins", "tf32", "eval_steps", "save_steps"},
     "lora": {"base_model", "output_dir", "sequence_len", "dataloader_num_workers", "max_steps",
@@ -31,8 +30,8 @@ CPU_KEYS = {
 }  # fmt: skip
 PLAN = {
     "base": {"label_smoothing_factor": 0.1, "max_steps": 50_000},
-    "lora": {"lora_r": 8, "lora_alpha": 16, "learning_rate": 1e-4, "micro_batch_size": 8,
-             "gradient_accumulation_steps": 1, "max_steps": 20_000, "warmup_steps": 500,
+    "lora": {"lora_r": 8, "lora_alpha": 16, "learning_rate": 1e-4, "examples_per_step": 8,
+             "max_steps": 20_000, "warmup_steps": 500,
              "eval_steps": 2000, "save_steps": 2000},
 }  # fmt: skip
 
@@ -132,18 +131,15 @@ def code_recipe(folder: Path, val: list[dict[str, str]], manifest: dict[str, Any
     written = {"format": "code", "val": len(val), "sha256": hashes} | manifest
     (folder / "manifest.json").write_text(json.dumps(written))
     keys = {"datasets": entries[:1], "test_datasets": entries[1:]}
-    return Recipe(folder / "recipe.yml", keys | {"sequence_len": 512})
+    return Recipe(folder / "recipe.yml", keys | {"sequence_len": 512, "validation_rows": 1})
 
 
 def row(name: str, function: str, body: str) -> dict[str, str]:
     return {"id": name, "prompt": f"def {function}(x):\n", "solution": f"    {body}\n"}
 
 
-HEADER = replace(read_header(RECIPES / "code-lora-tiny.yml"), validation_rows=1)
-
-
 def failures(recipe: Recipe) -> list[str]:
-    found = check_data(recipe, HEADER, None)
+    found = check_data(recipe, None)
     return [f"{each.name}: {each.found}" for each in found if each.verdict == "fail"]
 
 

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from tools.recipe import read_recipe
-from tools.recipe_header import Header, read_header
 from validation.preflight.recipe import recipes_in
 
 ROOT = Path(__file__).parents[3]
@@ -70,10 +69,8 @@ def _number(value: Any) -> Any:
 TABLE = read_table()
 
 
-def held(key: str, values: dict[str, Any], header: Header) -> Any:
-    """What a recipe has under a key of the table, such as `datasets.0.type` or `# batch_size`."""
-    if key.startswith("# "):
-        return getattr(header, key.removeprefix("# "))
+def held(key: str, values: dict[str, Any]) -> Any:
+    """What a recipe has under a key of the table, such as `datasets.0.type`."""
     found: Any = values
     for part in key.split("."):
         try:
@@ -83,20 +80,20 @@ def held(key: str, values: dict[str, Any], header: Header) -> Any:
     return _number(found)
 
 
-def differences(name: str, values: dict[str, Any], header: Header) -> list[str]:
+def differences(name: str, values: dict[str, Any]) -> list[str]:
     """Where the recipe of that name departs from the table."""
     return [
         f"`{key}` is {given!r}, not {row.value!r} ({row.what})"
         for row in TABLE
         if row.binds_recipe(name)
         for key in row.keys
-        if (given := held(key, values, header)) != row.value or type(given) is not type(row.value)
+        if (given := held(key, values)) != row.value or type(given) is not type(row.value)
     ]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipe_has_the_value(path: Path) -> None:
-    assert differences(path.stem, read_recipe(path).values, read_header(path)) == []
+    assert differences(path.stem, read_recipe(path).values) == []
 
 
 def test_the_table_is_read() -> None:

@@ -18,7 +18,7 @@ from transformers import get_cosine_schedule_with_warmup
 from tests.unit.recorded_run import RecordedRun
 from tools.errors import UserError
 from validation.curves.curves import _show, curves, follow, print_curves
-from validation.curves.expected_run import read_plan
+from validation.curves.expected_run import expected_run
 
 
 @pytest.fixture
@@ -319,8 +319,8 @@ def test_every_check_and_what_to_do_is_printed(run: RecordedRun) -> None:
 
 
 def test_a_missing_header_is_one_message(run: RecordedRun) -> None:
-    run.recipe_text = run.recipe_text.replace("# Batch:", "# Size:")
-    with pytest.raises(UserError, match="no `# Batch:` line"):
+    run.recipe_text = run.recipe_text.replace("# Hardware:", "# Size:")
+    with pytest.raises(UserError, match="no `# Hardware:` line"):
         curves(run.write())
 
 
@@ -361,7 +361,7 @@ def test_low_terminal_shows_what_to_do_and_the_age_of_the_last_log(run: Recorded
     os.utime("run/trainer_state.json", (then, then))
     console = Console(file=StringIO(), width=80, height=24, force_terminal=True)
     with Live(console=console, auto_refresh=False) as live:
-        assert not _show(live, recipe, read_plan(recipe))
+        assert not _show(live, recipe, expected_run(recipe))
         shown = console.render_lines(live.get_renderable(), console.options.update(height=None))
     low = "\n".join("".join(part.text for part in line) for line in shown[:12])
     assert "step 26 of 52" in low and "The last log came 0:01:3" in low

@@ -1,4 +1,4 @@
-"""Preflight's plan section: examples, batches, steps and checkpoints, beside the engine's own."""
+"""Preflight's cost section: the batch, batches, steps and checkpoints, beside the engine's own."""
 
 import gc
 import json
@@ -20,10 +20,11 @@ from transformers import Trainer, TrainingArguments
 from tools.errors import UserError
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import read_header
+from tools.training.batch import on_ranks
 from validation.preflight.architecture import load_config
 from validation.preflight.batches import Batches, Lengths, batch, kept
 from validation.preflight.cards import find_card
-from validation.preflight.cost import check_plan
+from validation.preflight.cost import check_cost
 from validation.preflight.memory import GIB
 from validation.preflight.schedule import (
     checkpoints,
@@ -35,7 +36,7 @@ from validation.verdict import VerdictRow
 
 RECIPES = Path(__file__).parents[4] / "recipes"
 A6000 = find_card("a6000")
-HEADER = read_header(RECIPES / "cogex-llama2-7b.yml")  # 32 examples in each step
+PACKED = {"sample_packing": True, "packs_per_step": 16, "micro_batch_size": 1}
 LORA = {
     "adapter": "lora",
     "lora_r": 16,
@@ -55,6 +56,7 @@ def small_heap() -> Iterator[None]:
 
 def recipe(**values: Any) -> Recipe:
     given = {"sequence_len": 2048, "attn_implementation": "sdpa", "seed": 42, **LORA}
+    given |= {"examples_per_step": 32, "packs_per_step": 16}
     return Recipe(Path("r.yml"), given | values)
 
 
@@ -62,61 +64,55 @@ def lengths(*values: int) -> Lengths:
     return np.array(values, dtype=np.int32)
 
 
-def plan(
+def cost(
     given: Recipe, rows: Lengths | None, gpus: int = 2, **options: Any
 ) -> dict[str, VerdictRow]:
-    verdicts = check_plan(given, HEADER, rows, **{"card": None, "gpus": gpus, **options})
+    verdicts = check_cost(given, rows, **{"card": None, "gpus": gpus, **options})
     return {row.name: row for row in verdicts}
 
 
-# examples of an optimizer step
+# the batch of an optimizer step
 
 
 @pytest.mark.parametrize(
-    ("gpus", "accumulation", "verdict", "todo"),
+    ("values", "gpus", "value"),
     [
-        (2, 4, "ok", ""),
-        (1, 4, "fail", "set gradient_accumulation_steps to 8"),
-        (4, 4, "fail", "set gradient_accumulation_steps to 2"),
-        (8, 4, "fail", "set gradient_accumulation_steps to 1"),
-        (16, 4, "fail", "set micro_batch_size to a divisor of 2"),
-        (3, 4, "fail", "launch a number of them that divides 32"),
+        ({}, 2, "32 examples = 4 (micro) x 4 (accumulation) x 2 (ranks)"),
+        ({}, 8, "32 examples = 4 (micro) x 1 (accumulation) x 8 (ranks)"),
+        (PACKED, 2, "16 packs = 1 (micro) x 8 (accumulation) x 2 (ranks)"),
     ],
 )
-def test_examples_per_step_are_those_of_the_header(
-    gpus: int, accumulation: int, verdict: str, todo: str
+def test_the_batch_is_the_same_on_any_number_of_gpus(
+    values: dict[str, Any], gpus: int, value: str
 ) -> None:
-    given = recipe(micro_batch_size=4, gradient_accumulation_steps=accumulation)
-    row = plan(given, None, gpus)["examples per step"]
-    assert (row.verdict, row.figures["examples_per_step"]) == (verdict, 16 * gpus)
-    assert todo in row.todo
+    row = cost(recipe(**{"micro_batch_size": 4, **values}), None, gpus)["batch"]
+    assert (row.verdict, row.found) == ("ok", value)
+
+
+def test_a_batch_that_cannot_be_kept_fails_alone() -> None:
+    found = cost(recipe(micro_batch_size=4), lengths(10), gpus=16)
+    assert list(found) == ["batch"] and found["batch"].verdict == "fail"
+    assert "set micro_batch_size to 2" in found["batch"].todo
 
 
 @pytest.mark.parametrize(
-    ("accumulation", "nearest", "examples"), [(4, 4, 32), (5, 4, 40), (3, 4, 24), (1, 4, 8)]
+    ("packs", "length", "gpus", "examples", "advice"),
+    [
+        (8, 500, 2, 32, ""),  # four rows in each pack
+        (10, 500, 2, 40, "set packs_per_step to 8, which gives 32.0"),
+        (2, 500, 2, 8, "set packs_per_step to 8, which gives 32.0"),
+        (10, 680, 2, 30, ""),  # three in each: 30 or 36
+        (4, 290, 1, 28, "set packs_per_step to 5, which gives 35.0"),  # seven in each
+    ],
 )
-def test_packed_examples_per_step_are_as_near_as_they_can_be(
-    accumulation: int, nearest: int, examples: int
+def test_packed_examples_are_as_near_as_they_can_be(
+    packs: int, length: int, gpus: int, examples: int, advice: str
 ) -> None:
-    given = recipe(sample_packing=True, gradient_accumulation_steps=accumulation)
-    row = plan(given, lengths(*[500] * 400))["examples per step"]  # four rows in each pack
-    assert row.figures["examples_per_step"] == examples
-    assert row.verdict == ("ok" if accumulation == nearest else "fail")
-    if row.verdict == "fail":
-        assert f"gradient_accumulation_steps to {nearest}, which gives 32.0" in row.todo
-
-
-def test_packed_examples_that_cannot_be_nearer_pass() -> None:
-    given = recipe(sample_packing=True, gradient_accumulation_steps=5)
-    row = plan(given, lengths(*[680] * 300))["examples per step"]  # three in each: 30 or 36
-    assert (row.verdict, row.figures["examples_per_step"]) == ("ok", 30)
-
-
-def test_the_nearest_may_be_above_the_number() -> None:
-    given = recipe(sample_packing=True, gradient_accumulation_steps=4)
-    row = plan(given, lengths(*[290] * 700), gpus=1)["examples per step"]  # seven in each
-    assert row.figures["examples_per_step"] == 28
-    assert "set gradient_accumulation_steps to 5, which gives 35.0" in row.todo
+    given = recipe(sample_packing=True, packs_per_step=packs)
+    rows = lengths(*[length] * (200_000 // length // 12 * 12))
+    row = cost(given, rows, gpus)["examples per step"]
+    assert row.figures["examples_per_step"] == pytest.approx(examples, rel=0.01)
+    assert (row.verdict, row.todo) == ("fail" if advice else "ok", advice)
 
 
 # batches
@@ -149,12 +145,12 @@ def test_flash_attention_goes_over_examples_and_not_over_padding() -> None:
 
 
 def test_grouping_by_length_puts_like_rows_together() -> None:
-    given = recipe(micro_batch_size=2, gradient_accumulation_steps=4, group_by_length=True)
+    given = recipe(examples_per_step=8, micro_batch_size=2, group_by_length=True)
     rows = lengths(64, 128, 64, 128, 64, 128, 64, 128)
-    assert batch(given, rows).padding == 0
-    figures = plan(given, rows, gpus=1)["padding"].figures
+    assert batch(on_ranks(given, 1), rows).padding == 0
+    figures = cost(given, rows, gpus=1)["padding"].figures
     assert figures["padding_grouped"] == figures["padding"] == 0
-    assert figures["padding_random"] == batch(given, rows, grouped=False).padding > 0
+    assert figures["padding_random"] == batch(on_ranks(given, 1), rows, grouped=False).padding > 0
 
 
 def test_packs_hold_what_fits() -> None:
@@ -185,7 +181,7 @@ def test_rows_over_the_length_are_dropped_or_cut() -> None:
 
 
 def test_dropped_rows_are_counted() -> None:
-    row = plan(recipe(micro_batch_size=2), lengths(100, 3000, 100, 100, 1))["tokens"]
+    row = cost(recipe(micro_batch_size=2), lengths(100, 3000, 100, 100, 1))["tokens"]
     assert row.figures["dropped"] == 2
     assert row.figures["tokens_per_epoch"] == 300
     assert "2 of 5 rows dropped" in row.found
@@ -200,7 +196,7 @@ def test_dropped_rows_are_counted() -> None:
     ],
 )
 def test_too_few_rows_for_one_batch_fail(values: dict[str, Any], rows: Lengths) -> None:
-    assert plan(recipe(**values), rows)["rows"].verdict == "fail"
+    assert cost(recipe(**values), rows)["rows"].verdict == "fail"
 
 
 # steps, beside the engine's own
@@ -268,13 +264,13 @@ def test_warm_up_steps_are_the_trainers(values: dict[str, Any], steps: int, tmp_
 def test_the_papers_steps() -> None:
     # a public replication of the paper ended at step 7,775
     given = read_recipe(RECIPES / "cogex-llama2-7b.yml")
-    row = plan(given, lengths(*[500] * 49_760))["steps"]
+    row = cost(given, lengths(*[500] * 49_760))["steps"]
     assert row.figures["steps_per_epoch"] == 1555
     assert (row.figures["steps"], row.figures["warmup"]) == (7775, 233)
 
 
 def test_max_steps_end_the_run() -> None:
-    found = plan(recipe(micro_batch_size=1, max_steps=5), lengths(*[10] * 20))
+    found = cost(recipe(examples_per_step=2, micro_batch_size=1, max_steps=5), lengths(*[10] * 20))
     assert found["steps"].figures["steps"] == 5
     assert found["steps"].figures["epochs"] == 0.5
     assert found["tokens"].figures["examples"] == 10
@@ -298,8 +294,8 @@ def test_checkpoints_that_are_made(values: dict[str, Any], steps: int, made: int
 
 
 def test_checkpoints_over_the_limit_are_lost() -> None:
-    given = recipe(micro_batch_size=1, num_epochs=6)
-    assert plan(given, lengths(*[10] * 20))["checkpoints"].figures == {"made": 6, "kept": 4}
+    given = recipe(examples_per_step=2, micro_batch_size=1, num_epochs=6)
+    assert cost(given, lengths(*[10] * 20))["checkpoints"].figures == {"made": 6, "kept": 4}
 
 
 # memory and hours: the estimates themselves are in test_preflight_memory.py
@@ -316,15 +312,15 @@ def test_checkpoints_over_the_limit_are_lost() -> None:
 )
 def test_memory_of_the_recipes_and_the_cards(name: str, card: str, gpus: int, verdict: str) -> None:
     given = read_recipe(RECIPES / f"{name}.yml")
-    row = plan(given, None, gpus, card=find_card(card))["GPU memory"]
+    row = cost(given, None, gpus, card=find_card(card))["GPU memory"]
     assert row.verdict == verdict
     assert ("lower micro_batch_size" in row.todo) == (verdict == "fail")
 
 
 def test_the_longest_batch_counts_where_it_is_known(tiny_base: Path) -> None:
     given = recipe(base_model=str(tiny_base), micro_batch_size=2)
-    short = plan(given, lengths(*[64] * 8), card=A6000)["GPU memory"].figures["parts_gib"]
-    unknown = plan(given, None, card=A6000)["GPU memory"].figures["parts_gib"]
+    short = cost(given, lengths(*[64] * 8), card=A6000)["GPU memory"].figures["parts_gib"]
+    unknown = cost(given, None, card=A6000)["GPU memory"].figures["parts_gib"]
     a_token = 2 * (16 * 32 + 6 * 64 + 3 * 4 * 32) + 12 * load_config(str(tiny_base)).vocab_size
     assert short["training"] * GIB == pytest.approx(2 * 64 * a_token)
     assert unknown["training"] * GIB == pytest.approx(2 * 2048 * a_token)
@@ -335,27 +331,23 @@ def test_nothing_is_estimated_for_a_cpu_or_for_what_is_not_modelled(
     check: str, tiny_base: Path
 ) -> None:
     given = recipe(base_model=str(tiny_base))
-    assert plan(given, None)[check].found == "not estimated for a CPU"
+    assert cost(given, None)[check].found == "not estimated for a CPU"
     whole = Recipe(given.path, given.values | {"adapter": None})
     unknown = Recipe(given.path, given.values | {"base_model": "no/such"})
     for other in (whole, unknown):
-        row = plan(other, None, card=A6000)[check]
+        row = cost(other, None, card=A6000)[check]
         assert (row.verdict, row.found[:13]) == ("note", "not estimated")
 
 
 def test_without_lengths_steps_are_a_note() -> None:
-    found = plan(recipe(micro_batch_size=4, gradient_accumulation_steps=4), None)
+    found = cost(recipe(micro_batch_size=4), None)
     assert found["steps and tokens"].verdict == "note"
-    assert found["examples per step"].verdict == "ok"
+    assert found["batch"].verdict == "ok"
 
 
-@pytest.mark.parametrize(
-    "values", [{"micro_batch_size": 0}, {"micro_batch_size": "4"}, {"num_epochs": "many"}]
-)
-def test_a_number_that_is_none_is_one_message(values: dict[str, Any]) -> None:
-    key, value = next(iter(values.items()))
-    with pytest.raises(UserError, match=rf"r\.yml: `{key}: {value}` must be"):
-        plan(recipe(**values), lengths(10, 10))
+def test_a_malformed_number_is_one_message() -> None:
+    with pytest.raises(UserError, match=r"r\.yml: `num_epochs: many` must be"):
+        cost(recipe(num_epochs="many"), lengths(10, 10))
 
 
 @pytest.mark.parametrize("name", ["cogex-llama2-7b", "cogex-llama2-7b-packed", "cogex-tiny"])
@@ -364,7 +356,7 @@ def test_figures_go_into_json(name: str) -> None:
     header = read_header(path)
     card = None if header.card_gb is None else A6000
     rows = lengths(*range(50, 500))
-    verdicts = check_plan(read_recipe(path), header, rows, card=card, gpus=header.ranks)
+    verdicts = check_cost(read_recipe(path), rows, card=card, gpus=header.ranks)
     assert json.loads(json.dumps([vars(row) for row in verdicts], allow_nan=False)) == [
         vars(row) for row in verdicts
     ]

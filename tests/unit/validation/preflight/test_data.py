@@ -1,6 +1,5 @@
 """Data files as `cogex prepare` wrote them are accepted, and each planted fault is named."""
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.prepare.cogex import prepare_cogex
 from tools.recipe import Recipe
-from tools.recipe_header import Header, read_header
 from validation.preflight.data import check_data
 from validation.preflight.prepared_cache import cache_folder
 from validation.preflight.tokenized import Split, Tokenized, tokenize
@@ -23,10 +21,6 @@ from validation.verdict import VerdictRow
 
 ROOT = Path(__file__).parents[4]
 VALIDATION_ROWS = 8
-HEADER = dataclasses.replace(
-    read_header(ROOT / "recipes" / "cogex-tiny.yml"), validation_rows=VALIDATION_ROWS
-)
-
 Change = Callable[[list[dict[str, str]]], list[dict[str, str]]]
 
 
@@ -51,8 +45,8 @@ def recipe(prepared: Path, tmp_path: Path) -> Recipe:
         "dataset_prepared_path": str(folder / "prepared"),
         "dataset_num_proc": 1,
         "sequence_len": 2048,
+        "validation_rows": VALIDATION_ROWS,
         "micro_batch_size": 4,
-        "gradient_accumulation_steps": 1,
         "num_epochs": 1,
         "learning_rate": 1e-3,
         "seed": 42,
@@ -65,8 +59,8 @@ def encode(recipe: Recipe) -> Tokenized:
     return tokenize(recipe, load_recipe_tokenizer(recipe))
 
 
-def check(recipe: Recipe, header: Header = HEADER) -> list[VerdictRow]:
-    return check_data(recipe, header, encode(recipe))
+def check(recipe: Recipe) -> list[VerdictRow]:
+    return check_data(recipe, encode(recipe))
 
 
 def fails(verdicts: list[VerdictRow]) -> list[str]:
@@ -95,12 +89,12 @@ def set_manifest(recipe: Recipe, **values: Any) -> None:
 def test_prepared_rows_are_accepted(recipe: Recipe) -> None:
     verdicts = check(recipe)
     assert [row.verdict for row in verdicts] == ["ok"] * len(verdicts)
-    assert find(verdicts, "validation rows").found == "8, as the header says"
+    assert find(verdicts, "validation rows").found == "8, as the recipe says"
     assert find(verdicts, "row ids").found == "88, each once"
 
 
 def test_without_tokenizer_the_rest_is_looked_at(recipe: Recipe) -> None:
-    verdicts = check_data(recipe, HEADER, None)
+    verdicts = check_data(recipe, None)
     assert not fails(verdicts)
     assert find(verdicts, "row ids").found == "88, each once"
     assert not [row for row in verdicts if "tokens" in row.name]
@@ -108,7 +102,7 @@ def test_without_tokenizer_the_rest_is_looked_at(recipe: Recipe) -> None:
 
 def test_missing_file_fails(recipe: Recipe) -> None:
     Path(recipe.validation["path"]).unlink()
-    [failed] = fails(check_data(recipe, HEADER, None))
+    [failed] = fails(check_data(recipe, None))
     assert failed == f"file {recipe.validation['path']}: is not there"
 
 
@@ -133,20 +127,20 @@ def test_swapped_files_fail(recipe: Recipe) -> None:
 def test_missing_manifest(recipe: Recipe, kind: str, verdict: str) -> None:
     (Path(recipe.training["path"]).parent / "manifest.json").unlink()
     recipe.training["type"] = recipe.validation["type"] = kind
-    verdicts = check_data(recipe, HEADER, None)
+    verdicts = check_data(recipe, None)
     assert [row.verdict for row in verdicts[:2]] == [verdict, verdict]
 
 
 def test_entry_without_type_is_no_crash(recipe: Recipe) -> None:
     del recipe.training["type"]
-    assert check_data(recipe, HEADER, None)[0].verdict == "note"
+    assert check_data(recipe, None)[0].verdict == "note"
 
 
 def test_manifest_that_is_none_is_named(recipe: Recipe) -> None:
     path = Path(recipe.training["path"]).parent / "manifest.json"
     path.write_text('{"sha256": 3}')
     with pytest.raises(UserError, match=r"manifest.json: sha256: .*; run `cogex prepare` again"):
-        check_data(recipe, HEADER, None)
+        check_data(recipe, None)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +163,7 @@ def test_manifest_without_format_is_cogex(recipe: Recipe) -> None:
     manifest = json.loads(path.read_text())
     manifest.pop("format", None)
     path.write_text(json.dumps(manifest))
-    assert not fails(check_data(recipe, HEADER, None))
+    assert not fails(check_data(recipe, None))
 
 
 def test_task_in_both_files_is_named(recipe: Recipe) -> None:
@@ -182,17 +176,19 @@ def test_task_in_both_files_is_named(recipe: Recipe) -> None:
 
 
 def test_validation_of_another_size_fails_with_both_numbers(recipe: Recipe) -> None:
-    header = dataclasses.replace(HEADER, validation_rows=2000)
-    row = find(check(recipe, header), "validation rows")
-    assert row.verdict == "fail" and row.found == "8, the header says 2,000"
+    recipe.values["validation_rows"] = 2000
+    row = find(check(recipe), "validation rows")
+    assert row.verdict == "fail" and row.found == "8, not `validation_rows: 2000`"
     assert "--val-size 2000" in row.todo
     assert row.figures == {"rows": 8, "expected": 2000}
+    del recipe.values["validation_rows"]
+    assert find(check(recipe), "validation rows").verdict == "note"
 
 
 def test_validation_that_whole_tasks_limit_is_a_note(recipe: Recipe) -> None:
-    header = dataclasses.replace(HEADER, validation_rows=9)
+    recipe.values["validation_rows"] = 9
     set_manifest(recipe, val_size=9)
-    row = find(check(recipe, header), "validation rows")
+    row = find(check(recipe), "validation rows")
     assert row.verdict == "note" and "whole tasks" in row.found
 
 
@@ -207,7 +203,7 @@ def test_lengths_are_the_percentiles_of_the_rows(recipe: Recipe) -> None:
     tokenized = encode(recipe)
     lengths = sorted(len(ids) for ids in tokenized.train.input_ids)
     figures = find(
-        check_data(recipe, HEADER, tokenized), "tokens a row, " + recipe.training["path"]
+        check_data(recipe, tokenized), "tokens a row, " + recipe.training["path"]
     ).figures
     assert len(lengths) == 80
     assert figures["p50"] == lengths[39] and figures["p90"] == lengths[71]  # 40th and 72nd of 80
@@ -233,13 +229,13 @@ def test_rows_over_sequence_len_fail_above_one_percent(
     recipe: Recipe, over: int, verdict: str
 ) -> None:
     tokenized = with_lengths(recipe, [2048] * (200 - over) + [2049] * over)
-    row = find(check_data(recipe, HEADER, tokenized), "over 2,048 tokens, train")
+    row = find(check_data(recipe, tokenized), "over 2,048 tokens, train")
     assert row.verdict == verdict
     assert row.figures["rows"] == over
 
 
 def test_the_first_ten_rows_over_sequence_len_are_named(recipe: Recipe) -> None:
-    verdicts = check_data(recipe, HEADER, with_lengths(recipe, [2048, *[3000] * 12]))
+    verdicts = check_data(recipe, with_lengths(recipe, [2048, *[3000] * 12]))
     row = find(verdicts, "over 2,048 tokens, train")
     assert row.figures["ids"] == [f"row-{index}" for index in range(1, 11)]
     assert "12 of 13 rows (92.31%), and Axolotl drops them: row-1, " in row.found
@@ -247,7 +243,7 @@ def test_the_first_ten_rows_over_sequence_len_are_named(recipe: Recipe) -> None:
 
 
 def test_fully_masked_rows_are_counted(recipe: Recipe) -> None:
-    verdicts = check_data(recipe, HEADER, with_lengths(recipe, [2048, 2049, 2049]))
+    verdicts = check_data(recipe, with_lengths(recipe, [2048, 2049, 2049]))
     row = find(verdicts, "fully masked, train")
     assert row.verdict == "note" and row.found.startswith("2 rows within 2,048 tokens")
 
@@ -334,7 +330,7 @@ def test_cache_with_other_labels_is_stale(recipe: Recipe) -> None:
     keep(recipe)
     tokenized = encode(recipe)
     tokenized.train.labels[3][-2] = -100
-    row = find(check_data(recipe, HEADER, tokenized), "cache, " + recipe.training["path"])
+    row = find(check_data(recipe, tokenized), "cache, " + recipe.training["path"])
     assert row.figures == {"stale": 1, "lacking": 1}
 
 

@@ -328,8 +328,8 @@ def test_papers_values_are_those_of_the_document() -> None:
     for key, value in PAPER.items():
         shown = f"[{', '.join(value)}]" if isinstance(value, list) else str(value)
         assert [x.replace("3e-4", "0.0003") for x in stated(key)] == [shown], key
-    assert stated("# batch_size") == [str(PAPER_BATCH)]
-    assert stated("# validation_rows") == [str(PAPER_VALIDATION_ROWS)]
+    assert stated("examples_per_step") == [str(PAPER_BATCH)]
+    assert stated("validation_rows") == [str(PAPER_VALIDATION_ROWS)]
     assert set(stated("base_model")) <= set(PAPER_BASES)
 
 
