@@ -1,1 +1,0 @@
-"""Mutates what this project reads: no traceback, no wrong "ok". One module a target."""

@@ -1,0 +1,193 @@
+"""The files of a run, spoilt: `cogex curves`, `select` and what shows them are never deceived."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from tests.unit.made_run import RUN, make_run
+from tests.unit.properties.mutations import examples, mutated, no_traceback, spoilt
+from tests.unit.recorded_run import RecordedRun
+from tools.models import load_base
+from tools.recipe import Recipe
+from validation.curves.curves import curves
+from validation.report.model_card import write_model_card
+from validation.report.report import report
+from validation.selection import select as module
+from validation.selection.checkpoints import ADAPTER, ADAPTER_CONFIG, STATE, checkpoints
+from validation.selection.perplexity import Score
+from validation.selection.score_cache import NAME as SCORES
+from validation.selection.score_cache import digest
+from validation.selection.select import select
+
+TOKENS = 1000
+SHOWN = ("selection.json", "check.json", "generations.jsonl", "best/checkpoint.json")
+
+
+@examples(40)
+@given(data=st.data())
+def test_state_called_healthy_has_finite_losses(data: st.DataObject) -> None:
+    run = RecordedRun(Path())
+    recipe = run.write()
+    path = recipe.output_dir / STATE
+    text = json.dumps(data.draw(mutated(run.state))).encode()
+    path.write_bytes(data.draw(spoilt(text)) if data.draw(st.integers(0, 9)) == 0 else text)
+    with no_traceback():
+        result = curves(recipe)
+        json.dumps(result, allow_nan=False)
+        if result["passed"]:
+            logs = json.loads(path.read_text())["log_history"]
+            losses = [log["loss"] for log in logs if "loss" in log]
+            assert losses and all(0 < loss < math.inf for loss in losses)
+
+
+# ------------------------------------------------------------------------------ a made run
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path) -> Iterator[tuple[Recipe, dict[Path, bytes]]]:
+    """A run with two checkpoints, its scores made from the weights, and the bytes of its files."""
+    recipe = make_run(folder)
+    base = load_base("models/tiny-base")
+    (RUN / SCORES).unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "load_base", lambda *_, **__: base)
+        patch.setattr(module, "score", lambda model, _: made_score(model.state_dict()))
+        select(recipe)
+        yield recipe, {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()}
+
+
+def made_score(weights: dict[str, torch.Tensor]) -> Score:
+    """A score that depends on each weight of an adapter, and takes no time."""
+    sums = [float(weight.double().sum()) for name, weight in weights.items() if "lora" in name]
+    return Score(TOKENS * (1 + abs(math.fsum(sums)) / 100), TOKENS)
+
+
+def restore(whole: dict[Path, bytes]) -> None:
+    """Put every file of the run back as it was."""
+    for path, content in whole.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+
+def spoil(data: st.DataObject, path: Path, content: bytes) -> bytes:
+    """Draw other content for a file: spoilt bytes, or another value where it is JSON."""
+    if path.suffix == ".safetensors" or data.draw(st.integers(0, 2)) == 0:
+        return data.draw(spoilt(content))
+    return json.dumps(data.draw(mutated(json.loads(content or b"{}")))).encode()
+
+
+@examples(25)
+@given(data=st.data())
+def test_checkpoint_that_was_cut_short_is_not_ok(
+    made: tuple[Recipe, dict[Path, bytes]], data: st.DataObject
+) -> None:
+    recipe, whole = made
+    restore(whole)
+    name = data.draw(st.sampled_from([ADAPTER, ADAPTER_CONFIG, STATE]))
+    path = RUN / "checkpoint-52" / name
+    path.write_bytes(spoil(data, path, whole[path]))
+    with no_traceback():
+        found = checkpoints(recipe)
+        assert {item.status for item in found} <= {"ok", "corrupt", "incomplete"}
+        assert all(item.status == "ok" or item.reason for item in found)
+        if name == ADAPTER and path.stat().st_size < len(whole[path]):
+            assert [item.status for item in found] != ["ok", "ok"]
+
+
+@examples(12)
+@given(data=st.data())
+def test_best_is_the_sound_checkpoint_with_the_lowest_score(
+    made: tuple[Recipe, dict[Path, bytes]], data: st.DataObject
+) -> None:
+    recipe, whole = made
+    restore(whole)
+    of_a_checkpoint = data.draw(st.sampled_from([ADAPTER, ADAPTER_CONFIG, STATE]))
+    path = data.draw(
+        st.sampled_from(
+            [
+                RUN / "checkpoint-11" / of_a_checkpoint,
+                RUN / "checkpoint-52" / of_a_checkpoint,
+                RUN / SCORES,
+                RUN / "best" / ADAPTER,
+            ]
+        )
+    )
+    path.write_bytes(spoil(data, path, whole[path]))
+    forged = path.name == SCORES and data.draw(st.booleans()) and forge(path)
+    with no_traceback():
+        result = select(recipe)
+        assert json.loads((RUN / "selection.json").read_text()) == result
+        assert all(item["status"] == "ok" or item["reason"] for item in result["checkpoints"])
+        if not forged:
+            assert_lowest(result)
+        write_model_card(recipe)
+
+
+def forge(path: Path) -> bool:
+    """Give spoilt scores a checksum that holds; say whether they have one then."""
+    try:
+        content = json.loads(path.read_bytes())
+        path.write_text(json.dumps(content | {"sha256": digest(content["scores"])}))
+    except (ValueError, TypeError, KeyError):
+        return False
+    return True
+
+
+def assert_lowest(result: dict[str, Any]) -> None:
+    """Score each checkpoint that is ok from its file once more."""
+    scores = {}
+    for item in result["checkpoints"]:
+        if item["status"] == "ok":
+            weights = load_file(RUN / item["name"] / ADAPTER)
+            scores[item["name"]] = made_score(weights).perplexity
+            assert math.isclose(item["perplexity"], scores[item["name"]], rel_tol=1e-12)
+    if not scores:
+        assert result["best"] is None
+        return
+    assert result["best"] == min(scores, key=scores.__getitem__)
+    for name in (ADAPTER, ADAPTER_CONFIG):
+        assert (RUN / "best" / name).read_bytes() == (RUN / result["best"] / name).read_bytes()
+
+
+@examples(25)
+@given(data=st.data())
+def test_model_card_shows_no_figure_that_is_none(
+    made: tuple[Recipe, dict[Path, bytes]], data: st.DataObject
+) -> None:
+    recipe, whole = made
+    spoil_shown(data, whole)
+    with no_traceback():
+        card = write_model_card(recipe).read_text(encoding="utf-8")
+        figures = card.partition("## Figures")[2].partition("## Training")[0].replace("*", " ")
+        assert not {"nan", "inf", "nan%", "inf%"} & set(figures.split())
+        shares = [word.removesuffix("%") for word in figures.split() if word.endswith("%")]
+        assert all(0 <= float(share) <= 100 for share in shares)
+
+
+@examples(2)
+@given(data=st.data())
+def test_report_is_written_or_refused(
+    made: tuple[Recipe, dict[Path, bytes]], data: st.DataObject
+) -> None:
+    recipe, whole = made
+    spoil_shown(data, whole)
+    with no_traceback():
+        report(recipe)
+
+
+def spoil_shown(data: st.DataObject, whole: dict[Path, bytes]) -> None:
+    """Spoil one file of a whole run that the card or the report shows."""
+    restore(whole)
+    path = RUN / data.draw(st.sampled_from(SHOWN))
+    lines = whole[path].split(b"\n") if path.suffix == ".jsonl" else [whole[path]]
+    at = data.draw(st.integers(0, len(lines) - 1))
+    lines[at] = spoil(data, path, lines[at])
+    path.write_bytes(b"\n".join(lines))
