@@ -1,6 +1,8 @@
 """What holds for every test: no network, no telemetry, the same made examples in each run.
 
-`--hypothesis-profile=long` makes fifty times as many examples, others each time. Engine tests are marked, and those that share a run go to one process.
+`--hypothesis-profile=long` makes fifty times as many examples, others each time.
+
+Engine tests are marked, and those that share a run go to one process.
 """
 
 import os

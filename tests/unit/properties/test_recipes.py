@@ -14,7 +14,7 @@ from tools.recipe_header import read_header
 from validation.preflight.cards import card_of
 from validation.preflight.cost import check_plan
 from validation.preflight.recipe import check_recipe
-from validation.preflight.verdict import look
+from validation.verdict import in_section
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yml"))
 OF_A_COPY = {"launch line", "output folder"}  # checks that a copied recipe does not meet
@@ -36,8 +36,8 @@ def test_recipe_called_sound_has_a_seed_and_keeps_every_checkpoint(data: st.Data
         card = card_of(header.card_gb)
         found = check_recipe(recipe, header, card=card, gpus=header.ranks)
         plan = partial(check_plan, card=card, gpus=header.ranks)
-        found += look("plan", "plan", partial(plan, recipe, header, None))
-        if {item.check for item in found if item.verdict == "fail"} <= OF_A_COPY:
+        found += in_section("plan", partial(plan, recipe, header, None))
+        if {item.name for item in found if item.verdict == "fail"} <= OF_A_COPY:
             assert isinstance(recipe.values["seed"], int)
             if saves := recipe.values.get("saves_per_epoch"):
                 kept = recipe.values.get("save_total_limit") or AXOLOTL_KEEPS
