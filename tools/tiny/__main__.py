@@ -9,6 +9,8 @@ weights, the demo's control.
 from tools.models import load_tokenizer  # first: it holds back what libraries say on import
 
 # isort: split
+import hashlib
+import json
 import logging
 import os
 import shutil
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import torch
 import typer
+import yaml
 from transformers import AutoConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
@@ -64,6 +67,14 @@ STAGES = (
 )
 VAL_DOCUMENTS = 500
 
+
+def values_sha256(recipe: Path) -> str:
+    """Hash the values of a recipe, without `plugins`, which name modules of this project."""
+    values = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    values.pop("plugins", None)
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 app = typer.Typer(add_completion=False)
 
 
@@ -94,7 +105,7 @@ def adopt() -> None:
     stages = [
         {
             "recipe": str(stage.recipe),
-            "recipe_sha256": sha256(stage.recipe),
+            "values_sha256": values_sha256(stage.recipe),
             "documents": stage.count,
             "seed": stage.seed,
             "corpus_sha256": sha256(stage.train),

@@ -9,6 +9,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from tools.files import sha256
+from tools.tiny.__main__ import values_sha256
 from tools.tiny.corpus import (
     HEADINGS,
     base_documents,
@@ -136,7 +137,7 @@ def test_provenance_names_the_weights_and_recipes_that_are_here() -> None:
     assert provenance["weights_sha256"] == sha256(BASE / "model.safetensors")
     assert (BASE / "model.safetensors").stat().st_size <= 8 * 2**20
     for stage in provenance["stages"]:
-        assert stage["recipe_sha256"] == sha256(ROOT / stage["recipe"]), stage["recipe"]
+        assert stage["values_sha256"] == values_sha256(ROOT / stage["recipe"]), stage["recipe"]
 
 
 def test_corpus_is_made_again_byte_for_byte(tmp_path: Path) -> None:
