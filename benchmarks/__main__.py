@@ -1,7 +1,6 @@
-"""Runs the benchmarks one after the other, and makes a table of what they have measured.
+"""Runs the benchmarks one after the other, and keeps their figures.
 
     python -m benchmarks [PART …]     run these parts, or all: 25 minutes on two quiet cores
-    python -m benchmarks --table      print what was kept, as Markdown
 
 Each part is a module of this package with `--json FILE`, into which it writes `{"figures": …}`:
 numbers under names that say what was measured, nested as it pleases. Here they are kept in
@@ -17,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +27,7 @@ from rich.console import Console
 from benchmarks.child import ENVIRONMENT, ROOT
 from tools.files import write_json
 
+MODULE = "benchmarks.{}"
 KEPT = ROOT / "outputs" / "benchmarks"
 PACKAGES = ("torch", "transformers", "axolotl", "trl", "peft", "datasets", "tokenizers",
             "gigatoken")  # fmt: skip
@@ -36,26 +35,23 @@ DEMO_MODEL = ROOT / "outputs" / "cogex-tiny" / "best"
 PARTS: dict[str, list[str]] = {
     "tokenising": ["--rows", "20000"],
     "selecting": [],
-    "training": [],
+    "gpu": (
+        "--models small --variants faithful,packed,trl,trl-ordered --steps 3 --minutes 60 "
+        "--limit 900 --out outputs/gpu"
+    ).split(),
     "generation": ["recipes/cogex-tiny.yml", "tasks/tiny-coin.yml"],
     "scaling": [],
     "startup": [],
 }
 
-Names = tuple[str, ...]
-
 
 def main(
     parts: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(PARTS)}.")] = None,
-    table: Annotated[bool, typer.Option("--table", help="Print what was kept.")] = False,
 ) -> None:
-    """Run parts, or print the table."""
+    """Run parts, or all; exit 1 if one fails."""
     chosen = parts or list(PARTS)
     if unknown := [part for part in chosen if part not in PARTS]:
         raise typer.BadParameter(f"{', '.join(unknown)}: the parts are {', '.join(PARTS)}")
-    if table:
-        print(markdown({part: kept for part in chosen if (kept := _kept(part))}))
-        return
     console = Console()
     start = time.monotonic()
     failed = [part for part in chosen if not run(part, PARTS[part], console)]
@@ -67,7 +63,7 @@ def main(
 
 def run(part: str, options: list[str], console: Console) -> bool:
     """Run a part, its output shown, and keep its figures; return if it ended well."""
-    shown = " ".join(["python", "-m", f"benchmarks.{part}", *options])
+    shown = " ".join(["python", "-m", MODULE.format(part), *options])
     load = os.getloadavg()[0]
     if part == "generation" and not DEMO_MODEL.is_dir():
         console.rule("generation needs the demo's model", align="left")
@@ -76,7 +72,7 @@ def run(part: str, options: list[str], console: Console) -> bool:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "figures.json"
-        command = [sys.executable, "-m", f"benchmarks.{part}", *options, "--json", str(written)]
+        command = [sys.executable, "-m", MODULE.format(part), *options, "--json", str(written)]
         code = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT).returncode
         seconds = time.monotonic() - start
         console.print(f"{part}: exit {code}, {seconds:.0f} s, load {load:.1f} before")
@@ -104,48 +100,6 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def _kept(part: str) -> dict[str, Any] | None:
-    path = KEPT / f"{part}.json"
-    return json.loads(path.read_text()) if path.is_file() else None
-
-
-def markdown(kept: dict[str, dict[str, Any]]) -> str:
-    """Return a Markdown section for each part: how it was measured, and a line for each figure."""
-    sections = []
-    for part, found in kept.items():
-        versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
-        lines = [
-            f"## {part}",
-            "",
-            f"`{found['command']}`, {found['date']}: {found['seconds']:.0f} s, load "
-            f"{found['load_before']:.1f} before. {found['machine']}; {versions}.",
-            "",
-            "| measured | figure |",
-            "|---|---|",
-            *(
-                f"| {' / '.join(name)} | {_shown(value)} |"
-                for name, value in flat(found["figures"])
-            ),
-        ]
-        sections.append("\n".join(lines))
-    return "\n\n".join(sections) or f"nothing is kept in {KEPT.relative_to(ROOT)} yet"
-
-
-def flat(figures: Any, name: Names = ()) -> Iterator[tuple[Names, Any]]:
-    """Yield every figure with the names that lead to it."""
-    if isinstance(figures, dict):
-        for key, value in figures.items():
-            yield from flat(value, (*name, str(key)))
-    else:
-        yield name, figures
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ on one prompt after the other, sampled at the same temperature, with the same li
 the same object. Before each is timed, it is run once on a few prompts.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -20,9 +21,11 @@ from prompt_strategies.tokenise import encode_prompts
 from tools.files import write_json
 from tools.search.backend import InProcess, Request, load_in_process
 from tools.search.candidates import PROGRAM
-from tools.search.data import load_task
+from tools.search.data import Task, load_task
 from tools.search.scoring import Scorer, Settings
 from tools.search.store import Store
+
+Way = Callable[[InProcess, Sequence[Request]], int]
 
 
 def plain(backend: InProcess, requests: Sequence[Request]) -> int:
@@ -51,55 +54,62 @@ def batched(backend: InProcess, requests: Sequence[Request]) -> int:
     return sum(made.tokens for batch in backend.run(requests) for _, made in batch)
 
 
-def main() -> None:
+def main(
+    model: Annotated[Path, typer.Argument(help="A recipe (its best/), or a model folder.")],
+    task: Annotated[Path, typer.Argument(help="A task card.")],
+    prompts: Annotated[int, typer.Option(help="How many.")] = 128,
+    store: Annotated[Path, typer.Option(help="Keeps the program.")] = Path("outputs/generation"),
+    json: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
+) -> None:
     """Measure both, and print them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, help="a recipe (its best/), or a model folder")
-    parser.add_argument("task", type=Path)
-    parser.add_argument("--prompts", type=int, default=128)
-    parser.add_argument("--store", type=Path, default=Path("outputs/generation"))
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    arguments = parser.parse_args()
-    backend = load_in_process(arguments.model)
-    task, settings = load_task(arguments.task), Settings()
-    scorer = Scorer(task, PROGRAM, backend, Store(arguments.store), settings)
+    backend = load_in_process(model)
+    requests = emulations(load_task(task), backend, store)[:prompts]
+    figures = {name: timed(way, backend, requests) for name, way in WAYS.items()}
+    table = Table("way", *next(iter(figures.values())))
+    for name, figure in figures.items():
+        table.add_row(name, *(f"{value:,.1f}" for value in figure.values()))
+    console = Console(width=120)
+    console.print(table)
+    console.print(f"{torch.get_num_threads()} threads, device {backend.model.device}")
+    if json:
+        write_json(json, {"figures": figures})
+
+
+def emulations(task: Task, backend: InProcess, store: Path) -> list[Request]:
+    """Return the emulator's request for each row of a task, with one program of the model."""
+    settings = Settings()
+    scorer = Scorer(task, PROGRAM, backend, Store(store), settings)
     program = next(filter(None, map(PROGRAM.cut, scorer.propose(task.train[:5], 0))))
-    rows = [*task.train, *task.dev, *task.test][: arguments.prompts]
-    requests = [
+    return [
         Request(
             PROGRAM.emulator_prompt(task.card.instruction, row.input, program),
             settings.emulator_temperature,
             number,
             settings.emulator_tokens,
         )
-        for number, row in enumerate(rows)
+        for number, row in enumerate([*task.train, *task.dev, *task.test])
     ]
-    ways: dict[str, Callable[[InProcess, Sequence[Request]], int]] = {
-        "one at a time, plain generate": plain,
-        "in batches, each row its own seed": batched,
-    }
-    table = Table("way", "calls", "seconds", "CPU seconds", "calls a second", "tokens a second")
-    figures = {}
-    for name, way in ways.items():
-        way(backend, requests[:4])
-        started, used = time.monotonic(), time.process_time()
-        tokens = way(backend, requests)
-        seconds, cpu = time.monotonic() - started, time.process_time() - used
-        table.add_row(name, str(len(requests)), f"{seconds:.1f}", f"{cpu:.1f}",
-                      f"{len(requests) / seconds:.1f}", f"{tokens / seconds:,.0f}")  # fmt: skip
-        figures[name] = {
-            "calls": len(requests),
-            "seconds": seconds,
-            "CPU seconds": cpu,
-            "calls a second": len(requests) / seconds,
-            "tokens a second": tokens / seconds,
-        }
-    if arguments.json:
-        write_json(arguments.json, {"figures": figures})
-    console = Console(width=120)
-    console.print(table)
-    console.print(f"{torch.get_num_threads()} threads, device {backend.model.device}")
 
+
+def timed(way: Way, backend: InProcess, requests: Sequence[Request]) -> dict[str, float]:
+    """Run a way on a few prompts, then on all; return what the second run took."""
+    way(backend, requests[:4])
+    started, used = time.monotonic(), time.process_time()
+    tokens = way(backend, requests)
+    seconds, cpu = time.monotonic() - started, time.process_time() - used
+    return {
+        "calls": len(requests),
+        "seconds": seconds,
+        "CPU seconds": cpu,
+        "calls a second": len(requests) / seconds,
+        "tokens a second": tokens / seconds,
+    }
+
+
+WAYS: dict[str, Way] = {
+    "one at a time, plain generate": plain,
+    "in batches, each row its own seed": batched,
+}
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,4 +1,4 @@
-"""Measures the paper's recipes on one GPU with random weights: speed, memory, hours.
+"""Measures training with random weights, on one GPU or on a CPU: speed, memory, hours.
 
     python -m benchmarks.gpu --out outputs/gpu [--models 7b,13b,8b] [--variants faithful,packed]
                              [--steps 20] [--minutes 9]
@@ -17,8 +17,8 @@ plugin, which hashes the base before each run, is left out. Variants, each in it
 
 A variant that fails is a row with its reason. Each row is kept in OUT/results.jsonl at once, and
 what stands there is not done again, so that a long list can be done in several calls: `--minutes`
-ends a call. OUT/table.md is written anew each time. `--models tiny` runs on a CPU, and shows only
-that everything works.
+ends a call. OUT/table.md is written anew each time. Two models are for a CPU: `small` is large
+enough to compare the variants; `tiny` only shows that everything works.
 """
 
 import importlib.util
@@ -58,6 +58,10 @@ TINY = {
     "vocab_size": 2_304, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 4,
 }  # fmt: skip
+SMALL = {
+    "hidden_size": 768, "intermediate_size": 2_048, "num_hidden_layers": 8,
+    "num_attention_heads": 12, "num_key_value_heads": 12,
+}  # fmt: skip
 FLASH = {"attn_implementation": "flash_attention_2"}
 
 Row = dict[str, Any]
@@ -90,6 +94,7 @@ MODELS = {
     "7b": Model("cogex-llama2-7b.yml", real_tokenizers.build_llama2_hub),
     "13b": Model("cogex-llama2-13b.yml", real_tokenizers.build_llama2_hub),
     "8b": Model("cogex-llama3.1-8b.yml", _llama3_tokenizer),
+    "small": Model("cogex-llama2-7b.yml", real_tokenizers.build_llama2_hub, SMALL),
     "tiny": Model("cogex-llama2-7b.yml", tiny_bases.llama2_tokenizer, TINY),
 }
 VARIANTS = {
@@ -113,6 +118,9 @@ def main(
     steps: Annotated[int, typer.Option(help="Optimizer steps of about 32 examples.")] = 20,
     minutes: Annotated[float, typer.Option(help="No run goes on for longer than this.")] = 9,
     limit: Annotated[float, typer.Option(help="Seconds for each variant.")] = 300,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Also write the results here.")
+    ] = None,
 ) -> None:
     """Measure what is not in the results yet, as far as the time goes."""
     end = time.monotonic() + minutes * 60
@@ -139,6 +147,8 @@ def main(
     table = markdown(card, mine)
     (out / "table.md").write_text(table)
     Console().print(table)
+    if json_path:
+        write_json(json_path, {"figures": {f"{r['model']} {r['variant']}": r for r in mine}})
 
 
 def measure(
@@ -172,7 +182,7 @@ def prepare(folder: Path, model: Model, steps: int, limit: float) -> float:
         make_base(folder, source.base_model, model, limit)
     known = folder / f"steps-{steps}.json"
     if not known.exists():
-        if model.cut:
+        if model.cut is TINY:
             prepare_cogex(short_runs.ROOT / "data/sample/data.json", folder / "data", val_size=4)
             data = folder / "data" / "train.jsonl"
         else:
@@ -225,15 +235,16 @@ def markdown(card: Row, rows: list[Row]) -> str:
     lines = [
         f"{card['card']}, matrix products at {card['matrix_tflops']:.3g} TFLOP/s; {versions}",
         "",
-        "| model | variant | useful tokens/s | times TRL | TFLOP/s | of the matrix rate | padding "
+        "| model | variant | useful tokens/s | times TRL | tokens per CPU second "
+        "| TFLOP/s | of the matrix rate | padding "
         "| peak memory, GiB: allocated, reserved | preflight's estimate "
         f"| hours of {EPOCHS} x {ROWS:,} rows | loss, first and last |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "|" + 12 * "---|",
     ]
     for row in rows:
         name = f"| {row['model']} | {row['variant']} "
         if "reason" in row:
-            lines.append(name + f"| {row['reason']} |" + " |" * 8)
+            lines.append(name + f"| {row['reason']} |" + " |" * 9)
             continue
         trl = [
             other["tokens_per_second"] for other in rows if "reason" not in other
@@ -244,7 +255,8 @@ def markdown(card: Row, rows: list[Row]) -> str:
         peak = ", ".join(f"{row['memory_gib'][key]:.1f}" for key in ("allocated", "reserved")
                          if row["memory_gib"]) or "-"  # fmt: skip
         lines.append(
-            name + f"| {row['tokens_per_second']:,.0f} | {times} | {row['tflops']:.3g} "
+            name + f"| {row['tokens_per_second']:,.0f} | {times} "
+            f"| {row['tokens_per_cpu_second']:,.0f} | {row['tflops']:.3g} "
             f"| {row['share_of_matrix_rate']:.0%} | {row['padding']:.1%} | {peak} "
             f"| {row['preflight_gib']:.1f} | {row['hours']:.1f} "
             f"| {row['losses'][0]:.4f}, {row['losses'][-1]:.4f} |"

@@ -1,10 +1,15 @@
-"""Makes a Llama of random weights with a real SentencePiece vocabulary of 32,000."""
+"""Makes a Llama of random weights with a real SentencePiece vocabulary of 32,000, and adapters."""
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
+from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
 from tests import real_tokenizers
+from tools.models import load_base
 
 
 def make_llama(folder: Path, hidden: int, layers: int) -> None:
@@ -17,3 +22,16 @@ def make_llama(folder: Path, hidden: int, layers: int) -> None:
         num_hidden_layers=layers, num_attention_heads=hidden // 64, max_position_embeddings=4096,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
+
+
+def write_checkpoint(folder: Path, base: str, values: dict[str, Any], number: int) -> None:
+    """Write what training leaves: an adapter, here of random weights, and the trainer's state."""
+    lora = LoraConfig(
+        r=values["lora_r"], lora_alpha=values["lora_alpha"], init_lora_weights=False,
+        target_modules=values["lora_target_modules"], task_type="CAUSAL_LM",
+    )  # fmt: skip
+    set_seed(number)
+    shutil.rmtree(folder, ignore_errors=True)
+    get_peft_model(load_base(base), lora).save_pretrained(folder)
+    state = {"global_step": number, "epoch": float(number), "log_history": []}
+    (folder / "trainer_state.json").write_text(json.dumps(state))

@@ -5,7 +5,6 @@ for TRL. Useful tokens are those of the rows: padding is not counted. Seconds of
 end of the step before to its own, so that loading of batches, optimizer and log are in them.
 """
 
-import hashlib
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from benchmarks.shares import profiler, shares
 from prompt_strategies.tokenise import IGNORE_INDEX
 
 GIB = 2**30
@@ -40,14 +38,12 @@ class Step:
 class Meter(TrainerCallback):
     """Counts what a trainer computes. `attach` it before training, `report` after it."""
 
-    def __init__(self, pad: int, *, keep_order: bool = False) -> None:
-        """Hold the pad token; `keep_order` notes which row came when (not for packs)."""
-        self.pad, self.keep_order = pad, keep_order
+    def __init__(self, pad: int) -> None:
+        """Hold the pad token."""
+        self.pad = pad
         self.micro: list[torch.Tensor] = []  # of the step that is under way
         self.steps: list[torch.Tensor] = []  # (micro batches, 7) each
         self.ends: list[tuple[float, float]] = []  # seconds by the clock and of the CPU
-        self.order: list[str] = []
-        self.shares: dict[str, float] = {}  # of the first step's time, on a CPU
 
     def attach(self, trainer: Any) -> None:
         """Stand between trainer and model."""
@@ -58,8 +54,6 @@ class Meter(TrainerCallback):
 
     def _note(self, model: Any, batch: dict[str, torch.Tensor], *args: Any, **named: Any) -> Any:
         counts = count(batch, self.pad)
-        if self.keep_order:
-            self.order += row_names(batch, self.pad)
         result = self.compute_loss(model, batch, *args, **named)
         loss = (result[0] if isinstance(result, tuple) else result).detach().double().reshape(1)
         self.micro.append(torch.cat([counts.double(), loss]))
@@ -69,9 +63,6 @@ class Meter(TrainerCallback):
         """Start the clock."""
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        else:
-            self.profiler = profiler()
-            self.profiler.start()
         self.ends.append((time.perf_counter(), time.process_time()))
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
@@ -79,20 +70,15 @@ class Meter(TrainerCallback):
         self.steps.append(torch.stack(self.micro).cpu())
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        elif not self.shares:
-            self.profiler.stop()
-            self.shares = shares(self.profiler)
         self.ends.append((time.perf_counter(), time.process_time()))
         self.micro = []
 
     def report(self) -> dict[str, Any]:
-        """Return the steps, the order of the rows if kept, shares of time, the GPU's memory."""
+        """Return the steps and the GPU's memory."""
         self.trainer.compute_loss = self.compute_loss
         logged = [entry for entry in self.trainer.state.log_history if "loss" in entry]
         return {
             "steps": [asdict(self._step(number, entry)) for number, entry in enumerate(logged)],
-            "order": self.order,
-            "shares": self.shares,
             "memory": memory(),
         }
 
@@ -150,18 +136,6 @@ def count(batch: dict[str, torch.Tensor], pad: int) -> torch.Tensor:
         examples = scalar(ids.shape[0])
         pairs = scalar(ids.shape[0] * ids.shape[1] ** 2)
     return torch.stack([examples, real.sum(), scalar(ids.numel()), trained, pairs])
-
-
-def row_names(batch: dict[str, torch.Tensor], pad: int) -> list[str]:
-    """Return a name for each row of a batch, made of its token ids."""
-    real = useful(batch, pad)
-    rows = zip(batch["input_ids"], real, strict=True)
-    return [row_name(ids[mask].tolist()) for ids, mask in rows]
-
-
-def row_name(ids: list[int]) -> str:
-    """Return a name that rows of the same token ids share."""
-    return hashlib.sha256(str(ids).encode()).hexdigest()[:16]
 
 
 def memory() -> dict[str, float]:

@@ -6,6 +6,7 @@
 Each verb runs on each number of rows, each time in a process of its own, in a temporary folder:
 
 - `cogex prepare cogex` and `cogex prepare alpaca`: `benchmarks.made_cogex`, as long as published
+- `cogex prepare arxivdl`: `benchmarks.made_arxivdl` as Parquet, in row groups of 1,000
 - `cogex preflight recipes/cogex-llama2-7b.yml` on the same rows: a real SentencePiece vocabulary of
   32,000, the true architecture, no weights
 - `cogex select recipes/cogex-tiny.yml`: the demo's short rows over and over, a checkpoint of random
@@ -16,7 +17,6 @@ the slope of log(seconds above the smallest run's) over log(rows above the small
 1 where each row costs the same.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -33,14 +33,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.child import ROOT, Took, measure
+from benchmarks.made_arxivdl import write_parquet
 from benchmarks.made_cogex import alpaca_rows, cogex_rows, write_array
 from tools.files import write_json, write_jsonl
 
 COGEX = (sys.executable, "-m", "cogex")
 VAL_SHARE = 26  # one row in 26 is for validation, as 2,000 of 52,000
 LLAMA2 = "meta-llama/Llama-2-7b-hf"
-
-Sizes = list[int]
 
 
 def main(
@@ -58,17 +57,13 @@ def main(
         Path("models").symlink_to(ROOT / "models")
         shutil.copytree(ROOT / "recipes", "recipes")
         for verb in chosen:
-            sizes = _sizes(select_rows if verb == "select" else rows)
-            took = {size: VERBS[verb](size) for size in sizes}
+            sizes = (select_rows if verb == "select" else rows).split(",")
+            took = {size: VERBS[verb](size) for size in map(int, sizes)}
             figures[f"cogex {verb.replace('-', ' ')}"] = summary(took)
         os.chdir(ROOT)
     print_figures(figures)
     if out:
         write_json(out, {"figures": figures})
-
-
-def _sizes(text: str) -> Sizes:
-    return sorted({int(size) for size in text.split(",")})
 
 
 def prepare_cogex(rows: int) -> Took:
@@ -87,6 +82,13 @@ def _prepare(dataset: str, rows: int, make: Callable[[int], Iterator[dict[str, s
         write_array(source, make(rows))
     return measure([*COGEX, "prepare", dataset, "--input", str(source), "--out", str(out),
                     "--val-size", str(rows // VAL_SHARE)])  # fmt: skip
+
+
+def prepare_arxivdl(rows: int) -> Took:
+    """Prepare made rows of ArXivDLInstruct, in all sizes."""
+    source = Path(f"arxivdl-{rows}.parquet")
+    write_parquet(source, rows)
+    return measure([*COGEX, "prepare", "arxivdl", "--input", str(source), "--out", "data/arxivdl"])
 
 
 def preflight(rows: int) -> Took:
@@ -115,13 +117,15 @@ def _make_llama2() -> None:
 
 def select(rows: int) -> Took:
     """Select between the tiny base's checkpoints, of which there is one, on short rows."""
+    from benchmarks.made_llama import write_checkpoint
+
     values = yaml.safe_load((ROOT / "recipes" / "cogex-tiny.yml").read_text())
     run, validation = Path(f"run-{rows}"), Path(f"val-{rows}.jsonl")
     _write_short_rows(validation, rows)
     values["test_datasets"][0]["path"] = str(validation)
     recipe = Path(f"select-{rows}.yml")
     recipe.write_text(yaml.safe_dump(values | {"output_dir": str(run)}))
-    _write_checkpoint(run / "checkpoint-1", values)
+    write_checkpoint(run / "checkpoint-1", "models/tiny-base", values, 1)
     return measure([*COGEX, "select", str(recipe)])
 
 
@@ -138,27 +142,10 @@ def _write_short_rows(path: Path, rows: int) -> None:
     write_jsonl(path, (row | {"id": str(number)} for number, row in made))
 
 
-def _write_checkpoint(folder: Path, values: dict[str, Any]) -> None:
-    """Write what training leaves: an adapter, here of random weights, and the trainer's state."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import set_seed
-
-    from tools.models import load_base
-
-    lora = LoraConfig(
-        r=values["lora_r"], lora_alpha=values["lora_alpha"], init_lora_weights=False,
-        target_modules=values["lora_target_modules"], task_type="CAUSAL_LM",
-    )  # fmt: skip
-    set_seed(1)
-    shutil.rmtree(folder, ignore_errors=True)
-    get_peft_model(load_base("models/tiny-base"), lora).save_pretrained(folder)
-    state = {"global_step": 1, "epoch": 1.0, "log_history": []}
-    (folder / "trainer_state.json").write_text(json.dumps(state))
-
-
 VERBS: dict[str, Callable[[int], Took]] = {
     "prepare-cogex": prepare_cogex,
     "prepare-alpaca": prepare_alpaca,
+    "prepare-arxivdl": prepare_arxivdl,
     "preflight": preflight,
     "select": select,
 }

@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
@@ -32,14 +32,10 @@ from rich.table import Table
 
 from benchmarks.child import ENVIRONMENT, ROOT
 from benchmarks.made_cogex import cogex_rows, write_array
-from benchmarks.made_llama import make_llama
-from benchmarks.shares import profiler, shares, told
+from benchmarks.made_llama import make_llama, write_checkpoint
 from tools.files import write_json
-from tools.models import add_adapter, load_base, load_tokenizer
 from tools.prepare.cogex import prepare_cogex
-from tools.prepared_rows import encode_validation
 from tools.recipe import Recipe, read_recipe
-from validation.selection.perplexity import ScoringRow, score
 
 RECIPE = Path("recipe.yml")
 BATCH = 4  # of evaluation, as in the paper's recipes
@@ -66,25 +62,18 @@ def main(
             ("Trainer.evaluate, one process", trainer_evaluate),
         ):
             losses[contestant], seconds[contestant] = timed(run, recipe)
-        a_pass, where = profile_pass(recipe)
         os.chdir(ROOT)
-    passes = a_pass * (checkpoints + 2)
-    show(seconds, losses, passes, where)
+    show(seconds, losses)
     if out:
         runs = {
             name: {"seconds": value, "loss of the first checkpoint": losses[name][0]}
             for name, value in seconds.items()
         }
-        write_json(
-            out, {"figures": runs | {"passes of select, s": passes, "shares of a pass": where}}
-        )
+        write_json(out, {"figures": runs})
 
 
 def make_run(rows: int, checkpoints: int, hidden: int, layers: int) -> Recipe:
     """Make base, data, recipe and checkpoints as a training run would leave them."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import set_seed
-
     make_llama(Path("base"), hidden, layers)
     write_array(Path("data.json"), cogex_rows(rows * 4))
     prepare_cogex(Path("data.json"), Path("data"), val_size=rows)
@@ -93,15 +82,7 @@ def make_run(rows: int, checkpoints: int, hidden: int, layers: int) -> Recipe:
     recipe = _write_recipe()
     for number in range(1, checkpoints + 1):
         folder = recipe.output_dir / f"checkpoint-{number}"
-        values = recipe.values
-        lora = LoraConfig(
-            r=values["lora_r"], lora_alpha=values["lora_alpha"], init_lora_weights=False,
-            target_modules=values["lora_target_modules"], task_type="CAUSAL_LM",
-        )  # fmt: skip
-        set_seed(number)
-        get_peft_model(load_base("./base"), lora).save_pretrained(folder)
-        state = {"global_step": number, "epoch": float(number), "log_history": []}
-        (folder / "trainer_state.json").write_text(json.dumps(state))
+        write_checkpoint(folder, "./base", recipe.values, number)
     return recipe
 
 
@@ -159,19 +140,6 @@ def trainer_evaluate(recipe: Recipe) -> list[float]:
     return json.loads(Path("trainer.json").read_text())
 
 
-def profile_pass(recipe: Recipe) -> tuple[float, dict[str, float]]:
-    """Score a checkpoint once more, here: its seconds, and what they went to, of a second time."""
-    tokenizer = load_tokenizer("./base")
-    rows = [ScoringRow.of(*pair) for pair in encode_validation(recipe, tokenizer)]
-    model = add_adapter(load_base("./base"), _folders(recipe)[0])
-    start = time.perf_counter()
-    score(model, rows)
-    seconds = time.perf_counter() - start
-    with profiler() as profiled:
-        score(model, rows)
-    return seconds, shares(profiled)
-
-
 def _folders(recipe: Recipe) -> list[Path]:
     return sorted(path for path in recipe.output_dir.glob("checkpoint-*[0-9]") if path.is_dir())
 
@@ -183,12 +151,7 @@ def _run(command: list[str], log: str) -> None:
         raise SystemExit(f"{' '.join(command)} failed:\n{Path(log).read_text()[-3000:]}")
 
 
-def show(
-    seconds: dict[str, float],
-    losses: dict[str, list[float]],
-    passes: float,
-    where: dict[str, float],
-) -> None:
+def show(seconds: dict[str, float], losses: dict[str, list[float]]) -> None:
     """Print seconds and ratios, then what each found."""
     console = Console()
     ours = seconds["cogex select"]
@@ -196,11 +159,7 @@ def show(
     for name, value in seconds.items():
         table.add_row(name, f"{value:.1f}", f"{value / ours:.2f}", f"{losses[name][0]:.6f}")
     console.print(table)
-    console.print(
-        f"select: {passes:.1f} s are passes over the rows, one for each checkpoint, the base and "
-        f"best/, a pass is {told(where)}"
-    )
-    orders: dict[str, Any] = {
+    orders = {
         name: sorted(range(len(found)), key=found.__getitem__) for name, found in losses.items()
     }
     console.print(f"the order of the checkpoints by each: {orders}")

@@ -50,10 +50,8 @@ def make_rows(folder: Path) -> Path:
     return folder / "data" / "train.jsonl"
 
 
-def sample_steps(recipe: Recipe, steps: int, path: Path, *, rows_a_step: int = STEP_ROWS) -> float:
+def sample_steps(recipe: Recipe, steps: int, path: Path) -> float:
     """Write the rows of some steps of the recipe's rows to `path`, in the order of a run.
-
-    Of each step the first `rows_a_step`, so that a slow machine may make smaller steps.
 
     Rows that training would drop as too long are left out. Returns the mean tokens of all rows.
     """
@@ -67,7 +65,7 @@ def sample_steps(recipe: Recipe, steps: int, path: Path, *, rows_a_step: int = S
     block = [kept[index] for index in sampler][: BLOCK * STEP_ROWS]
     whole = len(block) // STEP_ROWS
     starts = [int((step + 0.5) * whole / steps) * STEP_ROWS for step in range(steps)]
-    chosen = [index for start in starts for index in block[start : start + rows_a_step]]
+    chosen = [index for start in starts for index in block[start : start + STEP_ROWS]]
     write_jsonl(path, (rows[index] for index in chosen))
     return sum(lengths) / len(lengths)
 
@@ -114,10 +112,7 @@ def packed() -> dict[str, Any]:
     }
 
 
-def run(
-    contestant: str, recipe: Recipe, *more: str, environment: dict[str, str] | None = None,
-    timeout: float | None = None,
-) -> dict[str, Any]:  # fmt: skip
+def run(contestant: str, recipe: Recipe, *more: str, timeout: float) -> dict[str, Any]:
     """Let `benchmarks.training_run` train in a process of its own; return its report.
 
     Its output goes to a log beside the recipe. Raises RunFailed.
@@ -130,9 +125,8 @@ def run(
     with log.open("w") as out:
         try:
             subprocess.run(
-                command, env=ENVIRONMENT | (environment or {}), stdout=out,
-                stderr=subprocess.STDOUT, timeout=timeout,
-            )  # fmt: skip
+                command, env=ENVIRONMENT, stdout=out, stderr=subprocess.STDOUT, timeout=timeout
+            )
         except subprocess.TimeoutExpired:
             raise RunFailed(f"not done within {timeout:.0f} s") from None
     if not result.is_file():

@@ -11,7 +11,6 @@ of a prompt-completion dataset with `dataset_num_proc` at the number of cores.
 
 import json
 import os
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -26,8 +25,7 @@ from benchmarks.child import ROOT, measure
 from benchmarks.made_cogex import cogex_rows, write_array
 from prompt_strategies.layout import render_completion, render_prompt
 from tests import real_tokenizers
-from tools.files import write_json
-from tools.models import load_tokenizer
+from tools.files import write_json, write_jsonl
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import read_prepared_rows
 
@@ -46,14 +44,8 @@ def main(
         make_data(rows)
         for kind in ("sentencepiece", "tiktoken"):
             make_base(kind)
-            lengths = count_lengths(kind)
-            console.print(f"{kind}: " + ", ".join(f"{k} {v:.0f}" for k, v in lengths.items()))
             results = {contestant: run(contestant, kind) for contestant in CONTESTANTS}
-            figures[kind] = {
-                "lengths": lengths,
-                **results,
-                "ours beside the faster": beside(results),
-            }
+            figures[kind] = {**results, "ours beside the faster": beside(results)}
             console.print(show(results, figures[kind]["ours beside the faster"]))
         os.chdir(ROOT)
     if out:
@@ -66,18 +58,14 @@ def make_data(rows: int) -> None:
     prepare_cogex(Path("data.json"), Path("data"), val_size=rows // 26)
     for split in ("train", "val"):
         prepared = read_prepared_rows(Path(f"data/{split}.jsonl"))
-        with Path(f"data/{split}-alpaca.jsonl").open("w") as alpaca:
-            for row in prepared:
-                output = render_completion(row["code"], row["output"])
-                fields = {key: row[key] for key in ("instruction", "input")} | {"output": output}
-                alpaca.write(json.dumps(fields) + "\n")
-        with Path(f"data/{split}-trl.jsonl").open("w") as trl:
-            for row in prepared:
-                pair = {
-                    "prompt": render_prompt(row["instruction"], row["input"]),
-                    "completion": render_completion(row["code"], row["output"]),
-                }
-                trl.write(json.dumps(pair) + "\n")
+        alpaca, trl = [], []
+        for row in prepared:
+            asked = {key: row[key] for key in ("instruction", "input")}
+            completion = render_completion(row["code"], row["output"])
+            alpaca.append(asked | {"output": completion})
+            trl.append({"prompt": render_prompt(**asked), "completion": completion})
+        write_jsonl(Path(f"data/{split}-alpaca.jsonl"), alpaca)
+        write_jsonl(Path(f"data/{split}-trl.jsonl"), trl)
 
 
 def make_base(kind: str) -> None:
@@ -96,23 +84,6 @@ def make_base(kind: str) -> None:
         num_attention_heads=1, max_position_embeddings=2048,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
-
-
-def count_lengths(kind: str) -> dict[str, float]:
-    """Return the lengths of the rows in tokens, of the first 5,000."""
-    tokenizer = load_tokenizer(f"./{kind}")
-    texts = [
-        render_prompt(row["instruction"], row["input"])
-        + render_completion(row["code"], row["output"])
-        for row in read_prepared_rows(Path("data/train.jsonl"))[:5000]
-    ]
-    lengths = sorted(map(len, tokenizer(texts)["input_ids"]))
-    return {
-        "median, tokens": statistics.median(lengths),
-        "95th percentile, tokens": lengths[len(lengths) * 95 // 100],
-        "longest, tokens": lengths[-1],
-        "median, characters": statistics.median(map(len, texts)),
-    }
 
 
 def beside(results: dict[str, dict[str, float]]) -> dict[str, float]:

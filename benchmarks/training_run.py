@@ -1,12 +1,11 @@
 """Trains a recipe for some steps, measured, in a process of its own: a contestant's side.
 
-    python -m benchmarks.training_run axolotl RECIPE RESULT [by-document]
+    python -m benchmarks.training_run axolotl RECIPE RESULT
     python -m benchmarks.training_run trl RECIPE RESULT [random | sequential | group_by_length]
 
-`axolotl` trains as `axolotl train` does; `by-document` computes the attention of packs on a CPU as
-Axolotl does on a GPU. `trl` is what else one would write: SFTTrainer on
+`axolotl` trains as `axolotl train` does. `trl` is the usual alternative: SFTTrainer on
 prompt-completion rows with loss on the completion alone, its values read from the same recipe. It
-takes the rows at random, as it does unless told. RESULT is JSON: what `benchmarks.meter` saw.
+takes the rows at random unless told otherwise. RESULT is JSON: what `benchmarks.meter` saw.
 """
 
 import sys
@@ -16,16 +15,13 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from benchmarks import document_attention
 from benchmarks.meter import Meter
 from tools.files import write_json
 from tools.recipe import Recipe, read_recipe
 
 
-def axolotl(recipe: Recipe, attention: str = "") -> dict[str, Any]:
+def axolotl(recipe: Recipe) -> dict[str, Any]:
     """Train by Axolotl; return the report."""
-    if attention:
-        document_attention.install()
     from axolotl.cli.args import TrainerCliArgs
     from axolotl.cli.config import load_cfg
     from axolotl.cli.train import do_train
@@ -38,8 +34,7 @@ def axolotl(recipe: Recipe, attention: str = "") -> dict[str, Any]:
             set_seed(cfg.seed)
 
         def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
-            pad = trainer.processing_class.pad_token_id
-            self.meter = Meter(pad, keep_order=not (cfg.sample_packing or on_gpu()))
+            self.meter = Meter(trainer.processing_class.pad_token_id)
             self.meter.attach(trainer)
 
     attach = Attach()
@@ -74,7 +69,7 @@ def trl(recipe: Recipe, sampling: str = "random") -> dict[str, Any]:
         train_dataset=Dataset.from_list(pairs(recipe)),
         processing_class=load_recipe_tokenizer(recipe), peft_config=lora,
     )  # fmt: skip
-    meter = Meter(trainer.processing_class.pad_token_id, keep_order=not on_gpu())
+    meter = Meter(trainer.processing_class.pad_token_id)
     meter.attach(trainer)
     trainer.train()
     return meter.report()

@@ -18,7 +18,7 @@ from rich.console import Console
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from benchmarks.arxivdl_memory import made_rows
+from benchmarks.made_arxivdl import made_rows
 from tests.engine.cpu_overrides import overrides
 from tests.engine.recipe_runs import ENVIRONMENT, ROOT, RecipeRun
 from tests.engine.tiny_bases import write_base

@@ -1,15 +1,16 @@
 """What runs, measures and shows the benchmarks; their figures are not tested."""
 
+import json
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import torch
 import typer
+from rich.console import Console
 
 from benchmarks import __main__ as suite
-from benchmarks import document_attention, shares
 from benchmarks.child import Took, measure
 from benchmarks.scaling import summary
 
@@ -24,7 +25,7 @@ def test_every_part_is_a_module_that_writes_json(part) -> None:
 def test_part_that_fails_neither_stops_the_rest_nor_passes(monkeypatch, capfd) -> None:
     monkeypatch.setattr(suite, "PARTS", {"no_such_part": [], "nor_this": []})
     with pytest.raises(typer.Exit) as stopped:
-        suite.main([], table=False)
+        suite.main([])
     assert stopped.value.exit_code == 1
     shown, errors = capfd.readouterr()
     assert "No module named benchmarks.nor_this" in errors
@@ -33,23 +34,20 @@ def test_part_that_fails_neither_stops_the_rest_nor_passes(monkeypatch, capfd) -
 
 def test_unknown_part_is_refused_before_anything_runs() -> None:
     with pytest.raises(typer.BadParameter, match="sleeping: the parts are tokenising"):
-        suite.main(["startup", "sleeping"], table=False)
+        suite.main(["startup", "sleeping"])
 
 
-def test_table_shows_every_figure_and_how_it_was_measured() -> None:
-    figures = {"ours": {"rows": 5000, "seconds": 1.234}, "exponent": None}
-    found = {
-        "command": "python -m benchmarks.tokenising",
-        "seconds": 61.4,
-        "load_before": 0.25,
-        **suite.circumstances(),
-        "figures": figures,
-    }
-    shown = suite.markdown({"tokenising": found})
-    assert "| ours / rows | 5,000 |\n| ours / seconds | 1.23 |\n| exponent | None |" in shown
-    assert "`python -m benchmarks.tokenising`" in shown
-    assert found["date"] in shown and found["machine"] in shown
-    assert f"torch {found['versions']['torch']}" in shown
+def test_figures_are_kept_with_how_they_were_measured(tmp_path, monkeypatch) -> None:
+    part = "import json, sys; open(sys.argv[2], 'w').write(json.dumps({'figures': {'rows': 5}}))"
+    (tmp_path / "benchmarks_part.py").write_text(part)
+    monkeypatch.setattr(suite, "KEPT", tmp_path)
+    monkeypatch.setattr(suite, "MODULE", "benchmarks_{}")
+    monkeypatch.setitem(suite.ENVIRONMENT, "PYTHONPATH", str(tmp_path))
+    assert suite.run("part", [], Console())
+    kept = json.loads((tmp_path / "part.json").read_text())
+    assert kept["figures"] == {"rows": 5}
+    assert {"command", "date", "machine", "load_before", "seconds"} <= kept.keys()
+    assert kept["versions"]["torch"] == version("torch")
 
 
 @pytest.mark.parametrize("power", [1, 2])
@@ -75,45 +73,3 @@ def test_memory_is_that_of_the_command_and_its_children() -> None:
 def test_command_that_fails_is_shown_with_its_end() -> None:
     with pytest.raises(SystemExit, match=r"ended with 3:\nlast words"):
         measure([sys.executable, "-c", "print('last words'); raise SystemExit(3)"])
-
-
-def test_documents_of_a_pack_attend_as_alone(tiny_model, monkeypatch) -> None:
-    documents = [torch.arange(5, 5 + length) for length in (40, 1, 23)]
-    pack = {
-        "input_ids": torch.cat(documents)[None],
-        "position_ids": torch.cat([torch.arange(len(ids)) for ids in documents])[None],
-    }
-    calls = []
-    for registry, name in (
-        (document_attention.ALL_ATTENTION_FUNCTIONS, "attend"),
-        (document_attention.ALL_MASK_ATTENTION_FUNCTIONS, "mask"),
-    ):
-        monkeypatch.setitem(registry._global_mapping, "sdpa", registry["sdpa"])
-        monkeypatch.setattr(
-            document_attention, name, noting(getattr(document_attention, name), calls)
-        )
-    with torch.inference_mode():
-        alone = torch.cat([tiny_model(input_ids=ids[None]).logits[0] for ids in documents])
-        document_attention.install()
-        packed = tiny_model(**pack).logits[0]
-    assert set(calls) == {"attend", "mask"}
-    assert (packed - alone).abs().max() < 1e-4
-
-
-def noting(function, calls: list[str]):
-    def noted(*arguments, **named):
-        calls.append(function.__name__)
-        return function(*arguments, **named)
-
-    return noted
-
-
-def test_shares_add_up() -> None:
-    hidden, head = torch.ones(64, 128), torch.ones(128, 1000)
-    with shares.profiler() as profiled:
-        for _ in range(20):
-            torch.nn.functional.cross_entropy(hidden @ head, torch.zeros(64).long())
-    found = shares.shares(profiled)
-    assert sum(found.values()) == pytest.approx(1)
-    assert found["matrix products"] > 0 and found["loss"] > 0
-    assert found["attention"] == 0

@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 from transformers import AutoTokenizer
 
-from benchmarks.arxivdl_memory import made_rows
+from benchmarks.made_arxivdl import made_rows
 from prompt_strategies.alpaca_layout import LAYOUT_VERSION
 from tools.errors import UserError
 from tools.prepare.arxivdl import LONGEST_FILE, SmallestRanks, Summary, prepare_arxivdl, split_of
