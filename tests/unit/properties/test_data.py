@@ -35,7 +35,7 @@ DATA = Path("data/tiny")
 SPLITS = ("train.jsonl", "val.jsonl")
 
 
-@examples(25)
+@examples(15)
 @given(data=st.data())
 def test_published_row_is_kept_as_strings_or_rejected(data: st.DataObject) -> None:
     rows = [
@@ -67,7 +67,7 @@ def recipe(folder: Path) -> Recipe:
     return read_recipe(path)
 
 
-@examples(20)
+@examples(15)
 @given(data=st.data())
 def test_prepared_rows_called_sound_are_apart_and_encoded_without_loss(
     recipe: Recipe, data: st.DataObject

@@ -21,7 +21,7 @@ OF_A_COPY = {"launch line", "output folder"}  # checks that a copied recipe does
 AXOLOTL_KEEPS = 4  # checkpoints, where `save_total_limit` is not set
 
 
-@examples(20)
+@examples(10)
 @given(data=st.data())
 def test_recipe_called_sound_has_a_seed_and_keeps_every_checkpoint(data: st.DataObject) -> None:
     source = data.draw(st.sampled_from(RECIPES))

@@ -84,7 +84,7 @@ def spoil(data: st.DataObject, path: Path, content: bytes) -> bytes:
     return json.dumps(data.draw(mutated(json.loads(content or b"{}")))).encode()
 
 
-@examples(25)
+@examples(20)
 @given(data=st.data())
 def test_checkpoint_that_was_cut_short_is_not_ok(
     made: tuple[Recipe, dict[Path, bytes]], data: st.DataObject
@@ -102,7 +102,7 @@ def test_checkpoint_that_was_cut_short_is_not_ok(
             assert [item.status for item in found] != ["ok", "ok"]
 
 
-@examples(12)
+@examples(8)
 @given(data=st.data())
 def test_best_is_the_sound_checkpoint_with_the_lowest_score(
     made: tuple[Recipe, dict[Path, bytes]], data: st.DataObject
@@ -157,7 +157,7 @@ def assert_lowest(result: dict[str, Any]) -> None:
         assert (RUN / "best" / name).read_bytes() == (RUN / result["best"] / name).read_bytes()
 
 
-@examples(25)
+@examples(20)
 @given(data=st.data())
 def test_model_card_shows_no_figure_that_is_none(
     made: tuple[Recipe, dict[Path, bytes]], data: st.DataObject
@@ -172,7 +172,7 @@ def test_model_card_shows_no_figure_that_is_none(
         assert all(0 <= float(share) <= 100 for share in shares)
 
 
-@examples(2)
+@examples(4)
 @given(data=st.data())
 def test_report_is_written_or_refused(
     made: tuple[Recipe, dict[Path, bytes]], data: st.DataObject

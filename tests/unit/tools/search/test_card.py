@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tools.errors import UserError
-from tools.search.card import HubSource, read_card
+from tools.search.card import read_card
 
 CARDS = sorted((Path(__file__).parents[4] / "tasks").glob("*.yml"))
 PAPER = {"cola", "emotion", "sst2", "coin", "word_sorting", "sum", "svamp", "csqa", "siqa"}
@@ -28,25 +28,11 @@ def write(folder: Path, card: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
-def test_card_can_be_read(path: Path) -> None:
-    card = read_card(path)
-    assert card.instruction == " ".join(card.instruction.split())  # one line, as users write it
-
-
-def test_the_papers_nine_tasks_are_there() -> None:
-    assert {path.stem for path in CARDS} >= PAPER
-
-
-def test_hub_data_is_pinned() -> None:
-    for path in CARDS:
-        for source in (read_card(path).data.train, read_card(path).data.test):
-            if isinstance(source, HubSource):
-                assert len(source.revision) == 40
-
-
-def test_good_card(tmp_path: Path) -> None:
-    assert read_card(write(tmp_path, GOOD)).split.seed == 42
+def test_every_card_of_the_folder_is_read_and_the_papers_nine_are_there() -> None:
+    cards = {path.stem: read_card(path) for path in CARDS}
+    assert cards.keys() >= PAPER
+    for card in cards.values():
+        assert card.instruction == " ".join(card.instruction.split())  # one line, as users write it
 
 
 @pytest.mark.parametrize(
@@ -56,9 +42,7 @@ def test_good_card(tmp_path: Path) -> None:
         ({"version": None}, r"`version`: "),
         ({"instruction": ""}, r"`instruction`: "),
         ({"metric": "accuracy"}, r"`metric`: "),
-        ({"tolerance": -1}, r"`tolerance`: "),
         ({"tolerance": float("inf")}, r"`tolerance`: "),
-        ({"split": {"train": 5, "dev": 10}}, r"`split.test`: is missing"),
         ({"split": {"train": 0, "dev": 10, "test": 5}}, r"`split.train`: "),
         ({"data": {"train": {}}}, r"`data.train`: must have one of the keys `file`, `hub` and"),
         ({"data": {"train": {"file": "a", "hub": "a/b"}}}, r"`data.train`: must have one of"),
@@ -79,14 +63,11 @@ def test_faulty_card_is_refused_with_file_and_key(
         read_card(write(tmp_path, GOOD | change))
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "", "2024-13-01", "\x00"])
-def test_no_card_at_all(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "", "2024-13-01", "\x00", None])
+def test_no_card_at_all(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "card.yml"
-    path.write_text(text)
-    with pytest.raises(UserError, match=r"card\.yml: "):
+    if text is not None:
+        path.write_text(text)
+    what = "there is no such task card" if text is None else ""
+    with pytest.raises(UserError, match=rf"card\.yml: {what}"):
         read_card(path)
-
-
-def test_card_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no such task card"):
-        read_card(tmp_path / "card.yml")

@@ -18,19 +18,15 @@ from tools.search.metrics import load_metric, normalise, wilson
         ("bird, cat", "bird cat", True),
         (("a", ["b", "c"]), "a b c", True),
         ("  (A) ", "A", True),
-        (True, "true", True),
-        (12, "12", True),
         (-3, "3", False),
         ("-3", "-3", True),
         (1.5, "15", False),
         (["cat", "bird"], "bird cat", False),
         ("catbird", "cat bird", False),
         (None, "none", False),
-        ([None], "a", False),
         ({"a": 1}, "a 1", True),
         ("+", "+", True),
         ("-", "+", False),
-        (["+", "-"], "+ -", True),
         (None, "+", False),
         ("", "+", False),
     ],
@@ -44,7 +40,6 @@ def test_exact(answer: Any, expected: str, same: bool) -> None:
     [
         (51, "51.0", True),
         ("1,234", "1234", True),
-        (" 51 ", "51", True),
         (51.0005, "51", True),
         (51.002, "51", False),
         ("51 dollars", "51", False),
@@ -60,14 +55,9 @@ def test_numeric(answer: Any, expected: str, same: bool) -> None:
     assert load_metric("numeric", 0.001).matches(answer, expected) is same
 
 
-def test_numeric_without_tolerance_is_equality() -> None:
-    metric = load_metric("numeric")
-    assert metric.matches(154884, "154884")
-    assert not metric.matches(154885, "154884")
-
-
 def test_votes_are_the_same_where_answers_are() -> None:
     exact, numeric = load_metric("exact"), load_metric("numeric")
+    assert numeric.matches(154884, "154884") and not numeric.matches(154885, "154884")
     assert exact.vote_key(["A", "b"]) == exact.vote_key("a b.") == "a b"
     assert exact.vote_key(None) is exact.vote_key([]) is exact.vote_key(" ") is None
     assert exact.vote_key("+") != exact.vote_key("-")
@@ -75,22 +65,14 @@ def test_votes_are_the_same_where_answers_are() -> None:
     assert numeric.vote_key("many") is None
 
 
-def starts_alike(answer: Any, expected: str) -> bool:
-    return str(answer)[:1] == expected[:1]
-
-
-def test_own_metric_by_dotted_name() -> None:
-    metric = load_metric(f"{__name__}.starts_alike")
-    assert metric.matches("abc", "axe")
-    assert not metric.matches("abc", "box")
-
-
 def test_own_metric_beside_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The `cogex` command does not look into the working folder by itself."""
-    (tmp_path / "beside_the_card.py").write_text("def same(answer, expected):\n    return True\n")
+    own = "def same(answer, expected):\n    return str(answer)[:1] == expected[:1]\n"
+    (tmp_path / "beside_the_card.py").write_text(own)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [item for item in sys.path if item not in ("", str(tmp_path))])
-    assert load_metric("beside_the_card.same").matches(1, "2")
+    metric = load_metric("beside_the_card.same")
+    assert metric.matches("abc", "axe") and not metric.matches("abc", "box")
 
 
 @pytest.mark.parametrize("answer", ["a", None])
@@ -116,7 +98,6 @@ def test_normalised_text_stays_as_it_is() -> None:
     [
         (0, 10, 0.0, 0.2775),
         (10, 10, 0.7225, 1.0),
-        (5, 10, 0.2366, 0.7634),
         (81, 263, 0.2553, 0.3662),
     ],
 )

@@ -41,19 +41,13 @@ def asked(*prompts: str, seed: int = 1) -> list[Request]:
 TEN = asked(*"abcdefghij")
 
 
-def test_each_request_has_its_own_generation_in_order(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+def test_each_request_is_made_once_and_comes_in_order(tmp_path: Path) -> None:
     mixed = [*TEN, TEN[0], *asked("a", seed=2)]
-    assert store.complete(Echo(), mixed, "x") == list(map(made, mixed))
-    assert store.calls == 11
-
-
-def test_nothing_is_made_twice(tmp_path: Path) -> None:
-    Store(tmp_path).complete(Echo(), TEN, "x")
+    assert Store(tmp_path).complete(Echo(), mixed, "x") == list(map(made, mixed))
     backend, store = Echo(), Store(tmp_path)
-    assert store.complete(backend, TEN[::-1], "y") == list(map(made, TEN[::-1]))
+    assert store.complete(backend, mixed[::-1], "y") == list(map(made, mixed[::-1]))
     assert backend.batches == []
-    assert store.calls == 10
+    assert store.calls == 11
 
 
 @pytest.mark.parametrize(
@@ -71,12 +65,7 @@ def test_what_decides_a_generation_is_in_its_key(tmp_path: Path, other: Request)
     store.complete(backend, asked("a"), "x")
     store.complete(backend, [other], "x")
     assert len(backend.batches) == 2
-
-
-def test_another_model_is_another_generation(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.complete(Echo(), TEN, "x")
-    assert store.complete(Echo("new"), TEN[:1], "x") == [made(TEN[0], "new")]
+    assert store.complete(Echo("new"), [other], "x") == [made(other, "new")]
 
 
 def test_killed_search_makes_the_missing_batches_and_no_others(tmp_path: Path) -> None:
