@@ -18,7 +18,6 @@ from tests.unit.tools.search.test_card import GOOD
 from tools.errors import UserError
 from tools.generate import Generation
 from tools.search import baselines
-from tools.search.apply import apply
 from tools.search.backend import Batch, Request
 from tools.search.candidates import PLAN, PROGRAM
 from tools.search.cotacs import propose, search
@@ -117,18 +116,14 @@ def test_race_finds_programs_as_good_with_fewer_calls(task: Task, tmp_path: Path
     assert json.loads(json.dumps(found)) == found
 
 
-def test_equal_programs_are_one_candidate_and_counted(task: Task, tmp_path: Path) -> None:
-    proposed = propose(scorer(task, tmp_path, Recorded("right_90")))
-    assert proposed.candidates == [program("right_90")]
-    assert proposed.counts["duplicates"] == 49
-    assert proposed.counts["rows_below_alpha"] == 0
-
-
 def test_below_alpha_it_samples_again_within_its_bound(task: Task, tmp_path: Path) -> None:
     backend = Recorded("right_5", "right_80")
     proposed = propose(scorer(task, tmp_path, backend, alpha=0.5))
     assert proposed.candidates == [program("right_80")]
-    assert proposed.counts["generated"] == 100
+    written = [request for request in backend.asked if "def " not in request.prompt]
+    assert len({request.seed for request in written}) == len(written) == 100  # other samples
+    assert {request.temperature for request in written} == {0.7}
+    assert {request.temperature for request in backend.asked if request not in written} == {0.05}
     hopeless = Recorded("right_5", "right_20", "right_10", "right_90")
     proposed = propose(scorer(task, tmp_path / "b", hopeless, alpha=0.5, tries=3))
     assert proposed.candidates == [program("right_20")]  # the best that was seen
@@ -136,22 +131,11 @@ def test_below_alpha_it_samples_again_within_its_bound(task: Task, tmp_path: Pat
     assert proposed.counts["rows_below_alpha"] == 50
 
 
-def test_new_try_is_another_sample(task: Task, tmp_path: Path) -> None:
-    backend = Recorded("right_5")
-    propose(scorer(task, tmp_path, backend, alpha=0.5, tries=2))
-    written = [request for request in backend.asked if "def " not in request.prompt]
-    assert len({request.seed for request in written}) == len(written) == 100
-    assert {request.temperature for request in written} == {0.7}
-    assert {request.temperature for request in backend.asked if request not in written} == {0.05}
-
-
-def test_unparseable_programs_are_counted_and_sampled_again(task: Task, tmp_path: Path) -> None:
-    proposed = propose(scorer(task, tmp_path, Recorded("def f(:", "right_90")))
-    assert proposed.counts["unparseable"] == 50
+def test_unparseable_and_equal_programs_are_counted(task: Task, tmp_path: Path) -> None:
+    proposed = propose(scorer(task, tmp_path / "a", Recorded("def f(:", "right_90")))
     assert proposed.candidates == [program("right_90")]
-
-
-def test_no_candidate_at_all_is_one_message(task: Task, tmp_path: Path) -> None:
+    counts = {"generated": 100, "unparseable": 50, "duplicates": 49, "rows_below_alpha": 0}
+    assert proposed.counts == counts
     with pytest.raises(UserError, match="none of 150 generations holds a program"):
         search(scorer(task, tmp_path, Recorded("no program at all")))
 
@@ -167,17 +151,15 @@ def test_no_answer_of_the_test_rows_is_seen_by_the_search(task: Task, tmp_path: 
     assert asked.isdisjoint(test_inputs)
 
 
-def test_scores_are_the_metrics(task: Task, tmp_path: Path) -> None:
+def test_scores_are_the_metrics_and_the_majority_of_three_beats_one(
+    task: Task, tmp_path: Path
+) -> None:
     one = scorer(task, tmp_path, Recorded("right_0"))
     programs = [program("right_100"), program("right_0"), program("right_60")]
     evaluate = one.evaluate_on(programs, task.dev, "x")
     matrix = evaluate([0, 1, 2], range(300))
     assert matrix.mean(axis=1) == pytest.approx([1, 0, 0.6], abs=0.09)
     assert (evaluate([2], [5, 3]) == matrix[2, [5, 3]]).all()
-
-
-def test_majority_of_three_beats_one(task: Task, tmp_path: Path) -> None:
-    one = scorer(task, tmp_path, Recorded("right_0"))
     rows = task.test
     answers = one.emulate([program("right_0"), program("right_100"), program("a_100")], rows, "x")
     assert one.accuracy(one.majority(answers, rows), rows)["right"] == 100
@@ -235,15 +217,3 @@ def test_end_to_end_writes_a_program_for_each_row(task: Task, tmp_path: Path) ->
     backend = Recorded("right_100")
     assert baselines.end_to_end(scorer(task, tmp_path, backend))["share"] == 1.0
     assert all("def " not in request.prompt for request in backend.asked)
-
-
-@pytest.mark.parametrize(
-    "content", ["", "{}", "[]", '{"programs": [], "settings": {}, "task": {}}', "[" * 9999]
-)
-def test_apply_refuses_what_no_search_wrote(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "programs.json"
-    path.write_text(content)
-    with pytest.raises(UserError, match="is no result of `cogex search`"):
-        apply(path, ["1 + 1"])
-    with pytest.raises(UserError, match="run `cogex search` first"):
-        apply(tmp_path / "none.json", ["1 + 1"])

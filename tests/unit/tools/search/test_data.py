@@ -93,8 +93,7 @@ def test_inputs_seen_before_are_left_out_and_counted(tmp_path: Path) -> None:
     rows = [{"q": number // 2, "a": number} for number in range(40)]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     (tmp_path / "more.json").write_text(json.dumps([*rows[:10], {"q": 99, "a": 1}]))
-    source = {key: {"file": f"{tmp_path}/{name}.json"} for key, name in
-              (("train", "rows"), ("test", "more"))}  # fmt: skip
+    source = {"train": {"file": f"{tmp_path}/rows.json"}, "test": {"file": f"{tmp_path}/more.json"}}
     fields = {"input": "{{ q }}", "answer": "{{ a }}"}
     task = load(tmp_path, data=source, split={"train": 10, "dev": 10, "test": 1}, **fields)
     assert task.duplicates == 20 + 10

@@ -24,24 +24,23 @@ from tools.search.scoring import Settings
 @pytest.mark.parametrize(
     ("named", "message"),
     [
+        ({"alpha": float("nan")}, r"--alpha nan: must be from 0 to 1"),
+        ({"alpha": 1.1}, r"--alpha 1.1: must be from 0 to 1"),
         ({}, "name the model: --recipe RECIPE, --model PATH or --endpoint URL"),
         ({"recipe": Path("a"), "model": Path("b")}, "name one of them"),
         ({"recipe": Path("a"), "served_model": "b"}, "name models of an --endpoint"),
         ({"model": Path("a"), "served_base": "b"}, "name models of an --endpoint"),
     ],
 )
-def test_one_model_must_be_named(named: dict[str, Any], message: str) -> None:
+def test_option_that_cannot_be_is_refused(named: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Target(**named)
-
-
-def test_search_lies_in_the_run_folder(recipe: Recipe) -> None:
-    assert Target(recipe=recipe.path).folder == recipe.output_dir / "search"
-    assert Target(model=Path("x")).folder == Path("outputs/search")
+        (Settings if "alpha" in named else Target)(**named)
 
 
 def test_plans_are_searched_where_their_recipe_was_trained(recipe: Recipe, tmp_path: Path) -> None:
     target = Target(recipe=recipe.path)
+    assert target.folder == recipe.output_dir / "search"
+    assert Target(model=Path("x")).folder == Path("outputs/search")
     assert _plan_recipe(target) is None
     sibling = tmp_path / "recipe-plan.yml"
     sibling.write_text(json.dumps(recipe.values | {"output_dir": str(tmp_path / "plan-run")}))
@@ -65,12 +64,6 @@ def test_model_that_writes_no_programs(tmp_path: Path, untrained: Path) -> None:
     with pytest.raises(UserError, match="add: none of 2 generations holds a program"):
         run_search(card, Target(model=untrained), settings, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["generations.jsonl"]
-
-
-@pytest.mark.parametrize("alpha", [float("nan"), -0.1, 1.1])
-def test_alpha_is_a_share(alpha: float) -> None:
-    with pytest.raises(UserError, match=r"--alpha .*: must be from 0 to 1"):
-        Settings(alpha=alpha)
 
 
 @pytest.mark.parametrize("context", [None, "many", 64])
@@ -132,40 +125,35 @@ FOUND: dict[str, Any] = {
 }
 
 
-def test_apply_refuses_another_model_than_that_of_the_search(
+def write_found(folder: Path, **change: Any) -> Path:
+    path = folder / "programs.json"
+    path.write_text(json.dumps(FOUND | change))
+    return path
+
+
+def test_apply_takes_the_model_of_the_search_alone_in_any_precision(
     tmp_path: Path, untrained: Path
 ) -> None:
-    path = tmp_path / "programs.json"
-    path.write_text(json.dumps(FOUND))
     with pytest.raises(UserError, match="another model than this one, which differs in base, base"):
-        apply(path, ["1 + 1"], Target(model=untrained))
-
-
-def test_apply_takes_the_model_of_the_search_in_another_precision(
-    tmp_path: Path, untrained: Path
-) -> None:
+        apply(write_found(tmp_path), ["1 + 1"], Target(model=untrained))
     identity = load_in_process(untrained).identity | {"dtype": "torch.bfloat16"}
-    found = FOUND | {"model": {"target": {"model": str(untrained)}, **identity}}
-    path = tmp_path / "programs.json"
-    path.write_text(json.dumps(found))
+    path = write_found(tmp_path, model={"target": {"model": str(untrained)}, **identity})
     [one, same, long] = apply(path, ["1 + 1", " 1 + 1\n", "1 " * 600])
     assert one == same
     assert one["programs"][0]["call"] or one["answer"] is None
     assert long["answer"] is None
 
 
-@pytest.mark.parametrize("part", ["task", "model", "settings", "programs"])
-@pytest.mark.parametrize("value", [None, [], {}, "x", [{}], [{"program": ""}], {"seed": "x"}])
-def test_apply_refuses_a_result_with_a_faulty_part(tmp_path: Path, part: str, value: Any) -> None:
-    path = tmp_path / "programs.json"
-    path.write_text(json.dumps(FOUND | {part: value}))
-    with pytest.raises(UserError, match=r"is no result of `cogex search`|names no model"):
-        apply(path, ["1 + 1"])
-
-
-def test_apply_refuses_a_result_that_was_cut(tmp_path: Path) -> None:
-    path, text = tmp_path / "programs.json", json.dumps(FOUND)
-    for length in range(0, len(text), 5):
-        path.write_text(text[:length])
+def test_apply_refuses_what_no_search_wrote(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run `cogex search` first"):
+        apply(tmp_path / "none.json", ["1 + 1"])
+    for part in ("task", "model", "settings", "programs"):
+        for value in (None, [], {}, "x", [{}], [{"program": ""}], {"seed": "x"}):
+            with pytest.raises(UserError, match=r"is no result of `cogex search`|names no model"):
+                apply(write_found(tmp_path, **{part: value}), ["1 + 1"])
+    path = write_found(tmp_path)
+    text = path.read_text()
+    for content in (*(text[:length] for length in range(0, len(text), 5)), "[]", "[" * 9999):
+        path.write_text(content)
         with pytest.raises(UserError, match="is no result of `cogex search`, or not all of it"):
             apply(path, ["1 + 1"])
