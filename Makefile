@@ -14,7 +14,7 @@ help:
 	@echo "make demo         raw data to a checked best checkpoint, on the CPU"
 	@echo "make test         all tests (make test-unit: the fast tier alone)"
 	@echo "make lint         ruff, mypy, and the schemas of the forge's files"
-	@echo "make bench        every benchmark (25 minutes on two quiet cores)"
+	@echo "make bench        every benchmark (about half an hour on two quiet cores)"
 	@echo "make tiny-base    train the tiny base model again (85 minutes on two cores)"
 	@echo "make lock         resolve requirements.lock again"
 

@@ -1,6 +1,6 @@
 """Runs the benchmarks one after the other, and keeps their figures.
 
-    python -m benchmarks [PART …]     run these parts, or all: 25 minutes on two quiet cores
+    python -m benchmarks [PART …]     run these parts, or all: about half an hour on two quiet cores
 
 Each part is a module of this package with `--json FILE`, into which it writes `{"figures": …}`:
 numbers under names that say what was measured, nested as it pleases. Here they are kept in

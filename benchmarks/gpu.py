@@ -59,8 +59,8 @@ TINY = {
     "num_attention_heads": 4, "num_key_value_heads": 4,
 }  # fmt: skip
 SMALL = {
-    "hidden_size": 768, "intermediate_size": 2_048, "num_hidden_layers": 8,
-    "num_attention_heads": 12, "num_key_value_heads": 12,
+    "hidden_size": 512, "intermediate_size": 1_376, "num_hidden_layers": 4,
+    "num_attention_heads": 8, "num_key_value_heads": 8,
 }  # fmt: skip
 FLASH = {"attn_implementation": "flash_attention_2"}
 
