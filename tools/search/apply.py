@@ -1,4 +1,4 @@
-"""`cogex apply`: answers new inputs with the programs that a search has found."""
+"""`cogex apply`: answers new inputs with the programs that a search found."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +8,10 @@ from pydantic import BaseModel, Field, PositiveInt, TypeAdapter, ValidationError
 
 from prompt_strategies.layout import Completion, parse_completion
 from tools.errors import UserError
-from tools.search.backend import Request
 from tools.search.candidates import PROGRAM
 from tools.search.metrics import load_metric
 from tools.search.run import Target
+from tools.search.scoring import emulator_request
 from tools.search.vote import derived_seed, vote
 
 
@@ -32,7 +32,7 @@ class _Task(BaseModel):
 
 
 class _Found(BaseModel):
-    """What is used here of a programs.json."""
+    """The parts of a programs.json that are used here."""
 
     programs: Annotated[list[_Program], Field(min_length=1)]
     settings: _Settings
@@ -41,10 +41,10 @@ class _Found(BaseModel):
 
 
 def apply(path: Path, inputs: Sequence[str], target: Target | None = None) -> list[dict[str, Any]]:
-    """Return for each input the majority answer of the kept programs, and each one's own output.
+    """Return for each input the programs' majority answer, and each program's own output.
 
-    The model is the one that the search was made with, unless `target` names it otherwise. Raises
-    UserError if the file is no result of a search, or if the model is not the same any more.
+    The model is the one of the search; `target` may name it in another way. Raises UserError if
+    the file is not the result of a search, or if the model is another one.
     """
     found = _read(path)
     settings, task = found.settings, found.task
@@ -52,14 +52,9 @@ def apply(path: Path, inputs: Sequence[str], target: Target | None = None) -> li
     _check_same_model(path, found.model, backend.identity)
     metric = load_metric(task.metric, task.tolerance)
     programs = [item.program for item in found.programs]
-    inputs = [text.strip() for text in inputs]  # as those of a task card
+    inputs = [text.strip() for text in inputs]  # as the inputs of a task card are
     requests = [
-        Request(
-            PROGRAM.emulator_prompt(task.instruction, text, program),
-            settings.emulator_temperature,
-            derived_seed("emulate", settings.seed, program, text),
-            settings.emulator_tokens,
-        )
+        emulator_request(PROGRAM, task.instruction, text, program, settings)
         for text in inputs
         for program in programs
     ]
@@ -90,7 +85,7 @@ def _recorded(path: Path, found: _Found) -> Target:
 
 def _check_same_model(path: Path, recorded: dict[str, Any], identity: dict[str, Any]) -> None:
     now, then = dict(identity), {key: recorded[key] for key in recorded if key != "target"}
-    now["dtype"] = then["dtype"] = None  # found in fp32, they may be used in bf16, and so back
+    now["dtype"] = then["dtype"] = None  # programs found in fp32 may be used in bf16
     if other := sorted(key for key in {*now, *then} if now.get(key) != then.get(key)):
         raise UserError(
             f"{path}: was found with another model than this one, which differs in "
@@ -102,6 +97,8 @@ def _read(path: Path) -> _Found:
     try:
         return _Found.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{path}: is not there; run `cogex search` first") from None
+        raise UserError(f"{path}: does not exist; run `cogex search` first") from None
     except (OSError, ValueError):  # pydantic's is a ValueError
-        raise UserError(f"{path}: is no result of `cogex search`, or not all of it") from None
+        raise UserError(
+            f"{path}: is not the whole result of a `cogex search`; search again"
+        ) from None

@@ -1,4 +1,4 @@
-"""Who generates: a model in this process, or a server with OpenAI's interface."""
+"""The model that generates: in this process, or behind a server with OpenAI's interface."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from tools.recipe import read_recipe
 if TYPE_CHECKING:  # openai takes a second to import, and only an endpoint needs it
     from tools.endpoint import Endpoint
 
-MOST_TOKENS = 2048  # of prompt and completion, where the model has room for more
+MOST_TOKENS = 2048  # of prompt and completion together, even if the model has room for more
 
 # for a prompt that fills the context
 NOTHING = Generation(text="", tokens=0, ended=False)
@@ -27,7 +27,7 @@ Batch = list[tuple[int, Generation]]
 
 @dataclass(frozen=True)
 class Request:
-    """One completion to be made; these fields and the model decide what it is."""
+    """A completion to make; it depends on these fields and the model alone."""
 
     prompt: str
     temperature: float
@@ -37,20 +37,20 @@ class Request:
 
 
 class Backend(Protocol):
-    """What a search needs of a model; `identity` tells one model from another."""
+    """What a search needs of a model; `identity` distinguishes models."""
 
     identity: dict[str, Any]
 
     def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
-        """Yield (index, generation) of every request, batch by batch, as they are made."""
+        """Yield each finished batch: (index, generation) of its requests."""
         ...
 
 
 @dataclass
 class InProcess:
-    """A loaded model: prompts of like length share a batch, each row has its own seed.
+    """A loaded model. Prompts of similar length share a batch; each row has its own seed.
 
-    `adapted` False leaves the adapter out, so that the base answers.
+    With `adapted` False the adapter is disabled, so that the base answers.
     """
 
     model: Any
@@ -59,7 +59,7 @@ class InProcess:
     adapted: bool = True
 
     def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
-        """Yield the requests' generations; those of one temperature and length share batches."""
+        """Yield generations; requests of the same temperature and token limit share batches."""
         kinds: dict[tuple[float, int], list[int]] = {}
         for index, request in enumerate(requests):
             kinds.setdefault((request.temperature, request.max_new_tokens), []).append(index)
@@ -100,7 +100,7 @@ class InProcess:
 
 
 def _stopped(generation: Generation, stop: str | None) -> Generation:
-    """Cut a generation where a server would have stopped."""
+    """Cut a generation where a server would stop."""
     if stop is None or stop not in generation.text:
         return generation
     return Generation(generation.text.split(stop)[0], generation.tokens, True)
@@ -110,9 +110,9 @@ def _stopped(generation: Generation, stop: str | None) -> Generation:
 class Served:
     """A model behind an endpoint.
 
-    With a tokenizer the prompts are sent as token ids, the very ids of training, BOS included;
-    without one as text, and the server puts BOS before it as its tokenizer does by default.
-    `context` is the most tokens that the server takes; None where it does not say.
+    With a tokenizer prompts are sent as token ids, the same as in training and with BOS. Without
+    one they are sent as text, and the server's tokenizer adds BOS if that is its default. `context`
+    is the most tokens that the server takes; None if it does not say.
     """
 
     endpoint: "Endpoint"
@@ -125,7 +125,7 @@ class Served:
         self._limit = min(MOST_TOKENS, self.context or MOST_TOKENS)
 
     def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
-        """Yield each request's generation in a batch of its own, as it arrives."""
+        """Yield each request's generation as it arrives, in a batch of its own."""
         texts = [request.prompt for request in requests]
         prompts: list[Any] = (
             texts if self.tokenizer is None else encode_prompts(self.tokenizer, texts)
@@ -158,7 +158,7 @@ def _generation(answer: Any) -> Generation:
 
 
 def load_in_process(target: Path) -> InProcess:
-    """Load a recipe's `best/`, an adapter or a model folder. Raises UserError if it cannot be."""
+    """Load a recipe's `best/`, an adapter or a model folder. Raises UserError if it fails."""
     from tools.models import compute_dtype, load_trained
 
     model, tokenizer = load_trained(target)
@@ -186,7 +186,7 @@ def base_of(backend: InProcess) -> InProcess | None:
 
 
 def weights_hash(folder: Path) -> str:
-    """The SHA-256 over a model folder's weights, and the configuration that they are used with."""
+    """Return the SHA-256 over a model folder's weights and their configuration."""
     files = sorted(
         path
         for path in folder.iterdir()

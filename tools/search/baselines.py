@@ -1,4 +1,4 @@
-"""What a search is compared with, on the same test rows."""
+"""The baselines of a search, on the same test rows."""
 
 import re
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ ANSWER_TOKENS = 128
 
 
 def end_to_end(scorer: Scorer) -> dict[str, Any]:
-    """The trained model without a search: it writes a program for each row, and emulates it."""
+    """Let the trained model write and emulate a program for each row, without a search."""
     rows = scorer.task.test
     return scorer.accuracy(scorer.solve(rows, "end to end"), rows)
 
 
 def prompted(scorer: Scorer, base: Backend, shots: int) -> dict[str, Any]:
-    """The base model, asked for the answer, after the `shots` most similar rows of train and dev.
+    """Ask the base model for answers, with `shots` similar rows of train and dev as examples.
 
-    Similar is what BM25 over the inputs says; the most similar row stands last.
+    BM25 over the inputs decides which rows are similar; the most similar row stands last.
     """
     task, rows = scorer.task, scorer.task.test
     examples = _most_similar([*task.train, *task.dev], rows, shots)
@@ -41,7 +41,7 @@ def prompted(scorer: Scorer, base: Backend, shots: int) -> dict[str, Any]:
 
 
 def _prompt(instruction: str, examples: Sequence[TaskRow], input: str) -> str:
-    # the answer has a line of its own, for a prompt must end where a token does
+    # the answer has its own line, because a prompt must end where a token ends
     shown = "".join(f"Input: {row.input}\nAnswer:\n{row.answer}\n\n" for row in examples)
     return f"{instruction}\n\n{shown}Input: {input}\nAnswer:\n"
 
@@ -53,7 +53,7 @@ def _most_similar(
         return [[] for _ in asked]
     import bm25s  # type: ignore[import-untyped]
 
-    # by default bm25s drops words of one letter, and digits; it cannot do without any word
+    # by default bm25s drops words of one letter and digits, and it fails if no word is left
     has_words = any(re.search(r"\w", row.input) for row in known)
     pattern = r"(?u)\b\w+\b" if has_words else r"\S+"
 

@@ -1,4 +1,4 @@
-"""What is searched for: programs, or NL plans, cut out of what a model generated."""
+"""The candidates of a search: programs, or NL plans, cut out of a model's generations."""
 
 import ast
 from collections.abc import Callable
@@ -11,10 +11,10 @@ from tools.python_text import literal, parse
 
 @dataclass(frozen=True)
 class Form:
-    """How candidates of one kind are asked for, cut out, given back, and what they answer.
+    """How to ask for candidates of one kind, cut them out, have them emulated, and read answers.
 
-    `cut` returns None for a text without a usable candidate; `read` the text of the output
-    section, from a generation of either mode.
+    `cut` returns None for a text without a usable candidate. `read` returns the text of the output
+    section of a generation of either mode.
     """
 
     name: str
@@ -30,10 +30,10 @@ class Form:
 
 
 def cut_program(generated: str) -> str | None:
-    """Return the definitions of a generated program, normalised; None without a function.
+    """Return the definitions of a generated program, normalised.
 
-    What would run at once (calls, prints) is left out; imports, constants and comments stay. None
-    also for a program that Python cannot parse.
+    Top-level calls are left out; imports, constants and comments stay. Returns None if there is no
+    function, or if Python cannot parse the program.
     """
     source = layout.parse_completion(generated).program.replace("\r\n", "\n")
     tree = parse(source)
@@ -50,7 +50,7 @@ def cut_program(generated: str) -> str | None:
 
 
 def _normalised(lines: list[str]) -> str:
-    """Without white space at line ends, and with one blank line where there were several."""
+    """Remove white space at line ends, and all but one of several blank lines."""
     kept: list[str] = []
     for line in map(str.rstrip, lines):
         if line or (kept and kept[-1]):
@@ -59,7 +59,7 @@ def _normalised(lines: list[str]) -> str:
 
 
 def cut_plan(generated: str) -> str | None:
-    """Return the steps of a generated plan, numbered from 1; None without one."""
+    """Return the steps of a generated plan, numbered from 1; None if there are none."""
     plan = nl_plan_layout.find_plan(nl_plan_layout.parse_completion(generated).plan)
     if plan.source != "steps":
         return None
@@ -71,7 +71,7 @@ def _plan_emulator_prompt(instruction: str, input: str, plan: str) -> str:
 
 
 def _plan_output(generated: str) -> str:
-    """The output section; all of it where the prompt ended in that section's header."""
+    """The output section; the whole text if the prompt ended with that section's header."""
     return nl_plan_layout.parse_completion(generated).output or generated.strip()
 
 

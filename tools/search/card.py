@@ -1,4 +1,4 @@
-"""The schema of a task card: what a trained model is fitted to by searching for a program."""
+"""The schema of a task card: the task that a search finds a program for."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +22,7 @@ class _Strict(BaseModel):
 
 
 class FileSource(_Strict):
-    """Rows of a local JSON array or JSON lines; `rows` names the key that holds the array."""
+    """Rows of a local file, a JSON array or JSON lines; `rows` is the key that holds the array."""
 
     file: str
     rows: str | None = None
@@ -50,7 +50,7 @@ _KINDS = ("file", "hub", "generator")
 
 
 def _kind(value: Any) -> str | None:
-    """Which source a mapping is, by the one key that only such a source has."""
+    """The kind of source that a mapping describes: the one key of `_KINDS` that it has."""
     named = [kind for kind in _KINDS if isinstance(value, dict) and kind in value]
     return named[0] if len(named) == 1 else None
 
@@ -68,14 +68,14 @@ Source = Annotated[
 
 
 class Data(_Strict):
-    """Where the rows are. Without `test` the test rows are cut from `train`, too."""
+    """Where the rows are. Without `test` the test rows are taken from `train` as well."""
 
     train: Source
     test: Source | None = None
 
 
 class Split(_Strict):
-    """How many rows make a split; the rows are shuffled with the seed before they are cut."""
+    """How many rows each split has; the rows are shuffled with the seed first."""
 
     train: PositiveInt
     dev: PositiveInt
@@ -114,14 +114,14 @@ def read_card(path: Path) -> TaskCard:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first fault, with its key; how many more there are."""
+    """Name the first fault with its key, and the number of further faults."""
     faults = error.errors()
     first = faults[0]
     keys = [str(part) for part in first["loc"]]
     if keys[:1] == ["data"] and len(keys) > 3:
-        del keys[2]  # which kind of source it was taken for
+        del keys[2]  # the kind of source, which is no key of the card
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    what = {"missing": "is missing", "extra_forbidden": "is no key of a task card"}.get(
+    what = {"missing": "is missing", "extra_forbidden": "is not a key of a task card"}.get(
         first["type"], first["msg"]
     )
     name = f"`{'.'.join(keys)}`" if keys else "the whole"

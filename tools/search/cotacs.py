@@ -13,10 +13,10 @@ from tools.search.scoring import Scorer
 
 @dataclass
 class Proposed:
-    """The candidates of a search, and what became of everything that was generated.
+    """The candidates of a search, and counts of everything that was generated.
 
-    `train` holds of each candidate the rows of the training split that it got right, and those on
-    which it was scored.
+    `train` holds for each candidate how many training rows it got right, and on how many it was
+    scored.
     """
 
     candidates: list[str] = field(default_factory=list)
@@ -26,9 +26,9 @@ class Proposed:
 
 
 def search(scorer: Scorer) -> dict[str, Any]:
-    """Search a program for the scorer's task; return ranked programs, all scores and counts.
+    """Search for a program for the scorer's task; return ranked programs, all scores and counts.
 
-    Raises UserError if no candidate can be cut out of all that was generated.
+    Raises UserError if no generation holds a usable candidate.
     """
     proposed = propose(scorer)
     ranking = rank(scorer, proposed.candidates)
@@ -84,7 +84,7 @@ def propose(scorer: Scorer) -> Proposed:
     if not proposed.candidates:
         raise UserError(
             f"{scorer.task.name}: none of {proposed.counts['generated']} generations holds a "
-            f"{scorer.form.name} that can be used; was this model trained as the recipes do?"
+            f"{scorer.form.name} that can be used; was this model trained by one of the recipes?"
         )
     return proposed
 
@@ -96,7 +96,7 @@ def _share(proposed: Proposed, one: str, other: str) -> bool:
 
 
 def _score_on_train(scorer: Scorer, written: Sequence[str], proposed: Proposed) -> set[str]:
-    """Score what is new on the training rows; return those of `written` that reach alpha."""
+    """Score new candidates on the training rows; return those of `written` that reach alpha."""
     settings, rows = scorer.settings, scorer.task.train
     candidates = list(dict.fromkeys(written))
     evaluate = scorer.evaluate_on(candidates, rows, "scoring candidates on training rows")

@@ -16,8 +16,7 @@ from tools.errors import UserError
 from tools.prepare.fetch import name_of, verified
 from tools.search.card import FileSource, GeneratorSource, HubSource, Source, TaskCard, read_card
 from tools.search.generators import GENERATORS
-from tools.search.metrics import Metric, load_metric
-from tools.search.metrics import number as as_number
+from tools.search.metrics import Metric, as_number, load_metric
 
 Fields = dict[str, Any]
 
@@ -34,10 +33,10 @@ class TaskRow:
 
 @dataclass(frozen=True)
 class Task:
-    """A task with its rows: no input stands in two of the splits.
+    """A task with its rows; no two splits share an input.
 
-    `fingerprint` is the SHA-256 of instruction, metric and rows: what decides a score beside the
-    model. `duplicates` counts the rows left out because their input was there before.
+    `fingerprint` is the SHA-256 of instruction, metric and rows, on which a score depends beside
+    the model. `duplicates` counts the rows left out because an earlier row has the same input.
     """
 
     name: str
@@ -117,7 +116,7 @@ def _rows(path: Path, key: str, source: Source, card: TaskCard) -> list[TaskRow]
     try:
         templates = [environment.from_string(text) for text in (card.input, card.answer)]
     except TemplateError as error:
-        raise UserError(f"{path}: `input` or `answer` is no Jinja template: {error}") from None
+        raise UserError(f"{path}: `input` or `answer` is not a Jinja template: {error}") from None
     rows = []
     for number, fields in enumerate(_fields(path, key, source), 1):
         try:
@@ -132,15 +131,15 @@ def _rows(path: Path, key: str, source: Source, card: TaskCard) -> list[TaskRow]
             raise UserError(f"{path}: row {number} of `{key}` gives an empty input or answer")
         if card.metric == "numeric" and as_number(texts[1]) is None:
             raise UserError(
-                f"{path}: row {number} of `{key}` gives the answer {texts[1]!r}, which is no "
-                "number; correct `answer`, or `metric: numeric`"
+                f"{path}: row {number} of `{key}` gives the answer {texts[1]!r}, which is not "
+                "a number; correct `answer`, or `metric: numeric`"
             )
         rows.append(TaskRow(*texts))
     return rows
 
 
 def _not_null(value: Any) -> Any:
-    """Refuse a null, of which a template would make the text None."""
+    """Refuse a null, which a template would turn into the text None."""
     if value is None:
         raise ValueError("a field that it names is null")
     return value
@@ -191,7 +190,7 @@ def _read_hub(path: Path, key: str, source: HubSource) -> list[Fields]:
         what = " ".join(str(error).split())[:300]
         raise UserError(
             f"{path}: `{key}`: {source.hub} at {source.revision[:7]} cannot be loaded: {what}; "
-            "run this once where the hub can be reached, HF_HUB_OFFLINE unset: it is kept then"
+            "run this once with network access and without HF_HUB_OFFLINE; the rows are then kept"
         ) from None
     return loaded.to_list()
 

@@ -1,6 +1,6 @@
 """Makes the rows of generated tasks: the same seed and options give the same rows.
 
-Each generator is an endless stream of rows; `tools.search.data` takes the first that differ.
+Each generator is an endless stream of rows; `tools.search.data` takes the first distinct ones.
 """
 
 import random
@@ -67,12 +67,12 @@ def word_sorting(rng: random.Random, *, words: tuple[int, int] = (2, 18)) -> Row
 
 
 def tiny(rng: random.Random, *, family: str) -> Rows:
-    """A task family of the tiny model: inputs that its base and the demo's rows never held."""
+    """A task family of the tiny model, with inputs that neither its base nor the demo has seen."""
     from tools.demo import ROWS, SEED
     from tools.tiny.corpus import cogex_rows, draw
     from tools.tiny.families import COGEX_FAMILIES
 
-    families = {item.name: item for item in COGEX_FAMILIES}
+    families = {known.name: known for known in COGEX_FAMILIES}
     if family not in families:
         raise ValueError(f"family: there is no {family}; name one of {', '.join(families)}")
     chosen = families[family]

@@ -17,9 +17,10 @@ _Z95 = 1.959963984540054  # the standard normal's 97.5% quantile
 
 @dataclass(frozen=True)
 class Metric:
-    """`matches(answer, expected)`: the model's value against the task's text.
+    """When an answer is right, and which answers are the same vote.
 
-    `vote_key` gives equal texts to answers that are the same vote; None casts no vote.
+    `matches(answer, expected)` compares the model's value with the task's text. `vote_key` returns
+    equal texts for answers that are the same vote, and None for an answer that casts none.
     """
 
     matches: Callable[[Any, str], bool]
@@ -30,7 +31,7 @@ def normalise(answer: Any) -> str:
     """Return an answer as lower-case words and numbers, one space apart; a list's items in order.
 
     Punctuation and brackets go, so `['Bird', 'cat']`, "bird, cat" and "bird cat" are the same;
-    but what is nothing else, as `+`, stays as it is. None is the empty string.
+    an answer of punctuation alone, such as `+`, stays as it is. None is the empty string.
     """
     if answer is None:
         return ""
@@ -39,8 +40,8 @@ def normalise(answer: Any) -> str:
     return " ".join(_WORD.findall(str(answer).casefold())) or str(answer).strip()
 
 
-def number(answer: Any) -> float | None:
-    """Return a number, or a text that is one (`1,234`), as a float; None for all else."""
+def as_number(answer: Any) -> float | None:
+    """Return a number, or a text that is one (`1,234`), as a float; None for anything else."""
     if isinstance(answer, bool) or not isinstance(answer, int | float | str):
         return None
     text = answer.strip().replace(",", "") if isinstance(answer, str) else answer
@@ -55,7 +56,7 @@ def load_metric(name: str, tolerance: float = 0.0) -> Metric:
     """Return the metric of a task card: `exact`, `numeric`, or a function by its dotted name.
 
     Such a function takes (answer, expected) and returns a truth value; its module may lie in the
-    working folder. Raises UserError if there is none by that name, and where it raises anything.
+    working folder. Raises UserError if it does not exist; so does `matches` if it raises anything.
     """
     if name == "exact":
         return Metric(lambda answer, expected: normalise(answer) == normalise(expected), _words)
@@ -71,7 +72,7 @@ def _own(name: str) -> Callable[[Any, str], bool]:
     try:
         own = getattr(importlib.import_module(module), function)
         if not callable(own):
-            raise TypeError("it is no function")
+            raise TypeError("it is not a function")
     except Exception as error:  # a module may raise anything
         raise UserError(
             f"metric: {name}: {error}; name `exact`, `numeric` or package.module.function"
@@ -83,7 +84,7 @@ def _own(name: str) -> Callable[[Any, str], bool]:
         except Exception as error:
             raise UserError(
                 f"metric: {name}({answer!r}, {expected!r}): {type(error).__name__}: {error}; "
-                "it must judge whatever value a model may give, None too"
+                "it must judge every value that a model may give, also None"
             ) from None
 
     return matches
@@ -94,12 +95,12 @@ def _words(answer: Any) -> str | None:
 
 
 def _numeral(answer: Any) -> str | None:
-    value = number(answer)
+    value = as_number(answer)
     return None if value is None else repr(value)
 
 
 def _close(answer: Any, expected: str, tolerance: float) -> bool:
-    one, other = number(answer), number(expected)
+    one, other = as_number(answer), as_number(expected)
     return one is not None and other is not None and abs(one - other) <= tolerance
 
 

@@ -1,16 +1,16 @@
-"""Ranks candidates by their accuracy on rows, with fewer evaluations than all times all.
+"""Ranks candidates by their accuracy on rows, without scoring every candidate on every row.
 
 - `rank_all` scores every candidate on every row, as the paper does.
 - `race` is successive halving on shared rows (Karnin, Koren and Somekh, 2013, "Almost optimal
   exploration in multi-armed bandits"; Jamieson and Talwalkar, 2016, arXiv 1502.07943): all
-  candidates meet the same growing set of rows, and after each round the better half goes on.
-  Shared rows make it a comparison in pairs: an easy row is easy for all.
-- `reaches` tells which candidates have a given accuracy, by a Hoeffding race (Maron and Moore,
+  candidates are scored on the same growing set of rows, and after each round the better half goes
+  on. Because the rows are shared, easy rows favour no candidate.
+- `reaches` decides which candidates have a given accuracy, by a Hoeffding race (Maron and Moore,
   1993) with Serfling's bound (1974, Annals of Statistics 2:39-48) for rows drawn without
   replacement.
 
-Nothing here knows what a candidate is: `evaluate` returns a 0/1 matrix for indexes of candidates
-and of rows. The rows must come in a random order.
+Candidates and rows are indexes here: `evaluate` returns a 0/1 matrix of shape (candidates, rows).
+The rows must be in a random order.
 """
 
 import math
@@ -21,18 +21,18 @@ import numpy as np
 
 Evaluate = Callable[[Sequence[int], Sequence[int]], np.ndarray]
 
-SHARE = 0.25  # of all evaluations: the most that a race takes where there are rows enough
-LEAST_ROWS = 50  # in a first round: fewer tell too little
+SHARE = 0.25  # of all evaluations: the most that a race takes if there are enough rows
+LEAST_ROWS = 50  # in a first round: fewer would say too little
 FIRST_ROWS = 20  # in the first round of `reaches`
 ERROR = 0.05  # the chance that `reaches` is wrong about a candidate, in each round
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Candidates scored on all rows, best first; and what is known of each.
+    """The candidates scored on all rows, best first, and the scores of all candidates.
 
-    `hits` and `rows` count for every candidate the rows that it got right and those that it was
-    scored on. Equal candidates stand in the order of their indexes.
+    For each candidate `hits` counts the rows that it got right and `rows` the rows that it was
+    scored on. Equal candidates are in the order of their indexes.
     """
 
     order: tuple[int, ...]

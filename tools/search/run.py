@@ -1,4 +1,4 @@
-"""`cogex search`: from a task card and a model to programs.json, with baselines beside it."""
+"""`cogex search`: from a task card and a model to programs.json, with the baselines."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,11 +28,11 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Target:
-    """The model to search with: in this process, or served.
+    """The model to search with, in this process or behind a server.
 
-    `recipe` (its best/) or `model` (a folder) is loaded here, unless there is an `endpoint`: then
-    they only give the tokenizer, and prompts are sent as token ids. `served_model` and
-    `served_base` are the names under which the server has the model and its base.
+    Without an `endpoint`, `recipe` (its best/) or `model` (a folder) is loaded. With one, they only
+    provide the tokenizer, so that prompts are sent as token ids; `served_model` and `served_base`
+    are the server's names of the model and its base.
     """
 
     recipe: Path | None = None
@@ -52,12 +52,12 @@ class Target:
 
     @property
     def folder(self) -> Path:
-        """Where searches with this model lie."""
+        """The folder of the searches with this model."""
         run = read_recipe(self.recipe).output_dir if self.recipe else Path("outputs")
         return run / "search"
 
     def open(self) -> tuple[Backend, Backend | None]:
-        """Return the model and its base as backends; None for a base that is not known."""
+        """Return the model and its base as backends; None for an unknown base."""
         if self.endpoint is not None:
             return self._open_endpoint(self.endpoint)
         backend = load_in_process(self.recipe or self.model or Path())
@@ -75,7 +75,7 @@ class Target:
 
         def served(name: str | None) -> Served:
             endpoint, info = connect(url, name, concurrency=self.concurrency)
-            # vLLM says under `root` which files it serves, and how long a prompt may be
+            # vLLM reports the files that it serves as `root`, and the longest prompt
             identity = {
                 "served": endpoint.model,
                 "root": info.get("root"),
@@ -92,10 +92,10 @@ class Target:
 def run_search(
     card: Path, target: Target, settings: Settings, out: Path | None = None
 ) -> dict[str, Any]:
-    """Search a program for a task, test it beside the baselines, and write programs.json.
+    """Search for a program for a task, test it beside the baselines, and write programs.json.
 
-    A search that was cut off goes on; the same settings give the same bytes. Raises UserError if
-    card, data or model cannot be used, or if nothing usable is generated.
+    An interrupted search resumes; the same settings give the same bytes. Raises UserError if card,
+    data or model cannot be used, or if nothing usable is generated.
     """
     task = load_task(card)
     folder = out or target.folder / task.name
@@ -116,7 +116,7 @@ def run_search(
     if plan := _plan_recipe(target):
         try:
             test |= _search_plans(scorer, plan)
-        except UserError as error:  # a baseline must not cost what was found
+        except UserError as error:  # without a baseline the programs are still of use
             left_out.append(f"NL plans: {error}")
     result = {
         "task": _describe(task, card),
@@ -132,7 +132,7 @@ def run_search(
 
 
 def _test(scorer: Scorer, found: dict[str, Any], name: str) -> dict[str, Any]:
-    """Vote on the test rows with the best program, and with all that are kept."""
+    """Test the best program alone, and the majority of all kept programs."""
     rows = scorer.task.test
     programs = [item["program"] for item in found["programs"]]
     answers = scorer.emulate(programs, rows, "testing programs")
@@ -173,7 +173,7 @@ def _describe(task: Task, card: Path) -> dict[str, Any]:
 
 
 def _named(target: Target) -> dict[str, Any]:
-    """How the model was named, so that `cogex apply` finds it again."""
+    """The options that named the model, from which `cogex apply` finds it again."""
     names = {
         "recipe": target.recipe and str(target.recipe),
         "model": target.model and str(target.model),
@@ -184,7 +184,7 @@ def _named(target: Target) -> dict[str, Any]:
 
 
 def print_search(result: dict[str, Any], console: Console) -> None:
-    """Show the best program, what the search cost, and the accuracies on the test rows."""
+    """Show the best program, the cost of the search, and the accuracies on the test rows."""
     task, counts, evaluations = result["task"], result["counts"], result["evaluations"]
     console.print(Syntax(result["programs"][0]["program"], "python", word_wrap=True))
     console.print(

@@ -18,10 +18,11 @@ from tools.search.vote import derived_seed, vote
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a search beside task and model.
+    """The settings of a search.
 
-    Temperatures are the paper's (section 2.2). It states no `alpha` (the least share of the
-    training rows that a candidate must get right), nor how often to try again: these are ours.
+    `alpha` is the least share of the training rows that a candidate must get right, and `tries` how
+    often one is sampled until it does. The paper states neither; it states the temperatures
+    (section 2.2).
     """
 
     strategy: Literal["race", "exhaustive"] = "race"
@@ -35,13 +36,13 @@ class Settings:
     emulator_tokens: int = 512
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:  # nan is none, and the command lets it through
+        if not 0 <= self.alpha <= 1:  # also refuses nan, which the command lets through
             raise UserError(f"--alpha {self.alpha}: must be from 0 to 1")
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A task, a model, and what is kept of its generations."""
+    """A task, a model, and the store of its generations."""
 
     task: Task
     form: Form
@@ -50,7 +51,7 @@ class Scorer:
     settings: Settings
 
     def propose(self, rows: Sequence[TaskRow], attempt: int) -> list[str]:
-        """Let the reasoner write a program for each row, with sampling; return its whole text."""
+        """Let the model write a program for each row, with sampling; return the whole texts."""
         requests = [
             self._reasoner_request(row, self.settings.reasoner_temperature, "propose", attempt)
             for row in rows
@@ -59,7 +60,7 @@ class Scorer:
         return [made.text for made in self.store.complete(self.backend, requests, what)]
 
     def solve(self, rows: Sequence[TaskRow], what: str) -> list[Any]:
-        """Let the reasoner write and emulate a program of its own for each row; its answers."""
+        """Let the model write and emulate a program for each row; return its answers."""
         requests = [
             self._reasoner_request(row, self.settings.emulator_temperature, "solve", 0)
             for row in rows
@@ -70,13 +71,10 @@ class Scorer:
     def emulate(
         self, candidates: Sequence[str], rows: Sequence[TaskRow], what: str
     ) -> list[list[Any]]:
-        """Return for each candidate the answers of its emulation on each row."""
+        """Let the model emulate each candidate on each row; return each candidate's answers."""
         requests = [
-            Request(
-                self.form.emulator_prompt(self.task.card.instruction, row.input, candidate),
-                self.settings.emulator_temperature,
-                derived_seed("emulate", self.settings.seed, candidate, row.input),
-                self.settings.emulator_tokens,
+            emulator_request(
+                self.form, self.task.card.instruction, row.input, candidate, self.settings
             )
             for candidate in candidates
             for row in rows
@@ -90,7 +88,7 @@ class Scorer:
     def evaluate_on(
         self, candidates: Sequence[str], rows: Sequence[TaskRow], what: str
     ) -> Evaluate:
-        """Return the function that `racing` calls: which candidates are right on which rows."""
+        """Return the function by which `racing` asks which candidates are right on which rows."""
 
         def evaluate(chosen: Sequence[int], numbers: Sequence[int]) -> np.ndarray:
             on = [rows[number] for number in numbers]
@@ -101,7 +99,7 @@ class Scorer:
         return evaluate
 
     def right(self, answers: Sequence[Any], rows: Sequence[TaskRow]) -> list[bool]:
-        """Say of each answer whether the metric takes it."""
+        """Return for each answer whether it is right by the task's metric."""
         return [
             self.task.metric.matches(answer, row.answer)
             for answer, row in zip(answers, rows, strict=True)
@@ -131,6 +129,18 @@ class Scorer:
             derived_seed(purpose, self.settings.seed, row.input, attempt),
             self.settings.reasoner_tokens,
         )
+
+
+def emulator_request(
+    form: Form, instruction: str, input: str, candidate: str, settings: Any
+) -> Request:
+    """Return the request to emulate a candidate on an input, by `Settings` or those of a result."""
+    return Request(
+        form.emulator_prompt(instruction, input, candidate),
+        settings.emulator_temperature,
+        derived_seed("emulate", settings.seed, candidate, input),
+        settings.emulator_tokens,
+    )
 
 
 def share(right: int, rows: int) -> dict[str, Any]:

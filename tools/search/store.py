@@ -1,10 +1,10 @@
-"""Keeps every generation of a search, so that a killed one goes on where it was.
+"""Keeps every generation of a search, so that a killed search resumes.
 
-`generations.jsonl` is only ever appended to. Each line is one generation under the SHA-256 of all
-that decides it: model, prompt, temperature, seed and limits. What shared a batch is written at
-once, and counts only if all of it is there: a search that goes on then makes the very batches that
-were missing, and ends with the same bytes. (A row's sample is its own, but logits are rounded
-otherwise beside other rows.)
+`generations.jsonl` is only appended to. Each line is one generation; its key is the SHA-256 of
+everything that it depends on: model, prompt, temperature, seed and limits. A batch is written at
+once and counts only if it is complete. A resumed search therefore makes exactly the missing batches
+and ends with the same bytes. (Each row has its own sample, but the other rows of a batch change how
+logits are rounded.)
 """
 
 import hashlib
@@ -24,23 +24,23 @@ NAME = "generations.jsonl"
 
 
 class Store:
-    """The generations of one folder; `calls` counts the different requests asked of it."""
+    """The generations of one folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Read what is kept. Raises UserError if the file holds anything else."""
+        """Read the file, if there is one. Raises UserError if it holds anything else."""
         self.path = folder / NAME
         self._kept = _read(self.path)
         self._asked: set[str] = set()
 
     @property
     def calls(self) -> int:
-        """How many generations were asked for so far, each counted once."""
+        """The number of different requests so far."""
         return len(self._asked)
 
     def complete(
         self, backend: Backend, requests: Sequence[Request], what: str
     ) -> list[Generation]:
-        """Return the generation of each request: the kept one, or one that is made and kept.
+        """Return the generation of each request; make and keep those that are missing.
 
         `what` names the work in the progress bar and in the file.
         """
@@ -96,7 +96,7 @@ def _lines(batch: Batch, keys: list[str], requests: list[Request], what: str) ->
 
 
 def _read(path: Path) -> dict[str, Generation]:
-    """Read the whole batches of a file; cut off what a killed search left half-written."""
+    """Read the complete batches of a file; cut off a batch that a killed search broke off."""
     if not path.is_file():
         return {}
     kept: dict[str, Generation] = {}
@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, Generation]:
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
         size += len(line)
         if not line.endswith(b"\n"):
-            break  # torn: a killed search's last line
+            break  # the last line of a killed search
         key, left, generation = _parse(path, number, line)
         batch[key] = generation
         if left == 0:
@@ -123,5 +123,6 @@ def _parse(path: Path, number: int, line: bytes) -> tuple[str, int, Generation]:
         return str(values["key"]), int(values["left"]), generation
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(
-            f"{path}, line {number}: is no generation of a search; remove the file to search anew"
+            f"{path}, line {number}: is not a generation of a search; "
+            "remove the file to search anew"
         ) from None

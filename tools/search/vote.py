@@ -1,4 +1,4 @@
-"""One answer from several: the majority, and a seeded random choice where there is none."""
+"""One answer from several: the majority, or a seeded random choice between equals."""
 
 import hashlib
 import json
@@ -10,20 +10,20 @@ from tools.search.metrics import Metric
 
 
 def derived_seed(*parts: Any) -> int:
-    """Return a 31-bit seed that the parts decide, and nothing else.
+    """Return a 31-bit seed that depends on the parts alone.
 
-    Each request gets its own, so that it is sampled alike whatever else is asked, and when. Not
-    every server takes more bits.
+    Each request has its own seed, so that its sample does not depend on other requests or their
+    order. Some servers take no more bits.
     """
     text = json.dumps(parts, ensure_ascii=False)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
 def vote(answers: Sequence[Any], metric: Metric, seed: int) -> Any:
-    """Return the answer that most give, as the first of them wrote it; None if nobody answers.
+    """Return the most frequent answer, as it was first written; None if there is no answer.
 
-    Answers are the same where the metric's vote key is. Ties are broken at random, as the paper
-    does, with the seed.
+    Answers with the same vote key are the same. Ties are broken at random, as in the paper, by the
+    seed.
     """
     ballots: dict[str, list[Any]] = {}
     for answer in answers:

@@ -12,7 +12,7 @@ from tests.unit.properties.mutations import examples, mutated, no_traceback
 from tools.recipe import read_recipe
 from tools.recipe_header import read_header
 from validation.preflight.cards import card_of
-from validation.preflight.cost import check_plan
+from validation.preflight.cost import check_cost
 from validation.preflight.recipe import check_recipe
 from validation.verdict import in_section
 
@@ -35,8 +35,8 @@ def test_recipe_called_sound_has_a_seed_and_keeps_every_checkpoint(data: st.Data
         recipe, header = read_recipe(path), read_header(path)
         card = card_of(header.card_gb)
         found = check_recipe(recipe, header, card=card, gpus=header.ranks)
-        plan = partial(check_plan, card=card, gpus=header.ranks)
-        found += in_section("plan", partial(plan, recipe, header, None))
+        cost = partial(check_cost, recipe, None, card=card, gpus=header.ranks)
+        found += in_section("cost", cost)
         if {item.name for item in found if item.verdict == "fail"} <= OF_A_COPY:
             assert isinstance(recipe.values["seed"], int)
             if saves := recipe.values.get("saves_per_epoch"):

@@ -38,7 +38,7 @@ def test_every_card_of_the_folder_is_read_and_the_papers_nine_are_there() -> Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"temprature": 1}, r"card.yml: `temprature`: is no key of a task card;"),
+        ({"temprature": 1}, r"card.yml: `temprature`: is not a key of a task card;"),
         ({"version": None}, r"`version`: "),
         ({"instruction": ""}, r"`instruction`: "),
         ({"metric": "accuracy"}, r"`metric`: "),
@@ -46,7 +46,7 @@ def test_every_card_of_the_folder_is_read_and_the_papers_nine_are_there() -> Non
         ({"split": {"train": 0, "dev": 10, "test": 5}}, r"`split.train`: "),
         ({"data": {"train": {}}}, r"`data.train`: must have one of the keys `file`, `hub` and"),
         ({"data": {"train": {"file": "a", "hub": "a/b"}}}, r"`data.train`: must have one of"),
-        ({"data": {"train": {"file": "a", "row": "b"}}}, r"`data.train.row`: is no key"),
+        ({"data": {"train": {"file": "a", "row": "b"}}}, r"`data.train.row`: is not a key"),
         (
             {"data": {"train": {"hub": "a/b", "revision": "main", "split": "train"}}},
             r"`data.train.revision`: ",

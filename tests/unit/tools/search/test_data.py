@@ -127,7 +127,7 @@ def test_hub_rows_are_read_by_datasets(tmp_path: Path, monkeypatch: pytest.Monke
     ("change", "message"),
     [
         ({"input": "{{ nothing }}"}, r"row 1 of `data.train`.*has the fields input, target"),
-        ({"input": "{{ input"}, "is no Jinja template"),
+        ({"input": "{{ input"}, "is not a Jinja template"),
         ({"answer": "{{ '' }}"}, "row 1 of `data.train` gives an empty"),
         ({"answer": "{{ ''.__class__.__mro__ }}"}, "does not fit row 1"),
         ({"answer": "{{ 1 / 0 }}"}, "does not fit row 1.*division by zero"),

@@ -149,11 +149,11 @@ def test_apply_refuses_what_no_search_wrote(tmp_path: Path) -> None:
         apply(tmp_path / "none.json", ["1 + 1"])
     for part in ("task", "model", "settings", "programs"):
         for value in (None, [], {}, "x", [{}], [{"program": ""}], {"seed": "x"}):
-            with pytest.raises(UserError, match=r"is no result of `cogex search`|names no model"):
+            with pytest.raises(UserError, match=r"is not the whole result of a|names no model"):
                 apply(write_found(tmp_path, **{part: value}), ["1 + 1"])
     path = write_found(tmp_path)
     text = path.read_text()
     for content in (*(text[:length] for length in range(0, len(text), 5)), "[]", "[" * 9999):
         path.write_text(content)
-        with pytest.raises(UserError, match="is no result of `cogex search`, or not all of it"):
+        with pytest.raises(UserError, match="is not the whole result of a `cogex search`"):
             apply(path, ["1 + 1"])

@@ -102,6 +102,6 @@ def test_lines_can_be_read_by_people_and_machines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["nonsense", "[]", "{}", '{"key": 1}', "[" * 9999])
 def test_file_of_something_else_is_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / NAME).write_text(line + "\n")
-    with pytest.raises(UserError, match=r"generations\.jsonl, line 1: is no generation"):
+    with pytest.raises(UserError, match=r"generations\.jsonl, line 1: is not a generation"):
         Store(tmp_path)
     assert (tmp_path / NAME).read_text() == line + "\n"
