@@ -1,6 +1,7 @@
 """Calls per second: batches, as a search makes them, against one prompt at a time.
 
-    python -m benchmarks.generation recipes/cogex-tiny.yml tasks/tiny-coin.yml [--prompts 128] [--json FILE]
+    python -m benchmarks.generation recipes/cogex-tiny.yml tasks/tiny-coin.yml [--prompts 128]
+                                    [--json FILE]
 
 The prompts are those of the emulator with one program. "Plain" is `model.generate` of transformers
 on one prompt after the other, sampled at the same temperature, with the same limits; the model is
