@@ -27,12 +27,15 @@ $(VENV)/.installed: pyproject.toml requirements.lock tools/setup.sh
 demo: setup
 	$(BIN)/cogex demo
 
-# a thread for each of two processes: more threads than cores wait for one another
-test: test-unit
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m engine --numprocesses 2 --dist loadgroup
+# a thread for each of two processes: more threads than cores wait for one another; tests/conftest.py
+# says which tests go to one process, and in what order
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
+test: setup
+	$(PYTEST)
 
 test-unit: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not engine" --numprocesses 2
+	$(PYTEST) -m "not engine"
 
 lint: setup
 	$(BIN)/ruff check .

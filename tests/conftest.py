@@ -2,7 +2,7 @@
 
 `--hypothesis-profile=long` makes fifty times as many examples, others each time.
 
-Engine tests are marked, and those that share a run go to one process.
+Engine tests are marked. Tests that look at the same run go to one process.
 """
 
 import os
@@ -26,13 +26,27 @@ settings.register_profile(
 )
 settings.load_profile("bounded")  # the option of the command line is read after this
 
-SHARED = {"demo", "runs", "spread"}  # long runs of the engine that several files look at
+# engine tests that look at the same runs go to one process; the longest runs begin first
+GROUPS = {
+    "demo": ("test_demo", "test_report", "test_search"),
+    "recipes": ("test_every_recipe", "test_packing", "test_arxivdl"),
+    "ranks": ("test_lost_ranks", "test_two_ranks"),
+    "small runs": ("test_resume", "test_trackers"),
+}
+ENGINE = [(group, file) for group, files in GROUPS.items() for file in files]
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark engine tests, put them first in the order above, and name each test's process."""
+    places = {}
     for item in items:
+        group, place = str(item.path), len(ENGINE) + 1  # a file of the unit tier
         if "engine" in item.path.parts:
             item.add_marker("engine")
-            shared = SHARED & set(getattr(item, "fixturenames", ()))
-            item.add_marker(pytest.mark.xdist_group(min(shared, default=item.path.stem)))
+            names = [file for _, file in ENGINE]
+            place = names.index(item.path.stem) if item.path.stem in names else len(ENGINE)
+            group = ENGINE[place][0] if place < len(ENGINE) else group
+        item.add_marker(pytest.mark.xdist_group(group))
+        places[item] = place
+    items.sort(key=lambda item: places[item])

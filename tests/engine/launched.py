@@ -10,87 +10,66 @@ from pathlib import Path
 
 import psutil
 
-from tests.engine.killed_run import ENVIRONMENT
-from tests.engine.lost_rank import LOST_AT
+from tests.engine.faults import LOST_AT
+from tests.engine.forked import ENVIRONMENT
 
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
-SECONDS = 280  # for a launch, on a machine that does other things too
+SECONDS = 400  # for a launch, on a machine that does other things too
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What one launcher is given: the folder it is started in, and options of its own."""
-
-    folder: Path
-    options: list[str]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How launchers ended, one a machine, what each printed, and when all were gone."""
+class Loss:
+    """How launchers ended that lost something, one a machine, and what each printed."""
 
     codes: list[int]
     printed: list[str]
-    at: float  # seconds since 1970
+    seconds: float  # from the loss until the launchers had ended
     left: list[psutil.Process]  # what ran on
+    kept: list[str]  # checkpoints after the loss
 
 
-def launch(recipe: str, machines: list[Machine], lose: str = "") -> Ended:
-    """Start a launcher on each machine; wait until all have ended.
+def launch_and_lose(name: str, folder: Path, machines: list[list[str]], fault: str) -> Loss:
+    """Launch NAME.yml in a folder by a launcher for each machine, with options of its own.
 
-    `lose` is what `tests.engine.lost_rank` loses, on the last machine.
+    `fault` is what `tests.engine.faults` makes happen on the last machine.
     """
     launchers: list[subprocess.Popen[bytes]] = []
-    logs = [machine.folder / f"launcher-{i}.log" for i, machine in enumerate(machines)]
+    logs = [folder / f"launcher-{i}.log" for i in range(len(machines))]
+    (folder / LOST_AT).unlink(missing_ok=True)
     try:
-        for machine, log in zip(machines, logs, strict=True):
-            last = machine is machines[-1]
+        for options, log in zip(machines, logs, strict=True):
+            happens = {"FAULT": fault if options is machines[-1] else ""}
             with log.open("w") as out:
                 launchers.append(
                     subprocess.Popen(
-                        [*ACCELERATE, *machine.options, "-m", "axolotl.cli.train", recipe],
-                        cwd=machine.folder,
-                        env=os.environ | ENVIRONMENT | {"LOSE": lose if last else ""},
+                        [*ACCELERATE, *options, "-m", "axolotl.cli.train", f"{name}.yml"],
+                        cwd=folder,
+                        env=os.environ | ENVIRONMENT | happens,
                         start_new_session=True,
                         stdout=out,
                         stderr=out,
                     )
                 )
         codes = [launcher.wait(SECONDS) for launcher in launchers]
-        end, left = time.time(), _processes_of(machines)
+        end, left = time.time(), _processes_in(folder)
     finally:
-        for process in _processes_of(machines):
+        for process in _processes_in(folder):
             process.kill()
         for launcher in launchers:
             launcher.wait()
-    return Ended(codes, [log.read_text(errors="replace") for log in logs], end, left)
+    printed = [log.read_text(errors="replace") for log in logs]
+    assert (folder / LOST_AT).is_file(), "".join(text[-3000:] for text in printed)
+    seconds = end - float((folder / LOST_AT).read_text())
+    kept = sorted(path.name for path in (folder / "outputs" / name).glob("*checkpoint-*"))
+    return Loss(codes, printed, seconds, left, kept)
 
 
-@dataclass(frozen=True)
-class Loss:
-    """A launch that lost a rank or a machine."""
-
-    ended: Ended
-    seconds: float  # from the loss until nothing of the launch was left
-    kept: list[str]  # checkpoints after the loss
-
-
-def launch_and_lose(recipe: str, run: Path, machines: list[Machine], what: str) -> Loss:
-    """Start launchers as `launch` does, and lose something; `run` is the run folder."""
-    ended = launch(recipe, machines, what)
-    lost_at = machines[-1].folder / LOST_AT
-    if not lost_at.is_file():
-        raise AssertionError("".join(text[-3000:] for text in ended.printed))
-    kept = sorted(path.name for path in run.glob("*checkpoint-*"))
-    return Loss(ended, ended.at - float(lost_at.read_text()), kept)
-
-
-def _processes_of(machines: list[Machine]) -> list[psutil.Process]:
-    """The launchers and ranks, each with a group of its own: what works in a machine's folder."""
-    folders, found = {str(machine.folder) for machine in machines}, []
+def _processes_in(folder: Path) -> list[psutil.Process]:
+    """The launchers and ranks, each with a group of its own: what works in a folder."""
+    found = []
     for process in psutil.process_iter():
         try:
-            if process.cwd() in folders:
+            if process.cwd() == str(folder):
                 found.append(process)
         except psutil.Error:
             continue  # another user's, or gone

@@ -1,24 +1,23 @@
 """One small run, spread in every way that the recipes know, with equal rows in equal order.
 
-What changes between the spreads is the world size, the accumulation that follows from it, and the
-spread's own keys. The
-runs start from the tiny recipe, so 32 examples make a step; the shipped files say how to spread it.
+What changes between the spreads is the number of ranks and the spread's own keys. The runs start
+from the tiny recipe; the shipped files say how to spread it.
 """
 
 import json
-import os
-import subprocess
-import sys
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.engine.killed_run import ENVIRONMENT, ROOT, VALIDATION_ROWS, make_runs
-from tools.files import write_json
+from tests.engine.forked import ROOT, start, wait
+from tests.engine.launched import free_port
+from tests.engine.small_run import STEP_ROWS, STEPS_OF_AN_EPOCH, VALIDATION_ROWS, make_runs
 
 FSDP2 = yaml.safe_load((ROOT / "recipes/cogex-llama2-13b-fsdp2.yml").read_text())
-MICRO = 16
+MICRO = STEP_ROWS // 2
 # what the recipes have; two ranks then differ from one although nothing is wrong (docs/scaling.md)
 DIFFERENT = {"lora_dropout": 0.05, "group_by_length": True}
 EQUAL = {"lora_dropout": 0.0, "group_by_length": False}
@@ -32,39 +31,32 @@ SPREADS: dict[str, tuple[int, dict[str, Any]]] = {
     "shipped": (2, {"deepspeed": "recipes/deepspeed/zero2.json", **DIFFERENT}),
 }
 TWO_RANKS = ["ddp", "zero2", "zero3", "fsdp2"]  # to be compared with "one"
-RESUMED = ["zero3", "fsdp2"]  # gone on with from half-way, as `zero3-resumed`
-EPOCHS, STEPS_OF_AN_EPOCH = 3, 4
+RESUMED = ["zero3", "fsdp2"]  # gone on with from before the last epoch, as `zero3-resumed`
+EPOCHS = 3
 STEPS = EPOCHS * STEPS_OF_AN_EPOCH
 PLUGINS = [
     "tools.training.plugin.CogexPlugin",
     "tests.engine.cpu_ranks.GlooRanksOnCpuForTests",
-    "tests.engine.lost_rank.LostRank",
+    "tests.engine.faults.Faults",
 ]
 
 
 def make_folder(parent: Path) -> Path:
     """Make a working folder with data, base and a recipe for each spread, as `one.yml`."""
-    folder = make_runs(parent, ["run"])["run"].folder
-    (folder / "recipes").symlink_to(ROOT / "recipes")
-    text = (folder / "recipe.yml").read_text()
-    header = text[: text.index("\n\n")]
+    run = make_runs(parent, ["run"])["run"]
     for name, (ranks, keys) in SPREADS.items():
-        values = yaml.safe_load(text)
         changes = {
             "num_epochs": EPOCHS,
             "evals_per_epoch": 1,
             "saves_per_epoch": 1,
             "micro_batch_size": MICRO,
+            "gradient_accumulation_steps": STEP_ROWS // MICRO // ranks,
             "eval_batch_size": VALIDATION_ROWS // ranks,  # one batch for all ranks, in each spread
             "plugins": PLUGINS,
-            "output_dir": f"outputs/{name}",
         }
-        values |= EQUAL | changes | keys
-        (folder / f"{name}.yml").write_text(f"{header}\n\n{yaml.safe_dump(values)}")
-        if name in RESUMED:
-            values["output_dir"] += "-resumed"
-            (folder / f"{name}-resumed.yml").write_text(f"{header}\n\n{yaml.safe_dump(values)}")
-    return folder
+        for copy in (name, f"{name}-resumed"):
+            run.change(EQUAL | changes | keys | {"output_dir": f"outputs/{copy}"}, copy)
+    return run.folder
 
 
 def logged(folder: Path, name: str, key: str) -> list[float]:
@@ -79,15 +71,38 @@ def adapter(folder: Path, name: str) -> Path:
 
 
 def train_all(folder: Path) -> None:
-    """Run every spread in a child that imports the engine once; `train_ranks` says what is left."""
-    jobs = [{"folder": str(folder), "name": name, "ranks": SPREADS[name][0]} for name in SPREADS]
-    jobs += [
-        {"folder": str(folder), "name": f"{name}-resumed", "ranks": 2, "cut_from": name}
-        for name in RESUMED
+    """Run every spread, and those of RESUMED again as if they had been cut off near the end."""
+    for name, (ranks, _) in SPREADS.items():
+        train(name, [folder] * ranks)
+    for name in RESUMED:
+        _cut_off(folder / "outputs" / name, folder / f"outputs/{name}-resumed")
+        train(f"{name}-resumed", [folder] * 2)
+
+
+def train(name: str, folders: Sequence[Path]) -> list[str]:
+    """Train NAME.yml with a rank in each of `folders`; return what each rank printed.
+
+    Each rank leaves NAME-RANK.log and, if it ends well, NAME-RANK.json. Its environment is what
+    torchrun would give it.
+    """
+    ranks, port = len(folders), free_port()
+    world = {"WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1"}
+    processes = []
+    for rank, folder in enumerate(folders):
+        place = {"RANK": rank, "LOCAL_RANK": rank, "MASTER_PORT": port} | world if ranks > 1 else {}
+        processes.append(start(folder, f"{name}-{rank}.log", "rank", name, rank, **place))
+    wait(*processes)
+    return [
+        (folder / f"{name}-{rank}.log").read_text(errors="replace")
+        for rank, folder in enumerate(folders)
     ]
-    write_json(folder / "jobs.json", jobs)
-    child = [sys.executable, "-m", "tests.engine.train_ranks", str(folder / "jobs.json")]
-    with (folder / "child.log").open("w") as log:
-        subprocess.run(
-            child, cwd=ROOT, env=os.environ | ENVIRONMENT, stdout=log, stderr=log, timeout=800
-        )
+
+
+def _cut_off(finished: Path, run: Path) -> None:
+    """Copy a run without its last checkpoint and what was written after it."""
+    shutil.copytree(finished, run)
+    shutil.rmtree(run / f"checkpoint-{STEPS}")
+    (run / "adapter_model.safetensors").unlink()
+    record = json.loads((run / "run.json").read_text())
+    del record["finished"]
+    (run / "run.json").write_text(json.dumps(record))

@@ -1,21 +1,22 @@
 """One short run of every recipe, each in a working folder of its own with a tiny base."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks.arxivdl_memory import made_rows
 from tests.engine.cpu_overrides import overrides
-from tests.engine.tiny_bases import write_base, write_code_base
+from tests.engine.forked import ROOT, start, two_at_once, wait
+from tests.engine.tiny_bases import write_base, write_base_in_4_bits, write_code_base
 from tools.code.tasks import SYNTHETIC, own_tasks
 from tools.files import write_json, write_jsonl
 from tools.prepare.alpaca import prepare_alpaca
+from tools.prepare.arxivdl import prepare_arxivdl
+from tools.prepare.arxivdl_source import open_stream
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe, read_recipe
@@ -26,12 +27,12 @@ from tools.tiny.corpus import (
     write_documents,
 )
 
-ROOT = Path(__file__).parents[2]
+ARXIVDL = "arxivdl-llama3.1-8b-qlora-200"
 NO_RECIPES = {"accelerate", "deepspeed"}
 NOT_RUN = re.compile(
     r"cogex-tiny(-random)?"  # test_demo runs these whole
     r"|code-(base|lora)-(tiny|52m|88m|105m)"  # as 29m's, but in size: test_code_recipes
-    r"|arxivdl-.*"  # test_arxivdl runs one of them, test_arxivdl_recipes compares the others
+    rf"|(?!{ARXIVDL}$)arxivdl-.*"  # differ in data alone: test_arxivdl_recipes
 )
 RECIPES = {
     path.stem: read_recipe(path)
@@ -52,12 +53,6 @@ CORPORA = {
     "tiny-base-continued": continued_documents,
     "tiny-base-final": final_documents,
 }
-ENVIRONMENT = {
-    "CUDA_VISIBLE_DEVICES": "",
-    "OMP_NUM_THREADS": "1",  # there are as many runs at once as cores
-    "TOKENIZERS_PARALLELISM": "false",
-    "AXOLOTL_DATASET_NUM_PROC": "0",  # no new processes for so few rows
-}
 
 
 @dataclass(frozen=True)
@@ -76,10 +71,11 @@ class RecipeRun:
 
     @property
     def log(self) -> str:
-        """The engine's output, or that of a child which died before it started."""
-        own = self.folder / "engine.log"
-        path = own if own.is_file() else self.folder.parents[1] / "child.log"
-        return path.read_text(errors="replace")
+        return (self.folder / "engine.log").read_text(errors="replace")
+
+    def train(self) -> None:
+        recipe = str(self.recipe.path.relative_to(ROOT))
+        wait(start(self.folder, "engine.log", "watched", recipe, self.overrides))
 
     @property
     def checkpoint(self) -> Path:
@@ -87,7 +83,7 @@ class RecipeRun:
 
 
 def run_recipes(folder: Path) -> dict[str, RecipeRun]:
-    """Run every recipe, and one without each of the overrides in NEEDED, all in one child."""
+    """Run every recipe, and one without each of the overrides in NEEDED."""
     _write_data(folder / "data")
     runs = {name: (recipe, overrides(recipe)) for name, recipe in RECIPES.items()}
     for key, (name, _) in NEEDED.items():
@@ -97,19 +93,7 @@ def run_recipes(folder: Path) -> dict[str, RecipeRun]:
         name: RecipeRun(_working_folder(folder, name, recipe), recipe, changes)
         for name, (recipe, changes) in runs.items()
     }
-    jobs = [
-        {
-            "folder": str(run.folder),
-            "recipe": str(run.recipe.path.relative_to(ROOT)),
-            "overrides": run.overrides,
-        }
-        for run in made.values()
-    ]
-    write_json(folder / "jobs.json", jobs)
-    environment = os.environ | ENVIRONMENT | {"HF_HOME": str(folder / "huggingface")}
-    child = [sys.executable, "-m", "tests.engine.train_recipes", str(folder / "jobs.json")]
-    with (folder / "child.log").open("w") as log:
-        subprocess.run(child, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    two_at_once({name: run.train for name, run in made.items()})
     return made
 
 
@@ -123,6 +107,15 @@ def _write_data(folder: Path) -> None:
     for name, documents in CORPORA.items():
         write_documents(folder / name / "train.jsonl", documents(len(rows), seed=1))
         write_documents(folder / name / "val.jsonl", documents(VALIDATION_ROWS, seed=2))
+    rows_file = folder.with_name("rows.jsonl")
+    write_jsonl(rows_file, list(made_rows(700)))
+    prepare_arxivdl(
+        open_stream(rows_file),
+        folder / "arxivdl",
+        sizes=[200],
+        val_size=VALIDATION_ROWS,
+        test_size=20,
+    )
     tasks = [task.row for task in own_tasks(SYNTHETIC)[: len(rows)]]
     for name, part in (("val", tasks[:VALIDATION_ROWS]), ("train", tasks[VALIDATION_ROWS:])):
         write_jsonl(folder / "code" / f"{name}.jsonl", part)
@@ -152,7 +145,8 @@ def _base(shared: Path, name: str) -> Path:
         write_code_base(folder, shared / "data/python-corpus/train.jsonl")
     elif name.startswith("outputs/"):
         return ROOT / "models/tiny-base"
+    elif name == RECIPES[ARXIVDL].base_model:
+        write_base_in_4_bits("meta-llama/Llama-3.1-8B", folder)
     else:
-        folder.mkdir(parents=True)
         write_base(name, folder)
     return folder

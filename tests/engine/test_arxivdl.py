@@ -5,9 +5,6 @@ random RoBERTa, and a judge behind a port of the loopback. All that reads them i
 """
 
 import json
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,72 +13,25 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from benchmarks.made_arxivdl import made_rows
-from tests.engine.cpu_overrides import overrides
-from tests.engine.recipe_runs import ENVIRONMENT, ROOT, RecipeRun
-from tests.engine.tiny_bases import write_base
+from tests.engine.recipe_runs import ARXIVDL, RecipeRun
 from tests.unit.judge_server import Server
 from tests.unit.tiny_encoder import write_encoder
-from tools.files import write_json, write_jsonl
+from tools.files import write_json
 from tools.models import load_base, load_tokenizer
-from tools.prepare.arxivdl import prepare_arxivdl
-from tools.prepare.arxivdl_source import open_stream
 from tools.prepared_rows import read_prepared_rows
-from tools.recipe import Recipe, read_recipe
+from tools.recipe import Recipe
 from validation.code.codescore import codescore, make_metrics
 from validation.preflight.data import check_data
 from validation.preflight.model import check_model
 
-pytestmark = pytest.mark.engine
-
-NAME = "arxivdl-llama3.1-8b-qlora-200"
-LIKE = "meta-llama/Llama-3.1-8B"  # the tiny base of that architecture
-VALIDATION_ROWS = 6
 SCORED = 3
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RecipeRun:
-    """The recipe of 200 rows, trained for two steps in a folder of its own."""
-    folder = tmp_path_factory.mktemp("arxivdl")
-    recipe = read_recipe(ROOT / f"recipes/{NAME}.yml")
-    (folder / "recipes").symlink_to(ROOT / "recipes")
-    write_jsonl(folder / "rows.jsonl", list(made_rows(700)))
-    prepare_arxivdl(
-        open_stream(folder / "rows.jsonl"),
-        folder / "data/arxivdl",
-        sizes=[200],
-        val_size=VALIDATION_ROWS,
-        test_size=20,
-    )
-    write_base_in_4_bits(folder / recipe.base_model)
-    made = RecipeRun(folder, recipe, overrides(recipe))
-    job = {"folder": str(folder), "recipe": f"recipes/{NAME}.yml", "overrides": made.overrides}
-    write_json(folder / "jobs.json", [job])
-    child = [sys.executable, "-m", "tests.engine.train_recipes", str(folder / "jobs.json")]
-    environment = ENVIRONMENT | {"HF_HOME": str(folder / "huggingface")}
-    subprocess.run(["env", *(f"{key}={value}" for key, value in environment.items()), *child],
-                   cwd=ROOT, check=True)  # fmt: skip
-    assert "error" not in made.report, made.log[-3000:]
-    return made
-
-
-def write_base_in_4_bits(folder: Path) -> None:
-    """Quantise a tiny random base as the recipes' base was: NF4, double quantisation, bf16."""
-    plain = folder.with_name("plain")
-    plain.mkdir(parents=True)
-    write_base(LIKE, plain)
-    config = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
-    model = AutoModelForCausalLM.from_pretrained(plain, quantization_config=config)
-    shutil.copytree(plain, folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
-    model.save_pretrained(folder)
+@pytest.fixture
+def run(runs: dict[str, RecipeRun]) -> RecipeRun:
+    """The recipe of 200 rows, trained for two steps; test_every_recipe looks at it too."""
+    return runs[ARXIVDL]
 
 
 @pytest.fixture
@@ -102,22 +52,14 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("encoder"))
 
 
-def test_the_base_is_stored_in_4_bits(recipe: Recipe) -> None:
+def test_the_base_is_stored_in_4_bits_and_loads_as_it_is(recipe: Recipe) -> None:
     config = json.loads((Path(recipe.base_model) / "config.json").read_text())
     assert config["quantization_config"]["bnb_4bit_quant_type"] == "nf4"
     with safe_open(Path(recipe.base_model) / "model.safetensors", framework="pt") as weights:
         packed = weights.get_tensor("model.layers.0.self_attn.q_proj.weight")
-    assert packed.dtype == torch.uint8
-
-
-def test_it_trains_lora_on_all_seven_maps_of_each_layer(run: RecipeRun) -> None:
-    layers = 2
-    assert len(run.report["steps"]) == 2
-    assert {len(step) for step in run.report["steps"]} == {4}
-    assert len(run.report["trainable"]) == layers * 7 * 2
-    assert set(run.report["changed"]) == set(run.report["trainable"])
-    assert set(run.report["in_4_bits"].values()) == {"nf4"}
-    assert len(run.report["in_4_bits"]) == layers * 7
+    loaded = load_base(recipe.base_model).model.layers[0].self_attn.q_proj.weight
+    assert loaded.quant_type == "nf4"
+    assert packed.dtype == loaded.dtype == torch.uint8
 
 
 def test_only_the_function_carries_loss(run: RecipeRun, recipe: Recipe) -> None:
@@ -182,10 +124,3 @@ def test_the_reference_itself_scores_one(recipe: Recipe, encoder: Path, server: 
     base = score(recipe, encoder, server, "base")["models"]["base"]
     assert base["codebertscore"]["f1"] == pytest.approx(1, abs=1e-6)
     assert base["codejudge"]["correct"] == SCORED
-
-
-def test_a_base_stored_in_4_bits_loads_as_it_is(recipe: Recipe) -> None:
-    stored = load_base(recipe.base_model)
-    weight = stored.model.layers[0].self_attn.q_proj.weight
-    assert weight.quant_type == "nf4"
-    assert weight.dtype == torch.uint8

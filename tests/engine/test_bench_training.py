@@ -1,21 +1,19 @@
 """The benchmark for GPUs runs from end to end where there is none, on a tiny model."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 
+from tests.engine.forked import start, wait
+
 STEPS = 1
-RUN = [
-    "-m", "benchmarks.gpu", "--models", "tiny", "--steps", str(STEPS),
-    "--variants", "faithful,flash,trl",
-]  # fmt: skip
+OPTIONS = ["--models", "tiny", "--steps", str(STEPS), "--variants", "faithful,flash,trl"]
 
 
-def test_each_variant_is_a_row_with_its_figures_or_its_reason(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, *RUN, "--out", str(tmp_path)], check=True, timeout=600)
+def test_each_variant_is_a_row_with_its_figures_or_its_reason(engine: Path, tmp_path: Path) -> None:
+    run = start(tmp_path, "log", "module", "benchmarks.gpu", *OPTIONS, "--out", str(tmp_path))
+    assert wait(run) == [0], (tmp_path / "log").read_text()
     lines = (tmp_path / "results.jsonl").read_text().splitlines()
     faithful, flash, trl = (json.loads(line) for line in lines)
     assert flash["reason"] == "flash_attn is not installed"

@@ -15,6 +15,8 @@ from prompt_strategies.layout import render_completion, render_prompt
 from tests.engine.demo_run import DemoRun
 from tools.models import add_adapter
 
+TRAINING_ROWS = 480
+
 
 def share(check: dict[str, Any], name: str) -> float:
     return check["measures"][name]["count"] / check["rows"]
@@ -39,19 +41,6 @@ def test_fine_tuned_model_meets_every_threshold(demo: DemoRun) -> None:
     assert min(item["count"] / item["rows"] for item in families.values()) >= 0.60
 
 
-def test_curves_judge_the_run_healthy(demo: DemoRun) -> None:
-    curves = demo.json("outputs/cogex-tiny/curves.json")
-    assert curves["passed"]
-    assert len(curves["verdicts"]) >= 13
-    assert "ok" in {check["verdict"] for check in curves["verdicts"]}
-
-
-def test_report_and_model_card_are_written(demo: DemoRun) -> None:
-    selection = demo.json("outputs/cogex-tiny/selection.json")
-    for path in ("report.html", "best/README.md"):
-        assert selection["best"] in (demo.folder / "outputs/cogex-tiny" / path).read_text()
-
-
 @pytest.mark.parametrize("control", ["base, no adapter", "same LoRA, random base"])
 def test_controls_fail_where_the_fine_tuned_model_succeeds(demo: DemoRun, control: str) -> None:
     check = demo.result["checks"][control]
@@ -59,22 +48,18 @@ def test_controls_fail_where_the_fine_tuned_model_succeeds(demo: DemoRun, contro
     assert share(check, "answer_exact") <= 0.20
 
 
-def test_trained_parameters_are_lora_on_four_projections(demo: DemoRun) -> None:
-    layers, width, rank = 4, 128, 16
+def test_the_run_is_healthy_and_as_long_as_its_recipe_says(demo: DemoRun) -> None:
+    run = demo.folder / "outputs/cogex-tiny"
+    curves = json.loads((run / "curves.json").read_text())
+    assert curves["passed"]
+    assert len(curves["verdicts"]) >= 13
+    steps = math.ceil(TRAINING_ROWS / 32)
+    checkpoints = demo.result["selection"]["checkpoints"]
+    assert [item["epoch"] for item in checkpoints] == [1, 2, 3, 4, 5]
+    assert [item["step"] for item in checkpoints] == [steps * epoch for epoch in range(1, 6)]
+    assert all(item["status"] == "ok" for item in checkpoints)
+    layers, width, rank = 4, 128, 16  # LoRA on four projections
     assert demo.result["trained_parameters"] == layers * 4 * rank * (width + width)
-
-
-def test_a_checkpoint_for_each_epoch_all_kept(demo: DemoRun) -> None:
-    selection = demo.json("outputs/cogex-tiny/selection.json")
-    assert [item["epoch"] for item in selection["checkpoints"]] == [1, 2, 3, 4, 5]
-    assert all(item["status"] == "ok" for item in selection["checkpoints"])
-
-
-def test_each_optimizer_step_has_32_examples(demo: DemoRun) -> None:
-    [last] = (demo.folder / "outputs/cogex-tiny").glob("checkpoint-120")
-    state = json.loads((last / "trainer_state.json").read_text())
-    rows = demo.json("data/tiny/manifest.json")["train"]
-    assert state["global_step"] == 5 * math.ceil(rows / 32) == 120
 
 
 def test_selected_perplexity_equals_a_plain_loop(demo: DemoRun, inside: Path) -> None:
@@ -100,27 +85,17 @@ def test_selected_perplexity_equals_a_plain_loop(demo: DemoRun, inside: Path) ->
     assert best["perplexity"] == pytest.approx(math.exp(total / tokens), rel=1e-6)
 
 
-def test_best_has_the_lowest_perplexity(demo: DemoRun) -> None:
-    selection = demo.result["selection"]
+def test_best_is_the_checkpoint_with_the_lowest_perplexity(demo: DemoRun) -> None:
+    selection, run = demo.result["selection"], demo.folder / "outputs/cogex-tiny"
     lowest = min(selection["checkpoints"], key=lambda item: item["perplexity"])
     assert selection["best"] == lowest["name"]
-    copied = load_file(demo.folder / "outputs/cogex-tiny/best/adapter_model.safetensors")
-    source = load_file(
-        demo.folder / "outputs/cogex-tiny" / lowest["name"] / "adapter_model.safetensors"
+    copied, source = (
+        load_file(run / name / "adapter_model.safetensors") for name in ("best", lowest["name"])
     )
     assert copied.keys() == source.keys()
     assert all(torch.equal(copied[key], source[key]) for key in source)
-
-
-def test_adapter_is_trained_and_applied(demo: DemoRun, inside: Path) -> None:
-    base = AutoModelForCausalLM.from_pretrained("models/tiny-base", dtype=torch.float32)
-    ids = torch.arange(10, 40)[None]
-    with torch.inference_mode():
-        before = base(input_ids=ids).logits
-        after = add_adapter(base, Path("outputs/cogex-tiny/best"))(input_ids=ids).logits
-    weights = load_file("outputs/cogex-tiny/best/adapter_model.safetensors")
-    assert all(bool(tensor.any()) for key, tensor in weights.items() if "lora_B" in key)
-    assert (before - after).abs().max() > 0.1
+    for path in ("report.html", "best/README.md"):
+        assert selection["best"] in (run / path).read_text()
 
 
 def test_engine_trained_on_exactly_our_ids_and_labels(demo: DemoRun, inside: Path) -> None:
@@ -128,7 +103,7 @@ def test_engine_trained_on_exactly_our_ids_and_labels(demo: DemoRun, inside: Pat
     from datasets import load_from_disk
 
     tokenizer = AutoTokenizer.from_pretrained("models/tiny-base")
-    expected = set()
+    expected: set[tuple[str, ...]] = set()
     for line in Path("data/tiny/train.jsonl").read_text().splitlines():
         row = json.loads(line)
         prompt = render_prompt(row["instruction"], row["input"])
@@ -146,25 +121,8 @@ def test_engine_trained_on_exactly_our_ids_and_labels(demo: DemoRun, inside: Pat
     assert expected <= found
 
 
-def test_logged_selection_ranks_by_the_trainers_loss(demo: DemoRun, inside: Path) -> None:
-    from tools.recipe import read_recipe
-    from validation.selection.select import select
-
-    exact = Path("outputs/cogex-tiny/selection.json").read_bytes()
-    try:
-        result = select(read_recipe(Path("recipes/cogex-tiny.yml")), logged=True)
-    finally:
-        Path("outputs/cogex-tiny/selection.json").write_bytes(exact)
-    losses = {item["name"]: item["logged_eval_loss"] for item in result["checkpoints"]}
-    assert result["criterion"] == "logged_eval_loss"
-    assert result["best"] == min(losses, key=lambda name: losses[name])
-
-
 def test_demo_says_what_it_did(demo: DemoRun) -> None:
-    for text in ("768 training and 240 validation rows", "65,536 trained parameters", "best"):
-        assert text in demo.printed
-
-
-def test_ask_shows_program_call_and_output(demo: DemoRun) -> None:
+    assert f"{TRAINING_ROWS} training and 144 validation rows" in demo.printed
+    assert "65,536 trained parameters" in demo.printed
     asked = demo.printed.split("12. ask it something nobody trained on")[1]
     assert "def " in asked and ">>> " in asked and "'answer'" in asked

@@ -10,21 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.engine.killed_run import Launched, Run, make_runs, two_at_once
+from tests.engine.forked import two_at_once
+from tests.engine.small_run import Launched, Run, make_runs
 from validation.curves.curves import curves
 
-# the moment of the kill; the checkpoint from which the run must go on
+# the moment of the kill: the checkpoints that are there after it, and the last whole one
 KILLS = {
-    "step 5": "checkpoint-4",  # an epoch's end
-    "evaluation 4": "checkpoint-2",  # within an epoch
-    "checkpoint 6": "checkpoint-4",
-    "end 8": "checkpoint-8",
-}
-KEPT = {
-    "step 5": ["checkpoint-2", "checkpoint-4"],
-    "evaluation 4": ["checkpoint-2"],
-    "checkpoint 6": ["checkpoint-2", "checkpoint-4", "checkpoint-6"],
-    "end 8": ["checkpoint-2", "checkpoint-4", "checkpoint-6", "checkpoint-8"],
+    "step 5": ((2, 4), 4),  # after an epoch's end
+    "evaluation 4": ((2,), 2),  # within an epoch
+    "checkpoint 6": ((2, 4, 6), 4),
+    "end 8": ((2, 4, 6, 8), 8),
 }
 EVERY_CHECKPOINT = [f"checkpoint-{step}" for step in (2, 4, 6, 8)]
 SPEEDS = ("runtime", "per_sec", "memory")  # the machine's, not the run's
@@ -62,7 +57,7 @@ def files(run: Run) -> dict[str, str]:
 
 
 def kill_and_go_on(run: Run, moment: str) -> Killed:
-    first = run.launch(kill=moment)
+    first = run.launch(fault=moment)
     left, had_model = run.checkpoints, (run.output / "adapter_model.safetensors").exists()
     return Killed(run, first, left, had_model, run.launch())
 
@@ -73,8 +68,7 @@ def run_whole(run: Run) -> Whole:
 
 
 @pytest.fixture(scope="module")
-def stories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """All runs, made at once."""
+def stories(engine: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     runs = make_runs(tmp_path_factory.mktemp("resume"), ["whole", *KILLS])
     return two_at_once(
         {"whole": lambda: run_whole(runs["whole"])}
@@ -89,23 +83,22 @@ def whole(stories: dict[str, Any]) -> Whole:
 
 
 @pytest.fixture(params=KILLS)
-def killed(request: pytest.FixtureRequest, stories: dict[str, Any]) -> Killed:
-    return stories[request.param]
+def moment(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
-@pytest.mark.parametrize("kill", KILLS)
-def test_the_run_was_killed_there(stories: dict[str, Any], kill: str) -> None:
-    story = stories[kill]
-    assert story.first.code == -signal.SIGKILL, story.first.printed[-3000:]
-    assert story.left == KEPT[kill]
-    assert not story.had_model
+@pytest.fixture
+def killed(stories: dict[str, Any], moment: str) -> Killed:
+    return stories[moment]
 
 
-@pytest.mark.parametrize("kill", KILLS)
-def test_the_same_command_goes_on(stories: dict[str, Any], kill: str) -> None:
-    story = stories[kill]
-    assert story.second.code == 0, story.second.printed[-3000:]
-    assert f"outputs: goes on from {KILLS[kill]}" in story.second.printed
+def test_the_same_command_goes_on_after_a_kill(killed: Killed, moment: str) -> None:
+    assert killed.first.code == -signal.SIGKILL, killed.first.printed[-3000:]
+    kept, last = KILLS[moment]
+    assert killed.left == [f"checkpoint-{step}" for step in kept]
+    assert not killed.had_model
+    assert killed.second.code == 0, killed.second.printed[-3000:]
+    assert f"outputs: goes on from checkpoint-{last}" in killed.second.printed
 
 
 def test_the_half_written_checkpoint_was_set_aside(stories: dict[str, Any]) -> None:
@@ -114,16 +107,12 @@ def test_the_half_written_checkpoint_was_set_aside(stories: dict[str, Any]) -> N
     assert "checkpoint-6 is half-written (trainer_state.json is missing)" in story.second.printed
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["adapter_model.safetensors"]
-    + [f"{folder}/{file}" for folder in EVERY_CHECKPOINT
-       for file in ("adapter_model.safetensors", "optimizer.pt", "rng_state.pth")],
-)  # fmt: skip
-def test_the_bytes_are_those_of_the_undisturbed_run(
-    whole: Whole, killed: Killed, name: str
-) -> None:
-    assert (killed.run.output / name).read_bytes() == (whole.run.output / name).read_bytes()
+def test_the_bytes_are_those_of_the_undisturbed_run(whole: Whole, killed: Killed) -> None:
+    parts = ("adapter_model.safetensors", "optimizer.pt", "rng_state.pth")
+    names = [f"{folder}/{part}" for folder in EVERY_CHECKPOINT for part in parts]
+    for name in ("adapter_model.safetensors", *names):
+        ours, theirs = killed.run.output / name, whole.run.output / name
+        assert ours.read_bytes() == theirs.read_bytes(), name
 
 
 def test_every_log_is_that_of_the_undisturbed_run(whole: Whole, killed: Killed) -> None:

@@ -1,10 +1,6 @@
 """A search on the demo's model: in this process and through a server; killed, it ends the same."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -16,6 +12,8 @@ import pytest
 
 from prompt_strategies.tokenise import encode_prompts
 from tests.engine.demo_run import DemoRun
+from tests.engine.forked import start, wait
+from tests.engine.launched import free_port
 from tools.search.apply import apply
 from tools.search.backend import Request, Served
 from tools.search.candidates import PROGRAM
@@ -25,7 +23,6 @@ from tools.search.scoring import Settings
 from tools.search.store import NAME
 from tools.tiny.families import ALL_FAMILIES
 
-ROOT = Path(__file__).parents[2]
 RECIPE = Path("recipes/cogex-tiny.yml")
 CARD = """
 version: 1
@@ -72,26 +69,24 @@ def test_search_finds_programs_that_sort(whole: Path) -> None:
 
 
 def test_killed_search_ends_with_the_same_bytes(whole: Path, folder: Path) -> None:
-    command = [sys.executable, "-m", "cogex", "search", "sorting.yml", "--recipe", str(RECIPE),
-               "--seed", "1", "--out", "killed"]  # fmt: skip
+    command = ("module", "cogex", "search", "sorting.yml", "--recipe", str(RECIPE),
+               "--seed", "1", "--out", "killed")  # fmt: skip
     killed = folder / "killed"
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    while process.poll() is None and not (killed / NAME).is_file():
-        time.sleep(0.005)
-    while process.poll() is None and (killed / NAME).stat().st_size == 0:
+    process = start(folder, "killed.log", *command)
+    while process.is_alive() and not ((killed / NAME).is_file() and (killed / NAME).stat().st_size):
         time.sleep(0.005)
     process.kill()
-    process.communicate()
+    wait(process)
     before = (killed / NAME).read_bytes()
     assert 0 < len(before) < (whole / NAME).stat().st_size
     assert not (killed / "programs.json").exists()
     with (killed / NAME).open("ab") as file:
         file.write(before[:100])  # and a torn line
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    again = start(folder, "again.log", *command)
+    assert wait(again) == [0], (folder / "again.log").read_text()
     assert (killed / "programs.json").read_bytes() == (whole / "programs.json").read_bytes()
     assert (killed / NAME).read_bytes() == (whole / NAME).read_bytes()
-    assert "the base, 2-shot BM25" in done.stdout
+    assert "the base, 2-shot BM25" in (folder / "again.log").read_text()
 
 
 def test_found_programs_answer_inputs_as_in_the_search(whole: Path) -> None:
@@ -109,19 +104,19 @@ class Server:
     """The server of `completions_server`, started and killed at will, always at one port."""
 
     def __init__(self, folder: Path) -> None:
-        self.log = folder / "received.jsonl"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.folder, self.log = folder, folder / "received.jsonl"
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.engine.completions_server", str(RECIPE),
-             str(self.port), str(self.log)],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        module = "tests.engine.completions_server"
+        arguments = (module, str(RECIPE), str(self.port), str(self.log))
+        self.process = start(self.folder, "server.log", "module", *arguments)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
 
     def received(self) -> list[list[int]]:
         lines = self.log.read_text().splitlines() if self.log.is_file() else []
@@ -133,14 +128,13 @@ class Server:
                 urllib.request.urlopen(f"{self.url}/models", timeout=5)
                 return
             except OSError:
-                assert self.process.poll() is None, "the server has ended"
+                assert self.process.is_alive(), "the server has ended"
                 time.sleep(0.1)
 
     def kill_once_busy(self) -> None:
         while len(self.received()) < 12:
             time.sleep(0.01)
-        self.process.kill()
-        self.process.wait()
+        self.stop()
         self.start()
 
 
@@ -148,8 +142,7 @@ class Server:
 def server(folder: Path) -> Iterator[Server]:
     server = Server(folder)
     yield server
-    server.process.kill()
-    server.process.wait()
+    server.stop()
 
 
 def test_server_killed_in_mid_search_gives_what_this_process_gives(

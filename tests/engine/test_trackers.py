@@ -1,35 +1,21 @@
-"""Each tracker, asked for on the launch line and by the recipe, records a run; none comes unasked.
+"""Each tracker records a run when it is asked for, and sends nothing; none comes unasked."""
 
-The child process (this file run as a module) imports the engine once. Each run is then a copy of
-it that does what `accelerate launch -m axolotl.cli.train recipe.yml ...` does in its process: the
-same module, with the same command line.
-"""
-
-import atexit
 import json
-import multiprocessing
-import os
-import runpy
-import socket
 import sqlite3
 import subprocess
 import sys
-import traceback
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.engine.killed_run import ENVIRONMENT, ROOT, make_runs
+from tests.engine.forked import two_at_once
+from tests.engine.small_run import Launched, Run, make_runs
 
 STEPS = 2
 SHORT = {
     "plugins": ["tools.training.plugin.CogexPlugin"],
     "max_steps": STEPS,
-    "micro_batch_size": 2,
-    "logging_steps": 1,
     "evals_per_epoch": None,
     "eval_strategy": "no",
     "saves_per_epoch": None,
@@ -42,15 +28,16 @@ ON_THE_LINE = {
     "mlflow": "--use_mlflow true --mlflow_tracking_uri sqlite:///mlflow.db",
 }
 IN_THE_RECIPE = {
-    "tensorboard": {"use_tensorboard": True},
-    "wandb": {"use_wandb": True, "wandb_mode": "offline", "wandb_name": "mine"},
-    "trackio": {"use_trackio": True, "trackio_run_name": "mine"},
-    "mlflow": {
-        "use_mlflow": True,
-        "mlflow_tracking_uri": "sqlite:///outputs/mlflow.db",
-        "mlflow_experiment_name": "cogex",
-        "mlflow_run_name": "mine",
-    },
+    "use_tensorboard": True,
+    "use_wandb": True,
+    "wandb_mode": "offline",
+    "wandb_name": "mine",
+    "use_trackio": True,
+    "trackio_run_name": "mine",
+    "use_mlflow": True,
+    "mlflow_tracking_uri": "sqlite:///outputs/mlflow.db",
+    "mlflow_experiment_name": "cogex",
+    "mlflow_run_name": "mine",
 }
 LEFT = {  # what a tracker leaves in the working folder, TRACKIO_DIR being in it
     "tensorboard": "outputs/runs/*/events.out.tfevents.*",
@@ -58,114 +45,60 @@ LEFT = {  # what a tracker leaves in the working folder, TRACKIO_DIR being in it
     "trackio": "trackio/*.db",
     "mlflow": "**/mlflow.db",
 }
-NO_RUN = "no tracker"
-IN_TESTS = {"CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST"}  # where they stand MLflow sends nothing
-
-
-# the child
-
-
-def main(jobs: Path) -> None:
-    """Launch each of a JSON list of jobs, as many at once as there are cores."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.engine.watched_run"])
-    with ProcessPoolExecutor(os.cpu_count(), context, max_tasks_per_child=1) as pool:
-        list(pool.map(launch, json.loads(jobs.read_text())))
-
-
-def launch(job: dict[str, Any]) -> None:
-    """Run Axolotl's command with {options} in {folder}; note who is spoken to outside."""
-    os.chdir(job["folder"])
-    os.environ["TRACKIO_DIR"] = "trackio"
-    log = os.open("engine.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(log, sys.stdout.fileno())
-    os.dup2(log, sys.stderr.fileno())
-    spoken_to = os.open("spoken-to", os.O_WRONLY | os.O_CREAT)
-
-    def note(event: str, values: tuple[Any, ...]) -> None:
-        if event == "socket.getaddrinfo":
-            os.write(spoken_to, f"{values[:2]}\n".encode())
-        elif event == "socket.connect" and values[0].family != socket.AF_UNIX:
-            os.write(spoken_to, f"{values[1]}\n".encode())
-
-    sys.addaudithook(note)
-    multiprocessing.set_start_method("fork", force=True)
-    sys.argv = ["train", "recipe.yml", *job["options"]]
-    try:
-        runpy.run_module("axolotl.cli.train", run_name="__main__")
-        Path("ended").touch()
-    except BaseException:
-        traceback.print_exc()
-    atexit._run_exitfuncs()  # a process of a pool leaves them out; by them wandb closes its file
-
-
-# the tests
+ALL, NONE = "all by recipe", "none"
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs: for each tracker one by the launch line and one by the recipe."""
-    folder = tmp_path_factory.mktemp("trackers")
-    options = {f"{name} by line": line.split() for name, line in ON_THE_LINE.items()}
-    keys = {f"{name} by recipe": keys for name, keys in IN_THE_RECIPE.items()}
-    runs = make_runs(folder, ["base", NO_RUN, *options, *keys])
+def tracked(engine: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """For each tracker a run with it on the launch line; one with all in the recipe, one without.
+
+    Gives of each name the run and how its launch ended.
+    """
+    runs = make_runs(tmp_path_factory.mktemp("trackers"), [*LEFT, ALL, NONE])
     for name, run in runs.items():
-        recipe = run.folder / "recipe.yml"
-        header = recipe.read_text().split("\n\n")[0].replace("= 32 (micro)", "= 2 (micro)")
-        values = yaml.safe_load(recipe.read_text()) | SHORT | keys.get(name, {})
-        recipe.write_text(f"{header}\n\n{yaml.safe_dump(values)}")
-    jobs = [
-        {"folder": str(run.folder), "options": options.get(name, [])}
-        for name, run in runs.items()
-        if name != "base"
-    ]
-    (folder / "jobs.json").write_text(json.dumps(jobs))
-    environment = {name: os.environ[name] for name in os.environ.keys() - IN_TESTS} | ENVIRONMENT
-    environment |= {"HOME": str(folder / "home"), "HF_HOME": str(folder / "home/huggingface")}
-    environment["DO_NOT_TRACK"] = "true"  # else MLflow tells its makers; to it "1" is not true
-    with (folder / "child.log").open("w") as log:
-        subprocess.run(
-            [sys.executable, "-m", "tests.engine.test_trackers", str(folder / "jobs.json")],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
-    return folder
+        run.change(SHORT | (IN_THE_RECIPE if name == ALL else {}))
+    options = {name: ON_THE_LINE.get(name, "").split() for name in runs}
+    launched = two_at_once(
+        {name: lambda name=name: runs[name].launch(*options[name]) for name in runs}
+    )
+    return {name: (run, launched[name]) for name, run in runs.items()}
 
 
-@pytest.mark.parametrize("asked", ["by line", "by recipe"])
+@pytest.mark.parametrize("asked", ["line", "recipe"])
 @pytest.mark.parametrize("tracker", LEFT)
-def test_a_tracker_keeps_the_losses_of_the_run(tracked: Path, tracker: str, asked: str) -> None:
-    run = tracked / f"{tracker} {asked}"
-    assert (run / "ended").exists(), (run / "engine.log").read_text()[-3000:]
-    [left] = run.glob(LEFT[tracker])
-    logged = json.loads((run / "outputs/trainer_state.json").read_text())["log_history"]
+def test_a_tracker_keeps_the_losses_of_the_run(
+    tracked: dict[str, tuple[Run, Launched]], tracker: str, asked: str
+) -> None:
+    run, launched = tracked[tracker if asked == "line" else ALL]
+    assert launched.code == 0, launched.printed[-3000:]
+    [left] = run.folder.glob(LEFT[tracker])
+    logged = json.loads((run.output / "trainer_state.json").read_text())["log_history"]
     losses = {entry["step"]: entry["loss"] for entry in logged if "loss" in entry}
     assert list(losses) == [1, STEPS]
     assert READERS[tracker](left) == pytest.approx(losses, rel=1e-6)
 
 
-@pytest.mark.parametrize("tracker", LEFT)
-def test_a_tracker_keeps_to_itself(tracked: Path, tracker: str) -> None:
-    """No other tracker records, and nothing is sent."""
-    for asked in ("by line", "by recipe"):
-        run = tracked / f"{tracker} {asked}"
-        assert left_by_trackers(run) == {tracker}
-        assert (run / "spoken-to").read_text() == ""
+@pytest.mark.parametrize("name", [*LEFT, ALL, NONE])
+def test_only_what_is_asked_for_records_and_nothing_is_sent(
+    tracked: dict[str, tuple[Run, Launched]], name: str
+) -> None:
+    run, launched = tracked[name]
+    assert launched.code == 0, launched.printed[-3000:]
+    assert left_by_trackers(run.folder) == {ALL: set(LEFT), NONE: set()}.get(name, {name})
+    assert (run.folder / "spoken-to").read_text() == ""
 
 
-def test_no_tracker_records_unless_asked(tracked: Path) -> None:
-    run = tracked / NO_RUN
-    assert (run / "ended").exists(), (run / "engine.log").read_text()[-3000:]
-    assert left_by_trackers(run) == set()
-    assert (run / "spoken-to").read_text() == ""
-    assert not (tracked / "home/huggingface/trackio").exists()  # its folder where none is named
+def test_trackio_leaves_nothing_where_it_keeps_runs_by_default(
+    engine: Path, tracked: dict[str, tuple[Run, Launched]]
+) -> None:
+    assert not (engine / "trackio").exists()
 
 
 @pytest.mark.parametrize("tracker", ["wandb", "trackio", "mlflow"])
-def test_a_run_bears_its_name_from_the_recipe(tracked: Path, tracker: str) -> None:
-    [left] = (tracked / f"{tracker} by recipe").glob(LEFT[tracker])
+def test_a_run_bears_its_name_from_the_recipe(
+    tracked: dict[str, tuple[Run, Launched]], tracker: str
+) -> None:
+    [left] = tracked[ALL][0].folder.glob(LEFT[tracker])
     assert names(tracker, left) == ["mine"]
 
 
@@ -229,7 +162,3 @@ READERS = {
     "trackio": of_trackio,
     "mlflow": of_mlflow,
 }
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

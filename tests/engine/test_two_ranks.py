@@ -1,8 +1,6 @@
 """Two ranks are one rank: DDP, ZeRO-2, ZeRO-3 and FSDP2 on two CPU processes, through gloo."""
 
 import json
-import re
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,19 +11,9 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.engine.cpu_ranks import GlooRanksOnCpuForTests
-from tests.engine.killed_run import ROOT
-from tests.engine.launched import Ended, Loss, Machine, free_port, launch, launch_and_lose
-from tests.engine.rank_runs import (
-    EPOCHS,
-    MICRO,
-    RESUMED,
-    STEPS,
-    STEPS_OF_AN_EPOCH,
-    TWO_RANKS,
-    adapter,
-    logged,
-    make_folder,
-)
+from tests.engine.forked import ROOT
+from tests.engine.rank_runs import EPOCHS, MICRO, RESUMED, STEPS, TWO_RANKS, adapter, logged
+from tests.engine.small_run import STEP_ROWS, STEPS_OF_AN_EPOCH
 from tools.training.resume import Launch, what_is_missing
 
 # DDP, ZeRO-2 and FSDP2 were equal to the bit (one sum of two numbers has one order); ZeRO-3 makes
@@ -34,7 +22,6 @@ from tools.training.resume import Launch, what_is_missing
 LOSS, NORM, WEIGHT = 1e-6, 5e-5, 1e-5
 FAR_WEIGHTS = 8
 FIRST_NORM = 1e-6
-SECONDS_TO_END = 90  # the launcher waits 30 s for a rank that does not end when it is told to
 
 
 @pytest.fixture(params=TWO_RANKS)
@@ -67,7 +54,7 @@ def rows(spread: Path, name: str, rank: int) -> list[list[Any]]:
 
 def test_the_ranks_share_each_step_of_one_rank_in_its_order(spread: Path, name: str) -> None:
     whole = rows(spread, "one", 0)
-    assert [len(step) for step in whole] == STEPS * [32]
+    assert [len(step) for step in whole] == STEPS * [STEP_ROWS]
     assert [step[:MICRO] for step in whole] == rows(spread, name, 0)
     assert [step[MICRO:] for step in whole] == rows(spread, name, 1)
 
@@ -78,7 +65,7 @@ def test_each_epoch_of_the_recipes_has_every_row_once(spread: Path) -> None:
     for epoch in range(EPOCHS):
         steps = slice(epoch * STEPS_OF_AN_EPOCH, (epoch + 1) * STEPS_OF_AN_EPOCH)
         seen = [str(row) for rank in ranks for step in rank[steps] for row in step]
-        assert len(seen) == len(set(seen)) == 32 * STEPS_OF_AN_EPOCH
+        assert len(seen) == len(set(seen)) == STEP_ROWS * STEPS_OF_AN_EPOCH
 
 
 def test_the_first_gradient_is_that_of_one_rank(spread: Path, name: str) -> None:
@@ -150,48 +137,3 @@ def test_a_run_cut_off_at_its_end_comes_to_the_same(spread: Path, name: str) -> 
 def test_the_last_adapter_is_named_as_in_the_checkpoints(spread: Path, name: str) -> None:
     last = load_file(spread / f"outputs/{name}/adapter_model.safetensors")
     assert last.keys() == load_file(adapter(spread, name)).keys()
-
-
-@dataclass(frozen=True)
-class Story:
-    """A ZeRO-2 run that lost its second rank, and was launched again."""
-
-    folder: Path
-    loss: Loss
-    second: Ended
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    folder = make_folder(tmp_path_factory.mktemp("lost-rank"))
-    options = ["--config_file", "recipes/accelerate/2gpu.yml", "--main_process_port"]
-    loss = launch_and_lose(
-        "zero2.yml",
-        folder / "outputs/zero2",
-        [Machine(folder, [*options, str(free_port())])],
-        "rank",
-    )
-    return Story(folder, loss, launch("zero2.yml", [Machine(folder, [*options, str(free_port())])]))
-
-
-def test_a_lost_rank_ends_the_other_and_the_launch(story: Story) -> None:
-    assert story.loss.ended.codes == [1]
-    assert story.loss.ended.left == []
-    assert story.loss.seconds < SECONDS_TO_END
-
-
-def test_the_launcher_says_which_rank_was_lost_and_how(story: Story) -> None:
-    report = story.loss.ended.printed[0].partition("Root Cause")[2]
-    assert re.search(r"rank +: 1 \(local_rank: 1\)", report), report
-    assert "Signal 9 (SIGKILL) received by PID" in report
-
-
-def test_the_same_launch_goes_on_after_a_lost_rank(story: Story) -> None:
-    assert story.loss.kept == ["checkpoint-4"]
-    assert story.second.codes == [0], story.second.printed[0][-3000:]
-    assert "outputs/zero2: goes on from checkpoint-4" in story.second.printed[0]
-
-
-def test_its_result_is_that_of_the_undisturbed_run(spread: Path, story: Story) -> None:
-    assert logged(story.folder, "zero2", "loss") == logged(spread, "zero2", "loss")
-    assert adapter(story.folder, "zero2").read_bytes() == adapter(spread, "zero2").read_bytes()

@@ -6,6 +6,7 @@ Sources: config.json and tokenizer_config.json of each model on the hub.
 """
 
 import json
+import shutil
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,13 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from tests.real_tokenizers import build_llama2, build_tiktoken
 from tools.code.bases import Size, architecture, train_tokenizer
@@ -102,6 +109,7 @@ BASES = {
 def write_base(name: str, folder: Path) -> None:
     """Write config, random weights and tokenizer of the tiny base that stands for `name`."""
     base = BASES[name]
+    folder.mkdir(parents=True)
     base.tokenizer(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     layers, heads, groups = base.shape
@@ -121,6 +129,21 @@ def write_base(name: str, folder: Path) -> None:
     )
     torch.manual_seed(SEED)
     LlamaForCausalLM(config).to(config.dtype).save_pretrained(folder)
+
+
+def write_base_in_4_bits(name: str, folder: Path) -> None:
+    """Write the tiny base quantised as the base of ArXivDL's recipes is: NF4, twice, bf16."""
+    plain = folder.with_name("plain")
+    write_base(name, plain)
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    model = AutoModelForCausalLM.from_pretrained(plain, quantization_config=config)
+    shutil.copytree(plain, folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
+    model.save_pretrained(folder)
 
 
 def write_code_base(folder: Path, corpus: Path) -> None:

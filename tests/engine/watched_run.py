@@ -1,10 +1,19 @@
 """Runs one recipe in the engine and tells what reached the model; imports all of the engine.
 
-The watching goes through Axolotl's own plugins and changes nothing in the run.
+`tests.engine.forked` starts `watched`, `rank`, `command` and `module`. The watching goes through
+Axolotl's own plugins and changes nothing in the run.
 """
 
+import atexit
 import gc
+import json
+import os
+import runpy
+import socket
+import sys
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import axolotl.core.builders.causal  # noqa: F401 (this and the next are imported late by the engine)
@@ -28,15 +37,21 @@ gc.freeze()  # Axolotl collects garbage often, each time through a million impor
 
 
 class Watch(BasePlugin):
-    """Notes weights before and after, and every batch that the model gets."""
+    """Notes every batch that the model gets, and weights before and after.
 
-    def __init__(self) -> None:
+    `weights` is false where they are sharded, or on no device.
+    """
+
+    def __init__(self, weights: bool = True) -> None:
         super().__init__()
+        self.weights = weights
         self.steps: list[list[Row]] = [[]]
         self.sequences = [0]  # rows of the batches of each step: examples, or packs of them
         self.evaluations: list[list[Row]] = [[]]
 
     def post_model_load(self, cfg: Any, model: Any) -> None:
+        if not self.weights:
+            return
         self.before = {name: _bytes(weight).clone() for name, weight in model.named_parameters()}
         self.trainable = [name for name, w in model.named_parameters() if w.requires_grad]
         self.in_4_bits = {
@@ -88,6 +103,51 @@ class _Ends(TrainerCallback):
 
     def on_evaluate(self, *_: Any, **__: Any) -> None:
         self.watch.evaluations.append([])
+
+
+def command(*options: str) -> None:
+    """Do what `accelerate launch -m axolotl.cli.train recipe.yml OPTIONS` does in its process.
+
+    Every address outside that is looked up or spoken to is a line of the file `spoken-to`.
+    """
+    spoken_to = os.open("spoken-to", os.O_WRONLY | os.O_CREAT)
+
+    def note(event: str, values: tuple[Any, ...]) -> None:
+        if event == "socket.getaddrinfo":
+            os.write(spoken_to, f"{values[:2]}\n".encode())
+        elif event == "socket.connect" and values[0].family != socket.AF_UNIX:
+            os.write(spoken_to, f"{values[1]}\n".encode())
+
+    sys.addaudithook(note)
+    try:
+        module("axolotl.cli.train", "recipe.yml", *options)
+    finally:
+        atexit._run_exitfuncs()  # a forked process leaves them out; by them wandb closes its file
+
+
+def module(name: str, *arguments: str) -> None:
+    """Do what `python -m NAME ARGUMENTS` does."""
+    sys.argv = [name, *arguments]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def rank(name: str, number: int) -> None:
+    """Train NAME.yml as one rank; NAME-NUMBER.json gets the examples of each optimizer step."""
+    watch = Watch(weights=False)
+    PluginManager.get_instance().plugins["watch"] = watch
+    do_train(load_cfg(f"{name}.yml"), TrainerCliArgs())
+    steps = [rows for rows in watch.steps if rows]
+    Path(f"{name}-{number}.json").write_text(json.dumps(steps))
+
+
+def watched(recipe: str, overrides: dict[str, Any]) -> None:
+    """Train a recipe; report.json gets what was seen, or `error`."""
+    try:
+        report = run(recipe, overrides)
+    except BaseException as error:
+        traceback.print_exc()
+        report = {"error": f"{type(error).__name__}: {error}"}
+    Path("report.json").write_text(json.dumps(report))
 
 
 def run(recipe: str, overrides: dict[str, Any]) -> dict[str, Any]:
