@@ -50,7 +50,6 @@ def make_folder(parent: Path) -> Path:
             "evals_per_epoch": 1,
             "saves_per_epoch": 1,
             "micro_batch_size": MICRO,
-            "gradient_accumulation_steps": STEP_ROWS // MICRO // ranks,
             "eval_batch_size": VALIDATION_ROWS // ranks,  # one batch for all ranks, in each spread
             "plugins": PLUGINS,
         }

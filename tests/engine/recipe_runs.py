@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arxivdl_memory import made_rows
+from benchmarks.made_arxivdl import made_rows
 from tests.engine.cpu_overrides import overrides
 from tests.engine.forked import ROOT, start, two_at_once, wait
 from tests.engine.tiny_bases import write_base, write_base_in_4_bits, write_code_base

@@ -73,8 +73,8 @@ def test_only_the_function_carries_loss(run: RecipeRun, recipe: Recipe) -> None:
         assert tokenizer.decode(trained[:-1]) in functions
 
 
-def test_preflight_knows_base_and_rows(run: RecipeRun, recipe: Recipe) -> None:
-    verdicts = [*check_model(recipe), *check_data(recipe, run.header, None)]
+def test_preflight_knows_base_and_rows(recipe: Recipe) -> None:
+    verdicts = [*check_model(recipe), *check_data(recipe, None)]
     failed = [row for row in verdicts if row.verdict == "fail"]
     # the tiny base is not the published one, and there are fewer validation rows
     small = {"parameters", "vocabulary", "validation rows"}

@@ -73,7 +73,7 @@ def test_axolotl_trains_with_the_accumulation_of_the_plugin(launched: Any) -> No
         cfg = launched(ranks, micro_batch_size="4")
         assert cfg.gradient_accumulation_steps == 8 // ranks
         assert cfg.batch_size == 32  # by which Axolotl counts the steps of the run
-        assert (cfg.examples_per_step, cfg.validation_rows) == (32, 240)
+        assert (cfg.examples_per_step, cfg.validation_rows) == (32, 144)
         assert "gradient_accumulation_steps" not in PluginManager().plugins[PLUGIN].launch.values
 
 

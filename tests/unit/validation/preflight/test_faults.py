@@ -28,7 +28,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prepare_cogex(folder / "data.json", folder / "data/tiny", val_size=12)
     (folder / "recipes").mkdir()
     for path in (ROOT / "recipes").glob("*-tiny*.yml"):
-        text = path.read_text().replace("validation_rows: 240", "validation_rows: 12")
+        text = path.read_text().replace("validation_rows: 144", "validation_rows: 12")
         (folder / "recipes" / path.name).write_text(text)
     return folder
 
