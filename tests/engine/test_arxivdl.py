@@ -22,6 +22,7 @@ from tools.models import load_base, load_tokenizer
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
 from validation.code.codescore import codescore, make_metrics
+from validation.code.kept import Kept
 from validation.preflight.data import check_data
 from validation.preflight.model import check_model
 
@@ -117,10 +118,10 @@ def test_base_and_checkpoint_are_scored_by_both(
 def test_the_reference_itself_scores_one(recipe: Recipe, encoder: Path, server: Server) -> None:
     score(recipe, encoder, server, "base")
     folder = recipe.output_dir / "codescore"
-    kept = json.loads((folder / "candidates/base.json").read_text())
+    kept = Kept(folder / "candidates.jsonl")
+    [base_line, *_] = kept.path.read_text().splitlines()
     rows = read_prepared_rows(Path(recipe.training["path"]).with_name("test.jsonl"), ("output",))
-    kept["candidates"] = [row["output"] for row in rows[:SCORED]]
-    write_json(folder / "candidates/base.json", kept)
+    kept.put(json.loads(base_line)["key"], [row["output"] for row in rows[:SCORED]])
     base = score(recipe, encoder, server, "base")["models"]["base"]
     assert base["codebertscore"]["f1"] == pytest.approx(1, abs=1e-6)
     assert base["codejudge"]["correct"] == SCORED

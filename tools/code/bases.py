@@ -96,8 +96,10 @@ def _texts(documents: Path) -> Iterator[str]:
         ) from None
 
 
-def architecture(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
-    """A Llama of that size with tied embeddings."""
+def architecture(
+    size: Size, tokenizer: PreTrainedTokenizerFast, positions: int = POSITIONS
+) -> LlamaConfig:
+    """Return the config of a Llama of that size with tied embeddings."""
     return LlamaConfig(
         vocab_size=size.vocabulary,
         hidden_size=size.hidden,
@@ -105,7 +107,7 @@ def architecture(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
         num_hidden_layers=size.layers,
         num_attention_heads=size.hidden // size.head,
         num_key_value_heads=size.hidden // size.head,
-        max_position_embeddings=POSITIONS,
+        max_position_embeddings=positions,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

@@ -30,6 +30,7 @@ import shutil
 import stat
 import tokenize
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -37,23 +38,20 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from tools.code.function_shapes import Problems, body, functions
 from tools.code.tasks import MINI, own_tasks, read_published
 from tools.errors import UserError
 from tools.files import sha256, whole_file, write_json
 from tools.prepare.fields import RejectedError
+from tools.prepare.folder import counts_table
+from tools.prepare.pipeline import commonest_first
 
 OUTPUTS = ("train.jsonl", "val.jsonl", "rejected.jsonl")
 # how published problems name their parts: rows of this project, HumanEval, MBPP
 PARTS = (("prompt", "solution"), ("prompt", "canonical_solution"), ("code",))
 LICENCE_NAMES = ("licence", "license", "copying", "copyright", "notice")
 BYTES_PER_CHARACTER = 4  # at most, in UTF-8
-
-
-def _splits() -> dict[str, int]:
-    return {"train": 0, "val": 0}
 
 
 @dataclass
@@ -66,22 +64,9 @@ class Summary:
     read: int = 0
     kept: int = 0
     rejected: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
-    documents: dict[str, int] = field(default_factory=_splits)
-    characters: dict[str, int] = field(default_factory=_splits)
-
-    def reject(self, reason: str) -> None:
-        """Count a file that is not used."""
-        self.read += 1
-        self.rejected += 1
-        self.reasons[reason] = self.reasons.get(reason, 0) + 1
-
-    def keep(self, split: str, documents: list[dict[str, str]]) -> None:
-        """Count a file that is used, and its documents."""
-        self.read += 1
-        self.kept += 1
-        self.documents[split] += len(documents)
-        self.characters[split] += sum(len(document["text"]) for document in documents)
+    reasons: dict[str, int] = field(default_factory=Counter)
+    documents: dict[str, int] = field(default_factory=lambda: {"train": 0, "val": 0})
+    characters: dict[str, int] = field(default_factory=lambda: {"train": 0, "val": 0})
 
 
 @dataclass
@@ -130,17 +115,21 @@ def prepare_python_corpus(
     with ExitStack() as stack:
         files = {name: stack.enter_context(whole_file(out / name)) for name in OUTPUTS}
         for index, path in enumerate(python_files(source, out)):
+            summary.read += 1
             name = os.fsencode(path.relative_to(source)).decode("utf-8", "backslashreplace")
             try:
                 text, tree = read_source(path, max_chars)
                 documents = list(_documents(name, text, tree, seen, lines))
             except RejectedError as error:
-                summary.reject(str(error))
+                summary.rejected += 1
+                summary.reasons[str(error)] += 1
                 line = {"index": index, "reason": str(error), "row": {"id": name}}
                 files["rejected.jsonl"].write(_json(line))
             else:
                 split = "val" if _draw(text, seed) < val_share else "train"
-                summary.keep(split, documents)
+                summary.kept += 1
+                summary.documents[split] += len(documents)
+                summary.characters[split] += sum(len(each["text"]) for each in documents)
                 files[f"{split}.jsonl"].writelines(map(_json, documents))
         if empty := [split for split, count in summary.documents.items() if not count]:
             raise UserError(
@@ -304,11 +293,8 @@ def short_functions(tree: ast.Module, most_lines: int) -> Iterator[ast.FunctionD
 
 def print_summary(summary: Summary, console: Console) -> None:
     """Print what became of the files."""
-    table = Table("files", "count")
-    table.add_row("read", f"{summary.read:,}")
-    table.add_row("kept", f"{summary.kept:,}")
-    for reason, count in sorted(summary.reasons.items(), key=lambda item: -item[1]):
-        table.add_row(f"  {reason}", f"{count:,}")
-    console.print(table)
+    counts = {"read": summary.read, "kept": summary.kept, "rejected": summary.rejected}
+    reasons = commonest_first(Counter(summary.reasons))
+    console.print(counts_table("files", counts, reasons))
     for split, count in summary.documents.items():
         console.print(f"{split}: {count:,} documents, {summary.characters[split]:,} characters")

@@ -48,8 +48,11 @@ def functions(tree: ast.AST) -> Iterator[Function]:
     return (node for node in ast.walk(tree) if isinstance(node, Function))
 
 
-def shape(function: Function) -> str:
-    """Return the shape of a function. Raises RecursionError where it is nested too deep."""
+def shape(function: Function, *, constants: bool = True) -> str:
+    """Return the shape of a function; without `constants`, only None, True and False keep a value.
+
+    Raises RecursionError where it is nested too deep.
+    """
     own = {
         node.arg if isinstance(node, ast.arg) else node.id
         for node in ast.walk(function)
@@ -67,6 +70,10 @@ def shape(function: Function) -> str:
                 return f"({number(name)})"
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 return f"(def{number(value.name)}{write(value.args)}{write(body(value))})"
+            case ast.Constant(value=constant) if not constants and not (
+                constant is None or isinstance(constant, bool)
+            ):
+                return f"({type(constant).__name__})"
             case ast.AST():
                 parts = (write(v) for k, v in ast.iter_fields(value) if k not in _LEFT_OUT)
                 return f"({type(value).__name__} {' '.join(parts)})"

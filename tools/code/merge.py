@@ -11,7 +11,6 @@ Near-duplicates (`near_duplicates.py`) never straddle the split.
 """
 
 import random
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from tools.code import near_duplicates
 from tools.code.tasks import MINI, own_tasks
 from tools.errors import UserError
-from tools.files import sha256, write_json, write_jsonl
+from tools.files import sha256
 from tools.prepare.code import ROW_FIELDS
+from tools.prepare.folder import check_out, counts_table, write_folder
 from tools.prepare.pipeline import commonest_first
 from tools.prepare.split import choose_validation
 from tools.prepared_rows import read_prepared_rows
 
-CodeRow = dict[str, str]
+Keys = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -62,42 +61,46 @@ def merge(
 
     Validation gets `val_size` rows, or the nearest number below that whole groups allow.
     `held_out` are folders or files of rows. Raises UserError, with nothing written, if an input
-    is not as `cogex prepare` left it, or there are too few rows.
+    is not as `cogex prepare` left it, or if there are too few rows.
     """
     _check(inputs, out, train_size, val_size)
-    read = [row for folder in inputs for row in _prepared(folder)]
-    rejected: list[dict[str, Any]] = []
-    rows = _without_repeats(_without_held_out(read, held_out, rejected), rejected)
-    if len(rows) < train_size + val_size:
-        told = ", ".join(f"{n} {reason}" for reason, n in _reasons(rejected).items())
+    rows = [row for folder in inputs for row in _prepared(folder)]
+    reasons = _unwanted(rows, held_out)
+    left = [index for index in range(len(rows)) if index not in reasons]
+    if len(left) < train_size + val_size:
+        told = ", ".join(f"{n} {reason}" for reason, n in _count(reasons).items())
         raise UserError(
             f"--train-size {train_size} and --val-size {val_size} need {train_size + val_size} "
-            f"rows, and there are {len(rows)}{f' ({told})' if told else ''}: give smaller sizes, "
+            f"rows, and there are {len(left)}{f' ({told})' if told else ''}: give smaller sizes, "
             "or another --input"
         )
-    groups = near_duplicates.group([row for _, row in rows])
+    groups = near_duplicates.group([rows[index] for index in left])
     validation = choose_validation(groups, val_size, seed)
-    others = [number for number in range(len(rows)) if number not in validation]
+    others = [number for number in range(len(left)) if number not in validation]
     drawn = set(random.Random(str(seed)).sample(others, train_size))
-    train = [row for number, (_, row) in enumerate(rows) if number in drawn]
-    val = [row for number, (_, row) in enumerate(rows) if number in validation]
-    for number in others:
-        if number not in drawn:
-            index, row = rows[number]
-            rejected.append({"index": index, "reason": "not drawn", "row": row})
+    reasons |= {left[number]: "not drawn" for number in others if number not in drawn}
+    files: dict[str, list[Any]] = {
+        "train.jsonl": [rows[left[number]] for number in sorted(drawn)],
+        "val.jsonl": [rows[left[number]] for number in sorted(validation)],
+        "rejected.jsonl": [
+            {"index": index, "reason": reason, "row": rows[index]}
+            for index, reason in sorted(reasons.items())
+        ],
+    }
     summary = Summary(
         inputs=[_origin(folder / "rows.jsonl") for folder in inputs],
         held_out=[_origin(_rows_file(path)) for path in held_out],
-        read=len(read),
-        kept=len(train) + len(val),
-        rejected=len(rejected),
-        train=len(train),
-        val=len(val),
+        read=len(rows),
+        kept=len(rows) - len(reasons),
+        rejected=len(reasons),
+        train=len(drawn),
+        val=len(validation),
         near_duplicate_groups=len(groups),
-        reasons=_reasons(rejected),
+        reasons=_count(reasons),
         seed=seed,
     )
-    _write(out, train, val, sorted(rejected, key=lambda line: line["index"]), summary)
+    manifest = {"format": "code", **vars(summary)}
+    write_folder(out, files, manifest, hashed=["train.jsonl", "val.jsonl"])
     return summary
 
 
@@ -112,13 +115,12 @@ def _check(inputs: Sequence[Path], out: Path, train_size: int, val_size: int) ->
             f"--train-size {train_size}, --val-size {val_size}: give 1 or more rows for training, "
             "0 or more for validation"
         )
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: --out names the folder to write into")
+    check_out(out, inputs[0], ())
     if out.resolve() in [folder.resolve() for folder in inputs]:
         raise UserError(f"{out} is also an --input: give a folder of its own")
 
 
-def _prepared(folder: Path) -> list[CodeRow]:
+def _prepared(folder: Path) -> list[dict[str, str]]:
     """Read a prepared folder; every row in it was verified if the file is still the same."""
     path = folder / "rows.jsonl"
     rows = read_prepared_rows(path, ROW_FIELDS)
@@ -138,30 +140,36 @@ def _rows_file(path: Path) -> Path:
     return path / "rows.jsonl" if path.is_dir() else path
 
 
-def _without_held_out(
-    rows: Sequence[CodeRow], held_out: Sequence[Path], rejected: list[dict[str, Any]]
-) -> list[tuple[int, CodeRow]]:
-    """Return rows with their index, but for those that are or resemble a held-out one."""
+def _unwanted(rows: Sequence[dict[str, str]], held_out: Sequence[Path]) -> dict[int, str]:
+    """Return why rows are not used, by index: they are or resemble a held-out row, or repeat one.
+
+    Raises UserError for a row that cannot be compared.
+    """
     kept_away = [task.row for task in own_tasks(MINI)]
     for path in held_out:
         kept_away += read_prepared_rows(_rows_file(path), ROW_FIELDS)
-    ids = {row["id"] for row in kept_away}
-    keys = {key: row["id"] for row in kept_away for key in _keys(row)}
-    kept = []
+    held_ids = {row["id"] for row in kept_away}
+    held_keys = {key: row["id"] for row in kept_away for key in _keys(row)}
+    texts: dict[tuple[str, str], str] = {}
+    ids: set[str] = set()
+    reasons = {}
     for index, row in enumerate(rows):
-        resembled = sorted(keys[key] for key in _keys(row) & keys.keys())
-        if row["id"] in ids:
-            reason = "held out: by its id"
-        elif resembled:
-            reason = f"held out: near-duplicate of {resembled[0]}"
+        if row["id"] in held_ids:
+            reasons[index] = "held out: by its id"
+        elif resembled := sorted(held_keys[key] for key in _keys(row) & held_keys.keys()):
+            reasons[index] = f"held out: near-duplicate of {resembled[0]}"
         else:
-            kept.append((index, row))
-            continue
-        rejected.append({"index": index, "reason": reason, "row": row})
-    return kept
+            earlier = texts.setdefault((row["prompt"], row["solution"]), row["id"])
+            if row["id"] in ids:
+                reasons[index] = "duplicate id"
+            elif earlier != row["id"]:
+                reasons[index] = f"duplicate of {earlier}"
+            else:
+                ids.add(row["id"])
+    return reasons
 
 
-def _keys(row: CodeRow) -> frozenset[tuple[str, str]]:
+def _keys(row: dict[str, str]) -> Keys:
     try:
         return near_duplicates.keys(row)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -170,28 +178,10 @@ def _keys(row: CodeRow) -> frozenset[tuple[str, str]]:
         ) from None
 
 
-def _without_repeats(
-    rows: Sequence[tuple[int, CodeRow]], rejected: list[dict[str, Any]]
-) -> list[tuple[int, CodeRow]]:
-    seen: dict[tuple[str, str], str] = {}
-    ids: set[str] = set()
-    kept = []
-    for index, row in rows:
-        earlier = seen.setdefault((row["prompt"], row["solution"]), row["id"])
-        if row["id"] in ids:
-            rejected.append({"index": index, "reason": "duplicate id", "row": row})
-        elif earlier != row["id"]:
-            rejected.append({"index": index, "reason": f"duplicate of {earlier}", "row": row})
-        else:
-            ids.add(row["id"])
-            kept.append((index, row))
-    return kept
-
-
-def _reasons(rejected: Sequence[dict[str, Any]]) -> dict[str, int]:
+def _count(reasons: dict[int, str]) -> dict[str, int]:
     """Count the reasons, without the ids in them."""
     return commonest_first(
-        Counter(line["reason"].split(":")[0].split(" of ")[0] for line in rejected)
+        Counter(reason.split(":")[0].split(" of ")[0] for reason in reasons.values())
     )
 
 
@@ -199,35 +189,8 @@ def _origin(path: Path) -> dict[str, Any]:
     return {"path": str(path), "sha256": sha256(path)}
 
 
-def _write(
-    out: Path,
-    train: list[CodeRow],
-    val: list[CodeRow],
-    rejected: list[dict[str, Any]],
-    summary: Summary,
-) -> None:
-    """Write the files, manifest.json last: where it lies, the others are whole."""
-    try:
-        (out / "manifest.json").unlink(missing_ok=True)
-        # Axolotl's cache is keyed by the recipe: it would train on the rows that are replaced here
-        shutil.rmtree(out / "prepared", ignore_errors=True)
-        for name, lines in (("train", train), ("val", val), ("rejected", rejected)):
-            write_jsonl(out / f"{name}.jsonl", lines)
-        hashes = {name: sha256(out / name) for name in ("train.jsonl", "val.jsonl")}
-        write_json(out / "manifest.json", {"format": "code", **vars(summary), "sha256": hashes})
-    except OSError as error:
-        raise UserError(
-            f"{out} cannot be written: {error.strerror}; give another folder, or make room"
-        ) from None
-
-
 def print_summary(summary: Summary, console: Console) -> None:
     """Print every count and reason."""
-    table = Table("rows", "count")
-    table.columns[1].justify = "right"
-    for name in ("read", "train", "val", "rejected"):
-        table.add_row(name, f"{getattr(summary, name):,}")
-    for reason, count in summary.reasons.items():
-        table.add_row(f"  {reason}", f"{count:,}")
-    table.add_row("groups of near-duplicates", f"{summary.near_duplicate_groups:,}")
-    console.print(table)
+    counts = {name: getattr(summary, name) for name in ("read", "train", "val", "rejected")}
+    console.print(counts_table("rows", counts, summary.reasons))
+    console.print(f"groups of near-duplicates: {summary.near_duplicate_groups:,}")

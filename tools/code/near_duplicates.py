@@ -11,7 +11,6 @@ What it does not see: the same task in other words, under another name, solved i
 """
 
 import ast
-import copy
 import re
 from collections.abc import Mapping, Sequence
 
@@ -21,16 +20,10 @@ from tools.code.function_shapes import Function, shape
 def keys(row: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     """Return what a row shares with its near-duplicates. Raises SyntaxError or ValueError."""
     function = _function(row)
-    found = {("name", _plain(function.name)), ("body", _body(function))}
+    found = {("name", _plain(function.name)), ("body", shape(function, constants=False))}
     if said := _said(ast.get_docstring(function) or ""):
         found.add(("text", said))
     return frozenset(found)
-
-
-def exact_keys(row: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    """Return what a row shares with its duplicates: the name of its function, and the very body."""
-    function = _function(row)
-    return frozenset({("name", _plain(function.name)), ("body", shape(function))})
 
 
 def group(rows: Sequence[Mapping[str, str]]) -> list[list[int]]:
@@ -67,18 +60,6 @@ def _function(row: Mapping[str, str]) -> Function:
 
 def _plain(name: str) -> str:
     return name.replace("_", "").casefold()
-
-
-def _body(function: Function) -> str:
-    masked = _MaskConstants().visit(copy.deepcopy(function))
-    return shape(masked)
-
-
-class _MaskConstants(ast.NodeTransformer):
-    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
-        if node.value is None or isinstance(node.value, bool):
-            return node
-        return ast.Constant(type(node.value).__name__)
 
 
 def _said(docstring: str) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.table import Table
 
 from tools.code import near_duplicates
 from tools.code.difficulty import DEEPEST, MOST_DECISIONS, count_lines, not_simple
@@ -25,12 +24,12 @@ from tools.code.mbpp import mbpp_task
 from tools.code.tasks import SYNTHETIC, Task, own_task, read_published
 from tools.code.trial import VERDICTS, try_programs
 from tools.errors import UserError
-from tools.files import sha256, write_json, write_jsonl
 from tools.prepare.fetch import verified
 from tools.prepare.fields import RejectedError
+from tools.prepare.folder import MANIFEST, check_out, counts_table, write_folder
 from tools.prepare.pipeline import commonest_first
 
-OUTPUTS = ("rows.jsonl", "rejected.jsonl", "manifest.json")
+OUTPUTS = ("rows.jsonl", "rejected.jsonl", MANIFEST)
 ROW_FIELDS = ("id", "prompt", "solution")
 
 TaskFile = Literal["humaneval", "mbpp", "synthetic"]
@@ -69,10 +68,7 @@ def prepare_tasks(
     consent.
     """
     path = source or (SYNTHETIC if name == "synthetic" else verified(name))
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: --out names the folder to write into")
-    if path.resolve() in [(out / output).resolve() for output in OUTPUTS]:
-        raise UserError(f"{path} would be overwritten: give another --out")
+    check_out(out, path, OUTPUTS)
     published = read_published(path)
     tasks, reasons = _select(published.rows, _MAKE[name], max_lines, difficulty)
     reasons |= _failures(tasks, allow_code_execution)
@@ -101,7 +97,8 @@ def prepare_tasks(
         "difficulty": difficulty,
         "simple": {"most_decisions": MOST_DECISIONS, "deepest": DEEPEST},
     }
-    _write(out, kept, rejected, manifest)
+    files = {"rows.jsonl": kept, "rejected.jsonl": rejected}
+    write_folder(out, files, manifest, hashed=["rows.jsonl"])
     return summary
 
 
@@ -169,31 +166,10 @@ def _rejected(index: int, reason: str, row: Any) -> dict[str, Any]:
     return line
 
 
-def _write(
-    out: Path, kept: list[dict[str, str]], rejected: list[dict[str, Any]], manifest: dict[str, Any]
-) -> None:
-    """Write the files, manifest.json last: if it is there, the others are whole."""
-    try:
-        (out / "manifest.json").unlink(missing_ok=True)
-        write_jsonl(out / "rows.jsonl", kept)
-        write_jsonl(out / "rejected.jsonl", rejected)
-        hashes = {"rows.jsonl": sha256(out / "rows.jsonl")}
-        write_json(out / "manifest.json", {**manifest, "sha256": hashes})
-    except OSError as error:
-        raise UserError(
-            f"{out} cannot be written: {error.strerror}; give another folder, or make room"
-        ) from None
-
-
 def print_summary(summary: Summary, console: Console) -> None:
     """Print every count and reason."""
-    table = Table("tasks", "count")
-    table.columns[1].justify = "right"
-    for name in ("read", "kept", "rejected"):
-        table.add_row(name, f"{getattr(summary, name):,}")
-    for reason, count in summary.reasons.items():
-        table.add_row(f"  {reason}", f"{count:,}")
-    console.print(table)
+    counts = {name: getattr(summary, name) for name in ("read", "kept", "rejected")}
+    console.print(counts_table("tasks", counts, summary.reasons))
     if summary.source["path"] != SYNTHETIC.name and not summary.source["known_as"]:
         console.print(
             "The file is not the published one, byte for byte; manifest.json has its hash."

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
+from tools.code.bases import Size, architecture
 from tools.code.tokenizer import train_byte_level_bpe
 from tools.tiny.corpus import base_documents, world_words
 
@@ -25,22 +26,9 @@ def train_tokenizer(documents: int, seed: int, vocab_size: int) -> PreTrainedTok
 
 
 def config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
-    """A Llama of 4 layers, 128 wide, about 1 M parameters with tied embeddings."""
-    return LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        architectures=["LlamaForCausalLM"],
-        dtype="float32",
-    )
+    """Return the config of a Llama of 4 layers, 128 wide: about 1 M parameters."""
+    size = Size(vocabulary=len(tokenizer), layers=4, hidden=128, mlp=384, head=32)
+    return architecture(size, tokenizer, positions=512)
 
 
 def write_skeleton(folder: Path, documents: int = 20_000, seed: int = 7) -> None:

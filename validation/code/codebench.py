@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,14 @@ from tools.recipe import Recipe, read_recipe
 from tools.sandbox import CONSENT, unavailable
 from validation.check.collapse import find_loop, measure_collapse
 from validation.code.samples import (
-    Make,
     Sample,
     Sampling,
+    Sources,
     Suite,
     is_python,
     load_suite,
-    model_in,
-    models_of_run,
-    samples_in,
+    model_sources,
+    read_samples,
 )
 from validation.selection.checkpoints import left_out
 
@@ -66,7 +66,11 @@ def codebench(
     _check_possible(target, samples, model_name, sampling, allow_code_execution)
     tasks, origin = load_suite(suite, data)
     recipe = read_recipe(target) if target and _is_recipe(target) else None
-    sources = _sources(target, recipe, samples, model_name, sampling)
+    sources: Sources = (
+        {samples.resolve().stem: partial(read_samples, samples)}
+        if samples
+        else model_sources(recipe, target or Path(), model_name, sampling)
+    )
     known = trained_on(recipe, tasks) if recipe else []
     folder = out or (recipe.output_dir if recipe else Path("outputs/codebench") / min(sources))
     models: list[dict[str, Any]] = []
@@ -120,21 +124,6 @@ def _check_possible(
 
 def _is_recipe(target: Path) -> bool:
     return target.suffix in {".yml", ".yaml"} or target.is_file()
-
-
-def _sources(
-    target: Path | None,
-    recipe: Recipe | None,
-    samples: Path | None,
-    model_name: str,
-    sampling: Sampling,
-) -> dict[str, Make]:
-    if samples:
-        return samples_in(samples)
-    if recipe:
-        return models_of_run(recipe, model_name, sampling)
-    assert target
-    return model_in(target, sampling)
 
 
 def _score(

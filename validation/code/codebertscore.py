@@ -19,7 +19,7 @@ tests/unit/test_codebertscore.py holds what it gave on a tiny encoder.
 
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,6 @@ class BertScore:
     recall: float
     f1: float
     f3: float
-
-    def as_dict(self) -> dict[str, float]:
-        """The four by name."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ What is judged was written by a model, and so was the judge's answer: both are u
 """
 
 import ast
-import hashlib
 import json
 import re
 import secrets
@@ -23,7 +22,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import openai
@@ -33,6 +31,8 @@ from rich.progress import track
 from tools.endpoint import Endpoint
 from tools.errors import UserError
 from validation.code.codebertscore import Pair
+from validation.code.kept import Kept
+from validation.selection.score_cache import digest
 
 Status = Literal["correct", "incorrect", "refused", "unparseable", "suspect"]
 STATUSES: tuple[Status, ...] = ("correct", "incorrect", "refused", "unparseable", "suspect")
@@ -123,72 +123,29 @@ class _Summary(BaseModel):
     verdict: Literal["correct", "incorrect"]
 
 
-class _Message(BaseModel):
+class _Received(BaseModel):
+    """Part of an answer, as far as it is read: the client passes on whatever a server sends."""
+
     model_config = ConfigDict(from_attributes=True, strict=True)
+
+
+class _Message(_Received):
     content: str | None = None
     refusal: str | None = None
 
 
-class _Choice(BaseModel):
-    model_config = ConfigDict(from_attributes=True, strict=True)
+class _Choice(_Received):
     message: _Message
     finish_reason: str | None = None
 
 
-class _Usage(BaseModel):
-    model_config = ConfigDict(from_attributes=True, strict=True)
+class _Usage(_Received):
     total_tokens: int = Field(ge=0)
 
 
-class _Completion(BaseModel):
-    """What is read of an answer: the client passes on whatever a server sends."""
-
-    model_config = ConfigDict(from_attributes=True, strict=True)
+class _Completion(_Received):
     choices: list[_Choice]
     usage: _Usage | None = None
-
-
-class _Kept(BaseModel):
-    """A line of the file of verdicts."""
-
-    model_config = ConfigDict(strict=True)
-    key: str
-    status: Status
-    analysis: str
-    answer: str
-    tokens: int
-
-
-class Verdicts:
-    """The verdicts that are kept: a line each, appended as they come."""
-
-    def __init__(self, path: Path) -> None:
-        """Read what is there; a line that was cut off is left out."""
-        self.path = path
-        self._kept: dict[str, Verdict] = {}
-        lines = path.read_bytes().splitlines() if path.is_file() else []
-        for line in lines:
-            try:
-                kept = _Kept.model_validate_json(line)
-            except ValidationError:
-                continue
-            fields = kept.model_dump(exclude={"key"})
-            self._kept[kept.key] = Verdict(**fields)
-
-    def get(self, key: str) -> Verdict | None:
-        """Return the verdict of a key, if there is one."""
-        return self._kept.get(key)
-
-    def put(self, key: str, verdict: Verdict) -> None:
-        """Append a verdict; it is on disk before the next is asked for."""
-        self._kept[key] = verdict
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"key": key, **vars(verdict)})  # in ASCII: an answer may hold anything
-        with self.path.open("a+b") as file:
-            file.seek(0, 2)
-            whole = not file.tell() or _last_byte(file) == b"\n"
-            file.write(b"" if whole else b"\n")
-            file.write(f"{line}\n".encode())
 
 
 @dataclass(frozen=True)
@@ -206,7 +163,7 @@ class Budget:
     tokens: int
 
 
-def estimate(verdicts: Verdicts, model: str, pairs: Sequence[Pair]) -> Estimate:
+def estimate(verdicts: Kept, model: str, pairs: Sequence[Pair]) -> Estimate:
     """Estimate the tokens, in and out, of the pairs that have no verdict yet."""
     asked = _to_ask(verdicts, model, pairs)
     return Estimate(len(asked), sum(map(_most_tokens, asked.values())))
@@ -215,7 +172,7 @@ def estimate(verdicts: Verdicts, model: str, pairs: Sequence[Pair]) -> Estimate:
 def judge_pairs(
     endpoint: Endpoint,
     pairs: Sequence[Pair],
-    verdicts: Verdicts,
+    verdicts: Kept,
     *,
     budget: Budget,
     say: Callable[[str], None] = lambda text: None,
@@ -243,14 +200,15 @@ def judge_pairs(
     for index, verdict in track(
         answers, "CodeJudge", total=len(keys), transient=True, disable=len(keys) < 2
     ):
-        verdicts.put(keys[index], verdict)
+        verdicts.put(keys[index], vars(verdict))
         budget.tokens -= verdict.tokens
         if budget.tokens < 0:
             raise UserError(
                 "the judge has taken more tokens than were estimated, and the budget is used up: "
                 "raise --budget and run this again; what was judged is kept"
             )
-    return [verdicts.get(_key(endpoint.model, pair)) or _EMPTY for pair in pairs]
+    kept = [verdicts.get(_key(endpoint.model, pair)) for pair in pairs]
+    return [Verdict(**verdict) if verdict else _EMPTY for verdict in kept]
 
 
 def summarise(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -267,7 +225,7 @@ def summarise(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 _EMPTY = Verdict("incorrect", answer="there is no code")  # it is not asked for
 
 
-def _to_ask(verdicts: Verdicts, model: str, pairs: Iterable[Pair]) -> dict[str, Pair]:
+def _to_ask(verdicts: Kept, model: str, pairs: Iterable[Pair]) -> dict[str, Pair]:
     """Return the pairs without a verdict by key, each once; without code there is no question."""
     found = {_key(model, pair): pair for pair in pairs if pair.candidate.strip()}
     return {key: pair for key, pair in found.items() if verdicts.get(key) is None}
@@ -277,7 +235,7 @@ def _key(model: str, pair: Pair) -> str:
     """The hash of prompts, model and pair; the marks are left out, for they are random."""
     prompts = [ANALYSE, MATERIAL, SUMMARISE, ANALYSIS, _ADDRESSES.pattern]
     parts = [*prompts, model, pair.instruction, pair.reference, pair.candidate]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return digest(parts)
 
 
 def _most_tokens(pair: Pair) -> int:
@@ -395,10 +353,3 @@ def _mark(*texts: str) -> str:
     while any((mark := secrets.token_hex(8)) in text for text in texts):
         pass
     return mark
-
-
-def _last_byte(file: Any) -> bytes:
-    file.seek(-1, 2)
-    last: bytes = file.read(1)
-    file.seek(0, 2)
-    return last

@@ -60,7 +60,7 @@ class Sample:
         return self.generation or Generation(self.completion, 0, True)
 
 
-Make = Callable[[Sequence[Task]], list[Sample]]
+Sources = dict[str, Callable[[Sequence[Task]], list[Sample]]]
 
 
 def load_suite(suite: Suite, data: Path | None) -> tuple[list[Task], dict[str, str] | None]:
@@ -78,8 +78,13 @@ def load_suite(suite: Suite, data: Path | None) -> tuple[list[Task], dict[str, s
     return all_tasks(published, make), origin
 
 
-def models_of_run(recipe: Recipe, name: str, sampling: Sampling) -> dict[str, Make]:
-    """Return the models to score by name: one, or with `all` the base and every checkpoint."""
+def model_sources(recipe: Recipe | None, target: Path, name: str, sampling: Sampling) -> Sources:
+    """Return what makes the samples of each model: of a folder, or of a recipe by name.
+
+    With `all` these are the base and every checkpoint. Raises UserError if there is none.
+    """
+    if recipe is None:
+        return {target.resolve().name: partial(_generate, partial(load_trained, target), sampling)}
     names = [name]
     if name == "all":
         names = [item.name for item in checkpoints(recipe) if item.status == "ok"]
@@ -87,33 +92,14 @@ def models_of_run(recipe: Recipe, name: str, sampling: Sampling) -> dict[str, Ma
             raise UserError(f"{recipe.output_dir}: no checkpoint can be used; see `cogex select`")
         if recipe.adapter:  # a whole model begins with random weights, or with another's
             names.insert(0, "base")
-    return {each: partial(_generate_named, recipe, each, sampling) for each in names}
-
-
-def model_in(folder: Path, sampling: Sampling) -> dict[str, Make]:
-    """Return the model of a folder, under the folder's name."""
-    return {folder.resolve().name: partial(_generate_loaded, folder, sampling)}
-
-
-def samples_in(path: Path) -> dict[str, Make]:
-    """Return the completions of a file, under the file's name."""
-    return {path.resolve().stem: partial(read_samples, path)}
-
-
-def _generate_named(
-    recipe: Recipe, name: str, sampling: Sampling, tasks: Sequence[Task]
-) -> list[Sample]:
-    return _generate(*load_named(recipe, name), tasks, sampling)
-
-
-def _generate_loaded(folder: Path, sampling: Sampling, tasks: Sequence[Task]) -> list[Sample]:
-    return _generate(*load_trained(folder), tasks, sampling)
+    return {each: partial(_generate, partial(load_named, recipe, each), sampling) for each in names}
 
 
 def _generate(
-    model: Any, tokenizer: Any, tasks: Sequence[Task], sampling: Sampling
+    load: Callable[[], tuple[Any, Any]], sampling: Sampling, tasks: Sequence[Task]
 ) -> list[Sample]:
-    """Return the samples of every task, those of one task together."""
+    """Load model and tokenizer; return the samples of every task, those of one task together."""
+    model, tokenizer = load()
     lengths = [len(ids) for ids in encode_prompts(tokenizer, [task.prompt for task in tasks])]
     context = model.config.max_position_embeddings
     fitting = [index for index, length in enumerate(lengths) if length < context]

@@ -1,0 +1,55 @@
+"""A folder of prepared rows: what may be its place, and how it is written."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from tools.errors import UserError
+from tools.files import sha256, write_json, write_jsonl
+
+MANIFEST = "manifest.json"
+
+
+def check_out(out: Path, source: Path, outputs: Iterable[str]) -> None:
+    """Raise UserError if `out` is a file, or if one of its `outputs` would replace the source."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: --out names the folder to write into")
+    if source.resolve() in [(out / name).resolve() for name in outputs]:
+        raise UserError(f"{source} would be overwritten: give another --out than its folder")
+
+
+def write_folder(
+    out: Path,
+    files: Mapping[str, Iterable[Any]],
+    manifest: Mapping[str, Any],
+    *,
+    hashed: Sequence[str],
+) -> None:
+    """Write files of JSON lines, then manifest.json with the SHA-256 of those in `hashed`.
+
+    A folder with a manifest is whole. Raises UserError if the folder cannot be written.
+    """
+    try:
+        (out / MANIFEST).unlink(missing_ok=True)
+        # Axolotl keys its cache by the recipe: it would train on the rows that are replaced here
+        shutil.rmtree(out / "prepared", ignore_errors=True)
+        for name, lines in files.items():
+            write_jsonl(out / name, lines)
+        hashes = {name: sha256(out / name) for name in hashed}
+        write_json(out / MANIFEST, {**manifest, "sha256": hashes})
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be written: {error.strerror}; give another folder, or make room"
+        ) from None
+
+
+def counts_table(what: str, counts: Mapping[str, int], reasons: Mapping[str, int]) -> Table:
+    """Return a table of counts; the last one is of what was rejected, by the reasons below it."""
+    table = Table(what, "count")
+    table.columns[1].justify = "right"
+    for name, count in [*counts.items(), *((f"  {name}", n) for name, n in reasons.items())]:
+        table.add_row(name, f"{count:,}")
+    return table
