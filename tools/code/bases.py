@@ -1,9 +1,9 @@
-"""The code bases before training: one tokenizer, and a Llama of each size, without weights.
+"""Writes the untrained base models of the code track: tokenizer and config of each size.
 
     cogex prepare code-base --corpus data/python-corpus --out data/code-base
 
-makes data/code-base/29m and the others, each with tokenizer and config.json: `base_model` of
-recipes/code-base-29m.yml, which draws the weights (`reinit_weights`).
+makes data/code-base/29m and the other sizes. Each is the `base_model` of a recipe such as
+recipes/code-base-29m.yml, which draws random weights (`reinit_weights`).
 """
 
 import json
@@ -18,10 +18,10 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 from tools.code.tokenizer import train_byte_level_bpe
 from tools.errors import UserError
 
-# newline | marks, with the space at their edges | spaces, as an indent | a word, whatever case |
-# one digit | underscores | anything else. A newline stands alone, so that a prompt which ends in
-# one and its solution, which starts with an indent, never share a token. A word is the same token
-# behind a space and behind a bracket: with pieces that carry a space, copying a name forms late.
+# newline | marks, with the spaces around them | spaces, as an indent | a word in any case | one
+# digit | underscores | anything else. A newline is a piece of its own, so that a prompt, which ends
+# in one, and its solution, which starts with an indent, never share a token. A word is the same
+# token after a space and after a bracket: small models learn to copy names sooner that way.
 PIECES = r"\n| ?[^\sA-Za-z0-9_]+ ?| +|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]|_+|\s"
 POSITIONS = 1024  # the longest text, in tokens
 
@@ -37,7 +37,8 @@ class Size:
     head: int = 64
 
 
-# Layers and widths are the plan's; the MLP is as wide as makes the parameters that it names.
+# Layers and widths are from the plan of the code track (docs/code-track.md), which names no MLP:
+# this one gives the number of parameters that the plan names.
 SIZES = {
     "tiny": Size(vocabulary=2048, layers=4, hidden=128, mlp=384, head=32),
     "29m": Size(vocabulary=8192, layers=8, hidden=512, mlp=1344),
@@ -50,8 +51,8 @@ SIZES = {
 def write_bases(corpus: Path, out: Path) -> dict[str, int]:
     """Write tokenizer and config.json of every size below `out`; return their parameters.
 
-    `corpus` is a folder of `cogex prepare python-corpus`: the tokenizers, one for each size of
-    vocabulary, are trained on its train.jsonl. Raises UserError if it cannot be used.
+    `corpus` is a folder of `cogex prepare python-corpus`. Its train.jsonl trains one tokenizer for
+    each size of vocabulary. Raises UserError if it cannot be used.
     """
     trained = {
         pieces: train_tokenizer(corpus / "train.jsonl", pieces)
@@ -88,7 +89,7 @@ def _texts(documents: Path) -> Iterator[str]:
             for line in lines:
                 text = json.loads(line)["text"]
                 if not isinstance(text, str):
-                    raise TypeError("a text is no string")
+                    raise TypeError("a text is not a string")
                 yield text
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -118,7 +119,7 @@ def architecture(
 
 
 def count_parameters(size: Size) -> int:
-    """Embeddings (shared with the output), attention, gated MLP, and the norms."""
+    """Count embeddings (shared with the output), attention, gated MLP and norms."""
     attention, gated_mlp = 4 * size.hidden**2, 3 * size.hidden * size.mlp
     layer = attention + gated_mlp + 2 * size.hidden
     return size.vocabulary * size.hidden + size.layers * layer + size.hidden

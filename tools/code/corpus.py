@@ -1,24 +1,23 @@
-"""A corpus for base models from the Python files of a folder: train.jsonl, val.jsonl and the rest.
+"""Turns a folder of Python files into a corpus for base models: train.jsonl and val.jsonl.
 
-Each document is a file, or with `lines` a function of at most so many: {"id", "text"}, the id being
-the path within the folder, and the function's line. Comments and layout stay as they are.
-Files are read one at a time in the order of their paths; of those before it nothing is kept but
-16 bytes each, so a folder may hold millions. Every file named *.py is used or stands in
+A document is `{"id", "text"}`: a file, or with `lines` a function of at most that many lines. The
+id is the path within the folder, and for a function its first line. Comments and layout stay.
+Files are read one at a time in the order of their paths, and only 16 bytes of each are kept in
+memory, so a folder may hold millions. Every file named *.py becomes a document or has a line in
 rejected.jsonl with its reason:
 
 - `not a plain file` (a link, a pipe), `cannot be read`, `too long` (over `max_chars`);
-- `licence file` (by its name), `not text` (bytes that are not of the encoding it declares);
+- `licence file` (by its name), `not text` (bytes outside the encoding that it declares);
 - `does not parse`, `nested too deep`;
-- `no code`: comments, a docstring and imports alone;
-- `duplicate`: another file had the same lines, white space and comment lines aside;
-- `benchmark problem`: a function in it is one of the mini suite, or of the files of `exclude` (see
-  tools/code/function_shapes.py for what is recognised);
-- `no short function with a docstring`, with `lines` alone; `duplicate` and `benchmark problem` are
-  then said of functions, and a file without another has the reason of its first.
+- `no code`: only comments, a docstring and imports;
+- `duplicate`: an earlier file has the same lines, apart from white space and comment lines;
+- `benchmark problem`: it has a function of the mini suite or of the files in `exclude`
+  (tools/code/function_shapes.py says what is recognised);
+- `no short function with a docstring`, only with `lines`. Then functions are compared, not files,
+  and a file without a usable function has the reason of its first one.
 
-Which split a file goes to is drawn from the seed and its lines, so all of it goes to the one, and
-another file in the folder changes nothing. Near-duplicates, as two releases of one package, are not
-recognised and may stand in both.
+The seed and the file's text decide its split, so other files in the folder do not matter.
+Near-duplicates, such as two releases of one package, are not recognised: both splits may have one.
 """
 
 import ast
@@ -48,7 +47,7 @@ from tools.prepare.folder import counts_table
 from tools.prepare.pipeline import commonest_first
 
 OUTPUTS = ("train.jsonl", "val.jsonl", "rejected.jsonl")
-# how published problems name their parts: rows of this project, HumanEval, MBPP
+# the parts of a problem's program: in this project's rows, HumanEval and MBPP
 PARTS = (("prompt", "solution"), ("prompt", "canonical_solution"), ("code",))
 LICENCE_NAMES = ("licence", "license", "copying", "copyright", "notice")
 BYTES_PER_CHARACTER = 4  # at most, in UTF-8
@@ -56,10 +55,7 @@ BYTES_PER_CHARACTER = 4  # at most, in UTF-8
 
 @dataclass
 class Summary:
-    """What became of the files: `kept` + `rejected` are those read; `reasons` counts the latter.
-
-    `documents` and `characters` are those of each split.
-    """
+    """How many files were read, kept and rejected, and why; documents and characters by split."""
 
     read: int = 0
     kept: int = 0
@@ -71,13 +67,13 @@ class Summary:
 
 @dataclass
 class _Seen:
-    """What is to be recognised: the problems of benchmarks, and documents that were kept."""
+    """What is not taken: problems of benchmarks, and documents that were taken before."""
 
     problems: Problems
     digests: set[bytes] = field(default_factory=set)
 
     def check(self, text: str, tree: ast.AST) -> None:
-        """Take in a document and its syntax tree. Raises RejectedError if it is known."""
+        """Remember a document. Raises RejectedError if it is known."""
         lines = (line.strip() for line in text.split("\n"))
         plain = "\n".join(line for line in lines if line and not line.startswith("#"))
         digest = hashlib.blake2b(plain.encode(), digest_size=16).digest()
@@ -100,17 +96,17 @@ def prepare_python_corpus(
 ) -> Summary:
     """Write the corpus of the folder `source` into the folder `out`.
 
-    `val_share` of the files, on average, go to validation; `max_chars` bounds a file. With `lines`
-    a document is a top-level function of at most so many lines that has a docstring. `exclude` are
-    files of benchmarks, whose problems are kept out. Raises UserError, with nothing written, if a
-    setting or the folder cannot be used, or if no document is left for a split.
+    `val_share` is the average share of files for validation, `max_chars` the longest file. With
+    `lines` a document is a top-level function with a docstring and at most that many lines.
+    `exclude` are files of benchmarks whose problems are kept out. Raises UserError, with nothing
+    written, if a setting or the folder cannot be used, or if a split has no document.
     """
     if not source.is_dir():
-        raise UserError(f"{source}: is no folder; give the one that holds the Python files")
+        raise UserError(f"{source}: is not a folder; give the one that holds the Python files")
     if not 0 < val_share < 1:
         raise UserError(f"--val-share {val_share}: give a share between 0 and 1, as 0.02")
     seen, summary = _Seen(read_problems(exclude)), Summary()
-    # Axolotl's cache is keyed by the recipe: it would train on the documents that are replaced here
+    # Axolotl keys its cache by the recipe: it would train on the documents that are replaced here
     shutil.rmtree(out / "prepared", ignore_errors=True)
     with ExitStack() as stack:
         files = {name: stack.enter_context(whole_file(out / name)) for name in OUTPUTS}
@@ -134,7 +130,7 @@ def prepare_python_corpus(
         if empty := [split for split, count in summary.documents.items() if not count]:
             raise UserError(
                 f"{source}: of {summary.read:,} Python files none is left for {empty[0]}; give a "
-                f"folder with more, or another --val-share (now {val_share})"
+                f"folder with more, or another --val-share than {val_share}"
             )
     settings = {
         "format": "python-corpus",
@@ -155,10 +151,10 @@ def _json(line: dict[str, Any]) -> str:
 
 
 def read_problems(paths: Iterable[Path]) -> Problems:
-    """Read the functions of the mini suite and of benchmarks' files.
+    """Read the functions of the mini suite and of files of benchmarks.
 
-    These are HumanEval's, MBPP's, or rows of prompt and solution. Raises UserError naming file and
-    problem of what is none of them.
+    A file is HumanEval's, MBPP's, or has rows of prompt and solution. Raises UserError naming file
+    and problem if one has no function.
     """
     problems = Problems()
     for task in own_tasks(MINI):
@@ -181,13 +177,13 @@ def _program(problem: dict[str, str]) -> str:
     for parts in PARTS:
         if all(part in problem for part in parts):
             return "".join(problem[part] for part in parts)
-    raise ValueError("no part of a problem that is known")
+    raise ValueError("a problem without a program")
 
 
 def python_files(folder: Path, leave_out: Path) -> Iterator[Path]:
     """Yield every path named *.py in a folder and below it, ordered within each folder.
 
-    Links to folders are not followed, and `leave_out` is not entered.
+    It does not follow links to folders, and does not enter `leave_out`.
     """
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if Path(parent, name) != leave_out)
@@ -203,7 +199,7 @@ def read_source(path: Path, max_chars: int) -> tuple[str, ast.Module]:
         raise RejectedError("too long")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes that are no longer valid
+            warnings.simplefilter("ignore")  # about invalid escapes
             tree = ast.parse(text)
     except (RecursionError, MemoryError):
         raise RejectedError("nested too deep") from None
@@ -242,7 +238,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _draw(text: str, seed: int) -> float:
-    """Return a number from 0 to 1 that hangs on the seed and the text's lines alone."""
+    """Return a number from 0 to 1 that depends only on the seed and the text's words."""
     data = f"{seed}\n{' '.join(text.split())}".encode()
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest()) / 2**64
 
@@ -280,9 +276,9 @@ def _function_documents(
 
 
 def short_functions(tree: ast.Module, most_lines: int) -> Iterator[ast.FunctionDef]:
-    """Yield the functions of a module that look as a prompt with its solution does.
+    """Yield the functions of a module that have the form of a prompt with its solution.
 
-    Not decorated, with a docstring and something behind it, at most so many lines.
+    They have no decorator, a docstring, something after it, and at most `most_lines` lines.
     """
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and not node.decorator_list:

@@ -1,17 +1,17 @@
-"""How difficult a program is, by its syntax tree.
+"""Tells simple programs from others by their syntax tree, and counts their lines.
 
-A program (helpers, function and all, without docstrings) is *simple* if
+A program is *simple* if, without its docstrings,
 
 - it has at most `MOST_DECISIONS` decisions: each `if`, `elif`, conditional expression, loop,
   `for` and `if` of a comprehension, and further operand of `and` or `or` is one (McCabe's
   cyclomatic complexity without the 1 of each function);
-- its blocks (`if`, `for`, `while`) stand at most `DEEPEST` deep in each other; an `elif` is no
-  deeper than its `if`;
-- it defines one function, and no class;
-- it has none of `try`, `raise`, `with`, `match`, `global`, `nonlocal`, `yield`, `del`, `async`
-  and `await`, no decorator, and no star in its parameters.
+- its blocks (`if`, `for`, `while`) are nested at most `DEEPEST` deep; an `elif` is no deeper than
+  its `if`;
+- it defines one function and no class;
+- it has no `try`, `raise`, `with`, `match`, `global`, `nonlocal`, `yield`, `del`, `async` or
+  `await`, no decorator, and no star in its parameters.
 
-Its lines are those of the program written anew by `ast.unparse`, without blank ones.
+Lines are counted as `ast.unparse` writes them, without blank ones.
 """
 
 import ast
@@ -36,7 +36,7 @@ def count_lines(source: str) -> int:
 
 
 def not_simple(source: str) -> str | None:
-    """Say what keeps a program from being simple, None if it is."""
+    """Say why a program is not simple; None if it is."""
     tree = _without_docstrings(ast.parse(source))
     nodes = list(ast.walk(tree))
     if found := [node for node in nodes if isinstance(node, _NEVER)]:

@@ -1,8 +1,8 @@
-"""Recognises a benchmark's function in other code, whatever its names and comments.
+"""Recognises a benchmark's function in other code, even under other names and comments.
 
-A shape is the function's syntax tree as text: its own names numbered in the order of their first
-use, docstring, decorators, annotations and the function's name left out. Two functions of one
-shape do the same. What it does not see: a solution rewritten with other statements.
+The shape of a function is its syntax tree as text. Its own names are numbered in the order of their
+first use; docstring, decorators, annotations and the function's name are left out. Two functions
+with one shape do the same. A solution with other statements is not recognised.
 """
 
 import ast
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-# A body such as `return a + b` is common property: below this many nodes the name must agree too.
-# the median of HumanEval and MBPP is 24, `return sorted(x)` has 4, a loop that sums up a list 12.
+# Anyone may write `return a + b`: with fewer nodes than this, the name must agree too.
+# The median of HumanEval and MBPP is 24; `return sorted(x)` has 4, a loop that sums up a list 12.
 LEAST_NODES = 12
 
 _LEFT_OUT = {"annotation", "returns", "type_comment", "decorator_list", "ctx", "kind"}
@@ -20,13 +20,13 @@ _LEFT_OUT = {"annotation", "returns", "type_comment", "decorator_list", "ctx", "
 
 @dataclass
 class Problems:
-    """The functions of benchmarks, by shape."""
+    """The functions of benchmarks by shape."""
 
     names: dict[str, set[str]] = field(default_factory=dict)  # of the functions with that shape
     outlines: set[tuple[str, ...]] = field(default_factory=set)
 
     def add(self, source: str) -> int:
-        """Take in every function of a source text; return how many. Raises SyntaxError."""
+        """Add every function of a source text; return how many. Raises SyntaxError."""
         found = list(functions(ast.parse(source)))
         for function in found:
             self.names.setdefault(shape(function), set()).add(function.name)
@@ -34,9 +34,9 @@ class Problems:
         return len(found)
 
     def holds(self, function: Function) -> bool:
-        """Say whether a function is one of theirs; of a short one the name must agree too."""
+        """Whether a function is one of a benchmark; if it is short, the name must agree too."""
         if _outline(function) not in self.outlines:
-            return False  # nearly all: a shape takes a hundred times longer
+            return False  # as for nearly all; a shape takes a hundred times longer
         text = shape(function)
         if text not in self.names:
             return False
@@ -44,7 +44,7 @@ class Problems:
 
 
 def functions(tree: ast.AST) -> Iterator[Function]:
-    """Yield every function of a syntax tree, methods and inner functions among them."""
+    """Yield every function of a syntax tree, also methods and inner functions."""
     return (node for node in ast.walk(tree) if isinstance(node, Function))
 
 
@@ -85,7 +85,7 @@ def shape(function: Function, *, constants: bool = True) -> str:
 
 
 def body(function: Function) -> list[ast.stmt]:
-    """Return the statements of a function behind its docstring."""
+    """Return the statements of a function after its docstring."""
     return function.body[1:] if ast.get_docstring(function, clean=False) else function.body
 
 

@@ -1,4 +1,4 @@
-"""HumanEval (Chen et al. 2021, arXiv 2107.03374): its rows already are prompt and solution."""
+"""Reads a row of HumanEval (Chen et al. 2021, arXiv 2107.03374), which has prompt and solution."""
 
 import re
 from typing import Any
@@ -10,8 +10,8 @@ from tools.prepare.fields import RejectedError
 def humaneval_task(row: Any) -> Task:
     """Make a task of a published row. Raises RejectedError.
 
-    The tests may use helpers that the prompt defines, so it is also what they are set up with,
-    with an empty body for the function that is asked for.
+    The tests may use helpers that the prompt defines. So their set-up is the prompt, with an empty
+    body for the function that is asked for.
     """
     task_id, prompt, solution, test, entry_point = strings(
         row, "task_id", "prompt", "canonical_solution", "test", "entry_point"

@@ -1,10 +1,10 @@
-r"""MBPP (Austin et al. 2021, arXiv 2108.07732): its programs are split into prompt and solution.
+r"""Splits a program of MBPP (Austin et al. 2021, arXiv 2108.07732) into prompt and solution.
 
-A published row has a sentence, a whole program and assertions. The prompt becomes what HumanEval's
-is: imports, then helpers, classes and globals, then the signature of the function that every
-assertion calls, with a docstring of the sentence and the first assertion. The solution is that
-function's body. All of it is written anew from the syntax tree (`ast.unparse`), so that tabs,
-CRLF, semicolons and odd spacing are gone, and so are comments.
+A published row has a sentence, a whole program and assertions. The prompt gets the form of
+HumanEval's: imports, then helpers, classes and globals, then the signature of the function that
+every assertion calls, with the sentence and the first assertion as its docstring. The solution is
+that function's body. Both are written from the syntax tree (`ast.unparse`), which removes tabs,
+CRLF, semicolons, odd spacing and comments.
 """
 
 import ast
@@ -24,7 +24,7 @@ def mbpp_task(row: Any) -> Task:
     """Make a task of a published row. Raises RejectedError."""
     try:
         return _task(row)
-    except (RecursionError, MemoryError):  # of ast, for a thousand brackets in each other
+    except (RecursionError, MemoryError):  # from ast, for a thousand nested brackets
         raise RejectedError("nested too deep") from None
 
 
@@ -63,14 +63,14 @@ def _assertions(row: dict[str, Any], key: str) -> list[str]:
 def _parse(what: str, source: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "\d" is written as it should be afterwards
+            warnings.simplefilter("ignore")  # `ast.unparse` mends "\d"
             return ast.parse(source.replace("\r\n", "\n"))
     except (SyntaxError, ValueError):
         raise RejectedError(f"{what}: no Python") from None
 
 
 def _function_asked_for(program: ast.Module, checks: list[ast.Module]) -> Function:
-    """The function at the program's top that every assertion calls; of several, the last."""
+    """Return the last top-level function of the program that every assertion calls."""
     called = set.intersection(*(_called(check) for check in checks))
     for node in reversed(program.body):
         if isinstance(node, Function) and node.name in called:
@@ -89,8 +89,8 @@ def _called(tree: ast.AST) -> set[str]:
 def split_program(program: ast.Module, function: Function, docstring: str) -> tuple[str, str]:
     """Return prompt and solution: together a program that defines `function` last.
 
-    What the program has at its top besides stands before it, in its order. Raises RejectedError
-    if nothing is left for a solution.
+    The program's other top-level statements come before it, in their order. Raises RejectedError
+    if the function has no body.
     """
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     if not body:
@@ -111,9 +111,9 @@ def split_program(program: ast.Module, function: Function, docstring: str) -> tu
 
 
 def _docstring(text: str, check: str) -> str:
-    """The sentence and an example as a docstring, indented, quotes and all.
+    """Return a sentence and an example as an indented docstring with its quotes.
 
-    An example is a call and its value, as in a session; an assertion of another form stays one.
+    The example is a call and its value, as in a session; an assertion of another form stays one.
     """
     match ast.parse(check.strip()).body:
         case [ast.Assert(test=ast.Compare(ast.Call() as call, [ast.Eq()], [value]))]:
@@ -130,7 +130,7 @@ def _is_import(node: ast.stmt) -> bool:
 
 
 def _defined(program: ast.Module) -> set[str]:
-    """What a program defines at its top, imports apart."""
+    """Return the top-level names that a program defines, without imports."""
     found: set[str] = set()
     for node in program.body:
         if isinstance(node, Function | ast.ClassDef):

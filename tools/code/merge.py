@@ -1,13 +1,13 @@
-"""Merges prepared folders of code rows, and splits them: train.jsonl and val.jsonl.
+"""Merges prepared folders of code rows and splits them into train.jsonl and val.jsonl.
 
-Every row read is in one of the two, or in rejected.jsonl with its reason:
+Every row that is read is in one of the two, or in rejected.jsonl with its reason:
 
-- `held out`: its id, or a near-duplicate of it, is in the mini suite or in what `--held-out`
-  names, so that no row of a benchmark that will be reported is trained on;
-- `duplicate of ID`: prompt and solution are those of an earlier row; `duplicate id`;
-- `not drawn`: there are more rows than were asked for.
+- `held out`: the row or a near-duplicate is in the mini suite or in a `--held-out` file, so that
+  training never sees a task of a benchmark that will be reported;
+- `duplicate of ID`: an earlier row has the same prompt and solution; `duplicate id`;
+- `not drawn`: there are more rows than asked for.
 
-Near-duplicates (`near_duplicates.py`) never straddle the split.
+Near-duplicates (`near_duplicates.py`) are never in different splits.
 """
 
 import random
@@ -34,7 +34,7 @@ Keys = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the rows; `near_duplicate_groups` counts those of the rows not rejected."""
+    """How many rows went where; `near_duplicate_groups` counts groups before rows are drawn."""
 
     inputs: list[dict[str, Any]]
     held_out: list[dict[str, Any]]
@@ -112,16 +112,16 @@ def _check(inputs: Sequence[Path], out: Path, train_size: int, val_size: int) ->
         )
     if train_size < 1 or val_size < 0:
         raise UserError(
-            f"--train-size {train_size}, --val-size {val_size}: give 1 or more rows for training, "
-            "0 or more for validation"
+            f"--train-size {train_size}, --val-size {val_size}: give at least 1 row for training "
+            "and 0 for validation"
         )
     check_out(out, inputs[0], ())
     if out.resolve() in [folder.resolve() for folder in inputs]:
-        raise UserError(f"{out} is also an --input: give a folder of its own")
+        raise UserError(f"{out} is also an --input: give another folder")
 
 
 def _prepared(folder: Path) -> list[dict[str, str]]:
-    """Read a prepared folder; every row in it was verified if the file is still the same."""
+    """Read a prepared folder. Its rows are verified if the manifest knows the file."""
     path = folder / "rows.jsonl"
     rows = read_prepared_rows(path, ROW_FIELDS)
     try:
@@ -130,8 +130,8 @@ def _prepared(folder: Path) -> list[dict[str, str]]:
         manifest = ""
     if sha256(path) not in manifest:
         raise UserError(
-            f"{path} is not what `cogex prepare` wrote there, by its manifest.json, so its rows "
-            "are not known to be verified: prepare it again"
+            f"{path} is not the file that its manifest.json names, so its rows are not known to "
+            "be verified: prepare the folder again"
         )
     return rows
 

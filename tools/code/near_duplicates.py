@@ -1,13 +1,13 @@
-"""When two rows of prompt and solution are the same task: near-duplicates.
+"""Finds near-duplicates: rows of prompt and solution that are the same task.
 
-Two rows are, if they share one of these, for the function that each defines last:
+Two rows are near-duplicates if the functions that they define last share one of these:
 
-- its name, without case and underscores;
-- its body: the shape of `tools.code.function_shapes` with every constant but None, True and False
+- the name, without case and underscores;
+- the body: its shape (`tools.code.function_shapes`) with each constant but None, True and False
   replaced by its type, so that `n % 3` and `n % 7` agree;
-- what the docstring says before its first example, without case, spacing and punctuation.
+- the docstring before its first example, without case, spacing and punctuation.
 
-What it does not see: the same task in other words, under another name, solved in another way.
+A task in other words, under another name, with another solution is not recognised.
 """
 
 import ast
@@ -18,7 +18,7 @@ from tools.code.function_shapes import Function, shape
 
 
 def keys(row: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    """Return what a row shares with its near-duplicates. Raises SyntaxError or ValueError."""
+    """Return a row's keys; near-duplicates share one. Raises SyntaxError or ValueError."""
     function = _function(row)
     found = {("name", _plain(function.name)), ("body", shape(function, constants=False))}
     if said := _said(ast.get_docstring(function) or ""):

@@ -1,12 +1,11 @@
-"""The two ends of the wire between a program that nobody has read and the tests of its answers.
+"""Connects an untrusted program in one sandbox with its tests in another, by calls over a socket.
 
-`tools.code.verify` runs this source in two sandboxes. In one, `serve` loads the program and
-calls its functions. In the other, `judge` runs the tests, in which each of those functions is a
-`Remote` that sends its arguments away and returns what comes back. What comes back is decoded to
-plain values of exactly the types of `encode`, so a program can answer whatever it likes, but it
-has no part in comparing the answer.
+`tools.code.trial` runs this source in both sandboxes. In one, `serve` loads the program and calls
+its functions. In the other, `judge` runs the tests. There each function of the program is a
+`Remote` that sends its arguments and returns the decoded answer. Answers have exactly the types of
+`encode`, so the program chooses its answer but takes no part in comparing it.
 
-A message is its length in 4 bytes and then JSON. Only the standard library: it is all there is.
+A message is its length in 4 bytes, then JSON. Only the standard library exists in a sandbox.
 """
 
 import builtins
@@ -33,7 +32,7 @@ SEQUENCES = (list, tuple, set, frozenset)
 
 
 class Broken(Exception):
-    """The wire can no longer be trusted; `kind` is the verdict."""
+    """The connection cannot be used any more; `kind` is the verdict."""
 
     def __init__(self, kind: str, detail: str = "") -> None:
         super().__init__(detail)
@@ -45,10 +44,10 @@ class Missing(Exception):
 
 
 class Remote:
-    """An object of the program's, seen from the tests: it can be called, and its attributes set.
+    """An object of the program as the tests see it: they can call it and set its attributes.
 
-    `reference` is `{"name": ...}` of a name in the program, or `{"object": number}`. It is equal to
-    itself alone: the program has no say in a comparison.
+    `reference` is `{"name": ...}` for a name in the program, or `{"object": number}`. It equals
+    only itself, so the program cannot influence a comparison.
     """
 
     def __init__(self, wire: "Wire", reference: dict[str, Any]) -> None:
@@ -68,9 +67,9 @@ class Remote:
 
 
 def encode(value: Any, refer: Callable[[Any], Any]) -> Any:
-    """Return the JSON of a value; `refer` gives that of an object of any other type.
+    """Return a value as JSON; `refer` does so for an object of any other type.
 
-    A subclass is sent as its base: a Counter is a dict, a named tuple is a tuple.
+    An instance of a subclass is sent as its base: a Counter as a dict, a named tuple as a tuple.
     """
     match value:
         case None | bool():
@@ -97,9 +96,9 @@ def encode(value: Any, refer: Callable[[Any], Any]) -> Any:
 
 
 def decode(sent: Any, resolve: Callable[[dict[str, Any]], Any]) -> Any:
-    """Return the value of what `encode` gave; `resolve` gives the object of a reference.
+    """Return the value that `encode` was given; `resolve` returns the object of a reference.
 
-    Raises ValueError, TypeError, OverflowError or RecursionError for anything else.
+    Raises ValueError, TypeError, OverflowError or RecursionError for other JSON.
     """
     if not isinstance(sent, dict | list):
         return sent
@@ -120,21 +119,21 @@ def decode(sent: Any, resolve: Callable[[dict[str, Any]], Any]) -> Any:
             for kind in SEQUENCES:
                 if kind.__name__ == name:
                     return kind(decode(item, resolve) for item in items)
-    raise ValueError(f"no value: {str(sent)[:80]}")
+    raise ValueError(f"not a value: {str(sent)[:80]}")
 
 
 class Wire:
-    """One end of the socket. `broken` and `raised` hold the last error of their kind."""
+    """One end of the socket; `broken` and `raised` are its last errors."""
 
     def __init__(self, descriptor: int) -> None:
         self._file = socket.socket(fileno=descriptor).makefile("rwb")
-        self.asked = False  # whether anything was
+        self.asked = False  # whether a request was sent
         self.broken: Broken | None = None
         self.raised: Exception | None = None
         self.raised_kind = ""
 
     def send(self, message: Any) -> None:
-        """Send a message. Raises Broken if nobody is there."""
+        """Send a message. Raises Broken if the other end is closed."""
         data = json.dumps(message).encode()
         try:
             self._file.write(len(data).to_bytes(4, "big") + data)
@@ -143,7 +142,7 @@ class Wire:
             raise self._break("died") from None
 
     def receive(self) -> Any:
-        """Return the next message. Raises Broken if none comes, or what comes is none."""
+        """Return the next message. Raises Broken if none comes, or if it is malformed."""
         size = int.from_bytes(self._read(4), "big")
         if size > LONGEST:
             raise self._break("unreadable", f"a message of {size:,} bytes")
@@ -167,13 +166,13 @@ class Wire:
         return self.broken
 
     def ask(self, action: str, *parts: Any) -> Any:
-        """Have the program do something, and return its answer or raise its exception."""
+        """Send a request to the program; return its answer or raise its exception."""
         self.asked = True
         self.send([action, *(encode(part, _reference) for part in parts)])
         return self.answer()
 
     def answer(self) -> Any:
-        """Return the answer that comes next, or raise the exception that it tells of."""
+        """Return the next answer, or raise the exception that it reports."""
         message = self.receive()
         match list(message.items()) if isinstance(message, dict) else message:
             case [("value", sent)]:
@@ -184,14 +183,14 @@ class Wire:
             case [("error", [str(kind), str(text)])]:
                 self.raised, self.raised_kind = _exception(kind, text), kind
                 raise self.raised
-        raise self._break("unreadable", "no answer")
+        raise self._break("unreadable", "a malformed answer")
 
 
 def _exception(kind: str, text: str) -> Exception:
-    """The builtin exception of that name, for tests that expect one; else a RuntimeError."""
+    """Return the builtin exception of that name, which tests may expect, else a RuntimeError."""
     found = getattr(builtins, kind, None)
     if isinstance(found, type) and issubclass(found, Exception):
-        with contextlib.suppress(TypeError):  # UnicodeDecodeError wants more than a text
+        with contextlib.suppress(TypeError):  # UnicodeDecodeError needs more arguments
             return found(text)
     return RuntimeError(f"{kind}: {text}")
 
@@ -199,11 +198,11 @@ def _exception(kind: str, text: str) -> Exception:
 def _reference(value: Any) -> Any:
     if isinstance(value, Remote):
         return object.__getattribute__(value, "_reference")
-    raise TypeError(f"a test cannot hand over an object of type {type(value).__name__}")
+    raise TypeError(f"a test cannot pass an object of type {type(value).__name__}")
 
 
 def serve(descriptor: int, program: str) -> None:
-    """Load the program, then do what the tests ask until they end."""
+    """Load the program, then answer the requests of the tests until they end."""
     wire = Wire(descriptor)
     module = types.ModuleType("program")
     sys.modules["program"] = module
@@ -242,8 +241,7 @@ def serve(descriptor: int, program: str) -> None:
 def judge(descriptor: int, setup: str, names: list[str], tests: str) -> None:
     """Run the tests, and print the verdict as JSON: `[kind, detail]`.
 
-    `setup` is run first, and may define what the tests need; then `names` are bound to the
-    program's.
+    `setup` runs first and defines what the tests need; then `names` become those of the program.
     """
     wire = Wire(descriptor)
     space: dict[str, Any] = {"__name__": "tests"}
@@ -271,7 +269,7 @@ def _verdict(
     if wire.broken:  # even where a test has caught it
         return wire.broken.kind, str(wire.broken)
     if problem is None:
-        return ("passed", "") if wire.asked else ("bad_test", "they ask the program nothing")
+        return ("passed", "") if wire.asked else ("bad_test", "they do not call the program")
     theirs = problem is wire.raised
     return KINDS.get(wire.raised_kind, "exception") if theirs else "wrong", _told(problem)
 

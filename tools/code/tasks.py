@@ -1,9 +1,10 @@
-"""A code task (what is asked, one solution, the tests of any solution), and files of tasks.
+"""Defines a code task (prompt, one solution, tests of any solution), and reads files of tasks.
 
 Two files of tasks come with this project, one JSON object a line. A new task is a new line, with
 `id`, `prompt`, `solution` and `tests`:
 
-- `mini.jsonl`: twenty small functions, a benchmark for models that solve none of HumanEval's;
+- `mini.jsonl`: twenty small functions, a benchmark for models that solve none of HumanEval's; its
+  lines also have `wrong`, plausible wrong bodies that the tests must fail;
 - `synthetic.jsonl`: 537 small functions of seven categories, to train on without a download.
 """
 
@@ -32,8 +33,8 @@ MINI, SYNTHETIC = (Path(__file__).with_name(f"{name}.jsonl") for name in ("mini"
 class Task:
     """One task. `prompt` ends in a newline, and with `solution` it is a whole program.
 
-    `task_id` is the published one, `id` this project's. `tests`, `names` and `setup` are those
-    of a `Trial`; the function asked for is `entry_point`.
+    `task_id` is the published id, `id` this project's, `entry_point` the function asked for.
+    `tests`, `names` and `setup` are those of a `Trial`.
     """
 
     id: str
@@ -57,7 +58,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Published:
-    """The lines of a published file: JSON objects, or whatever else a line holds."""
+    """The JSON values of a published file, one for each line."""
 
     path: Path
     sha256: str
@@ -65,7 +66,7 @@ class Published:
 
     @property
     def known_as(self) -> str | None:
-        """The file's published name, if it is one of `PUBLISHED`, byte by byte."""
+        """The file's published name, if it is byte for byte one of `PUBLISHED`."""
         return PUBLISHED.get(self.sha256)
 
 

@@ -1,4 +1,4 @@
-"""The byte-level BPE tokenizer of the small models that are trained from nothing here."""
+"""Trains the byte-level BPE tokenizer of the small models that are trained from scratch here."""
 
 from collections.abc import Iterable
 
@@ -11,10 +11,10 @@ SPECIAL = ("<s>", "</s>", "<pad>")
 def train_byte_level_bpe(
     texts: Iterable[str], pieces: str, vocab_size: int, max_length: int
 ) -> PreTrainedTokenizerFast:
-    """Train on `texts`; no token crosses the borders of what the regular expression `pieces` finds.
+    """Train on `texts`. No token crosses the borders of the matches of the expression `pieces`.
 
-    The vocabulary is smaller than `vocab_size` where the texts do not make as many tokens. `<s>`
-    is put before every text; `max_length` is the longest one in tokens.
+    The vocabulary is smaller than `vocab_size` if the texts do not give that many tokens. The
+    tokenizer puts `<s>` before every text; `max_length` is the longest text in tokens.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

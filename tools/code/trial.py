@@ -1,16 +1,15 @@
-"""Tries a program that nobody has read against its tests, so that it cannot forge the verdict.
+"""Tries an untrusted program against its tests in a way in which it cannot forge the verdict.
 
-A test in the program's own process is no judge: there the program can leave with status 0, print
-what a test prints, replace `assert`'s exception or the interpreter's builtins, or read the secret
-that was to protect the result. So two sandboxes are used (`tools.sandbox.run_pairs`). The program
-is in one, and gets arguments; the tests are in the other, and get plain values back
-(`tools.code.remote`). The verdict is what the tests' process prints, and the program has no
-way into it: whatever it does, it can only answer, answer wrongly, or not answer.
+In the tests' own process a program could exit with status 0, print what a test prints, replace
+builtins or `assert`'s exception, or read any secret that protects the result. So there are two
+sandboxes (`tools.sandbox.run_pairs`): the program in one gets arguments, and the tests in the other
+get plain values back (`tools.code.remote`). The verdict is what the process of the tests prints.
+All that the program can do is to answer rightly, to answer wrongly, or not to answer.
 
-What a test of this kind cannot see: a change that a function makes to its arguments, which are
-copies; and a result that is no plain value (None, bool, int, float, complex, str, bytes, list,
-tuple, set, dict, a builtin type; subclasses count as these) equals nothing but itself. No
-test of HumanEval or MBPP needs either. That the *tests* are honest is taken for granted.
+Two limits: a test does not see changes that a function makes to its arguments, which are copies;
+and a result that is not a plain value (None, bool, int, float, complex, str, bytes, list, tuple,
+set, dict, a builtin type, or a subclass) equals only itself. No test of HumanEval or MBPP needs
+more. The tests themselves are trusted.
 """
 
 import json
@@ -25,18 +24,18 @@ VERDICTS = {
     "passed": "passed its tests",
     "wrong": "gives a wrong answer",
     "exception": "raises an exception",
-    "syntax": "is no Python",
+    "syntax": "is not Python",
     "missing": "does not define the function",
     "timeout": "takes too long",
     "memory": "takes too much memory",
     "output": "prints too much",
     "died": "ends the process, or closes the channel",
-    "unreadable": "answers by what is no answer",
+    "unreadable": "gives a malformed answer",
     "too_long": "is too long to be run",
     "bad_test": "has tests that cannot be run",
 }
-# what computes is ended by its CPU seconds; the clock runs long, for a busy machine must not fail
-# a right program
+# CPU seconds end a program that computes; the clock allows more, so that a busy machine does not
+# fail a right program
 LIMITS = Limits(seconds=60.0)
 LONGEST = 1_000_000  # characters of a program; ten bytes each, at most, on its way to the sandbox
 
@@ -45,8 +44,8 @@ LONGEST = 1_000_000  # characters of a program; ten bytes each, at most, on its 
 class Trial:
     """A program and the tests of it.
 
-    `tests` call the program's `names`; `setup` runs before them in their own process, and defines
-    what else they use (it may define the names too, which are then bound anew).
+    `tests` call the program's `names`. `setup` runs before them in their process and defines what
+    else they use; if it defines one of the names, the program's replaces it.
     """
 
     program: str
@@ -57,7 +56,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One of `VERDICTS`, and the exception or the like that led to it."""
+    """One of `VERDICTS`, with the exception or exit status that led to it."""
 
     kind: str
     detail: str
@@ -72,10 +71,10 @@ class Verdict:
 def try_programs(
     trials: Sequence[Trial], *, allow_code_execution: bool, limits: Limits = LIMITS
 ) -> list[Verdict]:
-    """Return the verdict on each trial, in order; a program over `LONGEST` is not run.
+    """Return the verdict on each trial, in order; a program longer than `LONGEST` is not run.
 
-    `limits` hold for the program and for its tests, each. Raises UserError without consent, or
-    where the sandbox cannot run; then nothing was run.
+    `limits` apply to the program and to its tests separately. Raises UserError, with nothing run,
+    without consent or if the sandbox cannot run.
     """
     fits = [len(trial.program) <= LONGEST for trial in trials]
     pairs = [
@@ -95,19 +94,19 @@ def _judged(trial: Trial) -> str:
 
 
 def _verdict(program: Outcome, tests: Outcome) -> Verdict:
-    """Read the verdict of the tests' process; where it has none, say what came in between."""
+    """Read the verdict that the tests printed; if there is none, say why."""
     try:
         kind, detail = json.loads(tests.stdout)
     except ValueError:
         kind, detail = "timeout" if tests.timed_out else "bad_test", tests.stderr[-200:]
-    if kind == "died":  # then the program's own end tells why
+    if kind == "died":  # the program's exit says why
         if program.timed_out:
             kind = "timeout"
         elif program.output_cut:
             kind = "output"
         else:
             detail = f"exit status {program.status}"
-    # an exception's text is the program's own, and may hold half a character
+    # the program wrote the exception's text, which may have a lone surrogate
     return Verdict(kind, detail.encode("utf-8", "replace").decode(), tests.seconds)
 
 

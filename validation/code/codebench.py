@@ -1,8 +1,8 @@
-"""Benchmarks generated code: HumanEval, MBPP, or the mini suite of twenty small functions.
+"""Benchmarks generated code on HumanEval, MBPP, or the mini suite of twenty small functions.
 
-A model continues each task's prompt; the completion is cut where HumanEval cuts it, and prompt and
-completion are tried against the task's tests in two sandboxes (`tools.code.trial`). With
-`--samples` the completions were made elsewhere, in HumanEval's own format.
+A model continues each task's prompt, and the completion is cut as HumanEval cuts it. Prompt and
+completion are then tried against the task's tests in two sandboxes (`tools.code.trial`). With
+`--samples` the completions come from a file in HumanEval's format.
 """
 
 import math
@@ -38,7 +38,7 @@ from validation.code.samples import (
 )
 from validation.selection.checkpoints import left_out
 
-PASS_AT = (1, 10, 100)  # where there are as many samples of every task
+PASS_AT = (1, 10, 100)  # if every task has that many samples
 STRATEGY = "prompt_strategies.code"
 TOO_LONG = Verdict("prompt_too_long", "", 0.0)
 KINDS = (*VERDICTS, TOO_LONG.kind)
@@ -103,14 +103,14 @@ def _check_possible(
     sampling: Sampling,
     allow_code_execution: bool,
 ) -> None:
-    """Refuse at once what would be refused after an hour of generation."""
+    """Raise UserError for what would fail only after an hour of generation."""
     if (target is None) == (samples is None):
         raise UserError("name one of the two: a recipe or model folder, or --samples FILE")
     if model_name != "best" and not (target and _is_recipe(target)):
         raise UserError(f"--model {model_name} names a model of a run: give the run's recipe")
     if not allow_code_execution:
         raise UserError(
-            "codebench runs the programs that a model has written, in a sandbox without network, "
+            "codebench runs programs that a model has written, in a sandbox without network and "
             f"without your files, with limits on time and memory; if you agree, pass {CONSENT}"
         )
     if reason := unavailable():
@@ -118,7 +118,7 @@ def _check_possible(
     if sampling.samples > 1 and not sampling.temperature:
         raise UserError(
             f"-n {sampling.samples} at temperature 0 makes the same completion every time; give "
-            "--temperature, as 0.8, or one sample"
+            "--temperature, such as 0.8, or one sample"
         )
 
 
@@ -129,7 +129,7 @@ def _is_recipe(target: Path) -> bool:
 def _score(
     name: str, made: Sequence[Sample], tasks: Sequence[Task]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Try every sample; return what is known of the model, and a line for each sample."""
+    """Try every sample; return the model's figures, and a line for each sample."""
     tried = [sample for sample in made if not sample.too_long]
     trials = [sample.task.trial(sample.completion) for sample in tried]
     found = iter(try_programs(trials, allow_code_execution=True))
@@ -164,9 +164,8 @@ def _score(
 def pass_at_k(passed: dict[str, list[bool]]) -> dict[str, float]:
     """Return pass@k for each k of `PASS_AT` that every task has samples for.
 
-    `passed` says of each task's samples whether they passed. Of n samples of which c pass, the
-    unbiased estimate is 1 - C(n - c, k) / C(n, k): equation 1 of Chen et al. 2021. Summed over
-    the tasks as fractions, and divided once.
+    `passed` has a bool for each sample of each task. If c of n samples pass, the unbiased estimate
+    is 1 - C(n - c, k) / C(n, k) (Chen et al. 2021, equation 1). The result is its mean over tasks.
     """
     least = min(map(len, passed.values()), default=0)
     return {
@@ -182,7 +181,7 @@ def _estimate(passed: Sequence[bool], k: int) -> Fraction:
 
 
 def _collapse(made: Sequence[Sample]) -> dict[str, Any]:
-    """Look for mode collapse in what was written."""
+    """Look for mode collapse in the generations."""
     found = measure_collapse([item.task.prompt for item in made], [item.written for item in made])
     if any(item.generation is None for item in made):
         del found["length_limit"]  # unknown
@@ -200,14 +199,14 @@ def _record(sample: Sample, line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unicode(text: str) -> str:
-    """Half a character, which a file of samples may hold and no other file can, is escaped."""
+    """Escape lone surrogates: JSON may have them, but UTF-8 cannot."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def trained_on(recipe: Recipe, tasks: Sequence[Task]) -> list[str]:
-    """Return the ids of tasks that, or near-duplicates of which, are in the training rows.
+    """Return the ids of the tasks with a near-duplicate in the recipe's training rows.
 
-    Only rows of this project's code strategy are looked at, where they are still there.
+    Rows of another strategy, or that are not there any more, are not compared.
     """
     entries = recipe.values.get("datasets")
     if not entries or recipe.training.get("type") != STRATEGY:
@@ -227,7 +226,7 @@ def _keys(row: dict[str, str]) -> frozenset[tuple[str, str]]:
 
 
 def print_codebench(result: dict[str, Any], console: Console) -> None:
-    """Show a line for each model, how it fails, and what must be known of the figures."""
+    """Print a line for each model, its failures, and what to know before reporting figures."""
     ks = [str(k) for k in PASS_AT if any(str(k) in m["pass_at_k"] for m in result["models"])]
     table = Table(title=f"{result['suite']}: {result['tasks']} tasks")
     table.add_column("model")

@@ -1,20 +1,20 @@
-"""CodeBERTScore (arXiv 2302.05527): how near generated code is to reference code, token by token.
+"""Computes CodeBERTScore (arXiv 2302.05527): the similarity of code to a reference, by token.
 
-Candidate and reference are each encoded behind the instruction; each token of the one is matched
-with the token of the other whose embedding is nearest (cosine). Precision is the mean over the
-candidate's tokens, recall over the reference's; F1 and F3 weigh them. As in the authors' package
-`code-bert-score` 0.4.1, with its defaults and the instruction as `sources`:
+Candidate and reference are encoded, each after the instruction. Each token is matched with the
+token of the other text that has the nearest embedding (cosine). Precision is the mean over the
+candidate's tokens, recall over the reference's; F1 and F3 combine them. The rules are those of the
+authors' package `code-bert-score` 0.4.1 with its defaults and the instruction as `sources`:
 
-- the embeddings are those of layer 11 of `neulab/codebert-python` (its `model2layers`);
-- tokens of punctuation alone, but for those with one of `+-*/&|~`, are left out, and so is white
-  space; comments and docstrings stay, in the paper as in the package;
-- BOS and EOS may be matched with, and do not count in the means; no idf;
+- embeddings come from layer 11 of `neulab/codebert-python` (its `model2layers`);
+- white space is left out, and tokens of punctuation without one of `+-*/&|~`; comments and
+  docstrings stay, in the paper as in the package;
+- a token may match BOS and EOS, but these do not count in the means; there is no idf;
 - a text of more than 512 tokens is encoded in windows that overlap by half.
 
-The package itself is not used. On transformers 5 it fails on an empty candidate; an instruction
-with a character of two tokens (a curly quote) counts as code from there on; and a text's windows
-depend on what stands beside it in the batch. Everywhere else the scores are the package's:
-tests/unit/test_codebertscore.py holds what it gave on a tiny encoder.
+The package itself is not used. With transformers 5 it fails on an empty candidate; if a character
+of the instruction has two tokens (a curly quote), it counts the rest as code; and a text's windows
+depend on the other texts of the batch. All other scores are the package's:
+tests/unit/validation/code/test_codebertscore.py has its scores with a tiny encoder.
 """
 
 import string
@@ -36,10 +36,10 @@ from validation.selection.score_cache import base_identity
 
 MODEL = "neulab/codebert-python"
 LAYER = 11  # model2layers["neulab/codebert-python"] of code_bert_score/utils.py
-MAX_LENGTH = 512  # RoBERTa's positions, but for its two reserved ones
+MAX_LENGTH = 512  # RoBERTa's positions, without its two reserved ones
 OVERLAP = 0.5  # of a window and the next
 TOKENS_PER_BATCH = 8192
-CHUNK = 128  # pairs whose embeddings are held at once: 400 MB for texts of 512 tokens
+CHUNK = 128  # pairs with embeddings in memory at once: 400 MB for texts of 512 tokens
 # the package's: operators say what a program does
 _PUNCTUATION = set(string.punctuation) - set("+-*/&|~")
 _SPACES = "\u0120\u010a\u0109"  # space, newline and tab as byte-level BPE writes them
@@ -61,7 +61,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class BertScore:
-    """All from 0 to 1 for embeddings that are not opposed; 0 where either side has no token."""
+    """Each from 0 to 1 unless embeddings point apart; 0 if either text has no token."""
 
     precision: float
     recall: float
@@ -71,21 +71,22 @@ class BertScore:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A model, cut above the layer that is read, and its tokenizer."""
+    """A model without the layers above the one that is read, and its tokenizer."""
 
     model: Any
     tokenizer: Any
-    identity: str  # what tells one encoder from another
+    identity: str  # names weights and layer
 
 
 def load_encoder(name: str | Path, layer: int = LAYER) -> Encoder:
-    """Load the encoder of a local folder or hub model, as far as `layer`.
+    """Load the encoder of a local folder or hub model up to `layer`.
 
-    Only safetensors weights are read. Raises UserError if it cannot be loaded or is too shallow.
+    It reads only safetensors weights. Raises UserError if the encoder cannot be loaded, or has
+    fewer layers.
     """
     tokenizer = load_tokenizer(name)
     if not tokenizer.is_fast or tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
-        raise UserError(f"{name}: its tokenizer gives no offsets, BOS and EOS; use a RoBERTa's")
+        raise UserError(f"{name}: its tokenizer gives no offsets, BOS or EOS; use one of RoBERTa")
     model = _load_model(name)
     layers = getattr(getattr(model, "encoder", None), "layer", None)
     if layers is None or not 1 <= layer <= len(layers):
@@ -98,7 +99,7 @@ def load_encoder(name: str | Path, layer: int = LAYER) -> Encoder:
 def score_pairs(encoder: Encoder, pairs: Sequence[Pair]) -> list[BertScore]:
     """Return the score of each pair, in their order.
 
-    What stands beside a pair changes nothing but the rounding of its embeddings.
+    Other pairs change only the rounding of a pair's embeddings.
     """
     scores: list[BertScore] = []
     chunks = [pairs[at : at + CHUNK] for at in range(0, len(pairs), CHUNK)]
@@ -115,7 +116,7 @@ def match(
 ) -> BertScore:
     """Match unit vectors of shape (tokens, width) greedily; `counts` says which are averaged.
 
-    F3 is 10PR / (9P + R), as METEOR has it. Without a token that counts, all are 0.
+    F3 is 10PR / (9P + R), as in METEOR. If no token counts, all scores are 0.
     """
     if not counts.any() or not reference_counts.any():
         return BertScore(0.0, 0.0, 0.0, 0.0)
@@ -131,15 +132,15 @@ def match(
 
 
 def rescaled(value: float) -> float:
-    """The seed's scale: the package's `rescale_with_baseline=True`, without a baseline file."""
+    """Return a score as the package's `rescale_with_baseline=True` gives it."""
     return (value - _BASELINE) / (1 - _BASELINE)
 
 
 def windows(length: int, limit: int = MAX_LENGTH) -> list[tuple[int, int, int, int]]:
     """Return (start, end, from, to) of each window: encode start:end, keep from:to of it.
 
-    The rule is that of `get_window_indices` in the package, which has it from SLED (Ivgi et al.,
-    2022): each token is taken from a window where it has context on both sides.
+    This is the rule of `get_window_indices` in the package, from SLED (Ivgi et al., 2022): each
+    token is taken from a window in which it has context on both sides.
     """
     if length <= limit:
         return [(0, length, 0, length)]
@@ -157,7 +158,7 @@ def windows(length: int, limit: int = MAX_LENGTH) -> list[tuple[int, int, int, i
 
 
 def _texts(pair: Pair) -> tuple[Text, Text]:
-    """Candidate and reference, each behind the instruction."""
+    """Return candidate and reference, each with the instruction."""
     instruction = pair.instruction.strip()
     return (instruction, pair.candidate.strip()), (instruction, pair.reference.strip())
 
@@ -167,7 +168,7 @@ def _ratio(above: float, below: float) -> float:
 
 
 def _encode(encoder: Encoder, texts: set[Text]) -> dict[Text, Side]:
-    """Return what is matched of each text; those of like length are encoded together."""
+    """Return the tokens to match of each text; texts of similar length are encoded together."""
     tokenized = {text: _tokenize(encoder.tokenizer, *text) for text in texts}
     sides = {}
     for batch in _batches({text: len(ids) for text, (ids, _, _) in tokenized.items()}):
@@ -180,7 +181,7 @@ def _encode(encoder: Encoder, texts: set[Text]) -> dict[Text, Side]:
 
 
 def _batches(lengths: dict[Text, int]) -> Iterator[list[Text]]:
-    """Yield the texts, the shortest first; one that is cut into windows stands alone."""
+    """Yield batches of texts, the shortest first; a text with windows is a batch of its own."""
     batch: list[Text] = []
     for text in sorted(lengths, key=lambda text: (lengths[text], text)):
         length = lengths[text]
@@ -195,7 +196,7 @@ def _batches(lengths: dict[Text, int]) -> Iterator[list[Text]]:
 def _tokenize(tokenizer: Any, instruction: str, code: str) -> tuple[list[int], Tensor, Tensor]:
     """Return ids with BOS and EOS, which tokens are matched, and which of them count.
 
-    A token belongs to the code if it ends behind the instruction, by its offset.
+    A token belongs to the code if its offset ends after the instruction.
     """
     before = f"{instruction} \n" if instruction else ""  # the package's own separator
     text = (before + code).strip()
@@ -222,7 +223,7 @@ def _is_punctuation(token: str) -> bool:
 def _embed(encoder: Encoder, rows: Sequence[list[int]]) -> list[Tensor]:
     """Return the last hidden states of each row, of shape (tokens, width), on the CPU.
 
-    Rows of more than `MAX_LENGTH` tokens come alone.
+    A row of more than `MAX_LENGTH` tokens is the only one.
     """
     width = max(map(len, rows))
     pad = encoder.tokenizer.pad_token_id
@@ -257,6 +258,6 @@ def _load_model(name: str | Path) -> Any:
 
 
 def _weights(name: str | Path) -> str:
-    """What tells an encoder: the hash of its weights, or the hub's commit."""
+    """Identify an encoder: the hash of its weights, or the hub's commit."""
     file = Path(name) / "model.safetensors"
     return sha256(file) if file.is_file() else str(base_identity(str(name)))

@@ -1,17 +1,17 @@
-"""CodeJudge (arXiv 2410.02184): a language model says whether code does what the reference does.
+"""Asks a language model whether code does what its reference does: CodeJudge (arXiv 2410.02184).
 
-The paper's method for a binary verdict, in two requests: the judge analyses the code, without a
-verdict that is counted; then it summarises its analysis, without seeing the code, to one word.
+This is the paper's method for a binary verdict, in two requests. In the first the judge analyses
+the code. In the second it sees only its analysis and sums it up in one word.
 
-What is judged was written by a model, and so was the judge's answer: both are untrusted.
+A model wrote the code, and a model wrote the judge's answers: neither is trusted.
 
-- Instruction, reference and code stand between marks with a random part, as data; comments and
-  docstrings of both are taken out where they are Python, for what they do does not hang on them.
-- The verdict must be one JSON object that repeats a second random mark. It stands in the request
-  that the code is not part of, so no code and no obedient analysis can make up a verdict.
-- Where the code speaks to a judge, by its words or as the analysis says, a verdict of `correct` is
-  `suspect`, and no pass.
-- `refused`, `unparseable` and `suspect` are counted apart, and are never a pass.
+- Instruction, reference and code are data between random marks. Comments and docstrings of Python
+  are removed, because they do not change what the code does.
+- The verdict must be one JSON object that repeats a second random mark. Only the second request
+  has it, and the code is not part of that request. So code or an obedient analysis cannot forge it.
+- If the code addresses a judge, by its words or by what the analysis says, `correct` becomes
+  `suspect`.
+- `refused`, `unparseable` and `suspect` are counted separately and never pass.
 """
 
 import ast
@@ -39,13 +39,13 @@ STATUSES: tuple[Status, ...] = ("correct", "incorrect", "refused", "unparseable"
 
 ANALYSIS_TOKENS = 1024
 VERDICT_TOKENS = 128
-CHARACTERS_PER_TOKEN = 3  # a low estimate, so that the tokens are not
-LONGEST_TOKEN = 32  # characters: an answer with more for each of its tokens was not held to them
-# a server that will not answer about this pair, whatever the others are
+CHARACTERS_PER_TOKEN = 3  # a low estimate, so that the number of tokens is not too low
+LONGEST_TOKEN = 32  # characters; an answer with more for each token ignored the limit
+# a server's reasons not to answer about one pair
 REFUSALS = {"content_filter", "content_policy_violation", "context_length_exceeded"}
 
-# the paper's prompts (its appendix F, the one with a reference), but for the marks and the second
-# paragraph of each
+# the paper's prompts (appendix F, with a reference); the marks and the second paragraph of each
+# are this project's
 ANALYSE = """\
 You will be provided with a problem statement, a code snippet that supposedly addresses the \
 problem in Python, and a reference solution in Python.
@@ -90,7 +90,7 @@ END {mark}
 JSON object:"""
 
 TELLS = "addresses the evaluator"
-# text that speaks to a judge
+# text that addresses a judge
 _ADDRESSES = re.compile(
     r"\b(ignore|disregard|forget)(\s|\\n)+((\w+)(\s|\\n)+){0,4}"
     r"(above|previous|prior|earlier|instructions?)\b"
@@ -107,7 +107,7 @@ _ADDRESSES = re.compile(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was said of one pair, and what it cost; `tokens` is 0 where nothing was asked."""
+    """The verdict on one pair and its cost; `tokens` is 0 if no question was asked."""
 
     status: Status
     analysis: str = ""
@@ -124,7 +124,7 @@ class _Summary(BaseModel):
 
 
 class _Received(BaseModel):
-    """Part of an answer, as far as it is read: the client passes on whatever a server sends."""
+    """A part of an answer that is read; the client itself does not validate answers."""
 
     model_config = ConfigDict(from_attributes=True, strict=True)
 
@@ -150,7 +150,7 @@ class _Completion(_Received):
 
 @dataclass(frozen=True)
 class Estimate:
-    """What judging would cost at most; `pairs` are those without a kept verdict."""
+    """The most that judging can cost; `pairs` counts those without a kept verdict."""
 
     pairs: int
     tokens: int
@@ -158,7 +158,7 @@ class Estimate:
 
 @dataclass
 class Budget:
-    """The tokens, in and out, that are left for all that is judged."""
+    """The tokens, in and out, that are left for all judging."""
 
     tokens: int
 
@@ -179,9 +179,9 @@ def judge_pairs(
 ) -> list[Verdict]:
     """Return the verdict on each pair, in their order; each is kept as it comes.
 
-    `say` is told the estimate before the first request; where it is above the budget nothing is
-    asked. Raises UserError for that, where the budget is used up all the same, or as `Endpoint`
-    does; what was judged is kept.
+    `say` gets the estimate before the first request. Raises UserError if the estimate is above the
+    budget (then nothing is asked), if the budget is used up all the same, or as `Endpoint` does.
+    Verdicts up to then are kept.
     """
     expected = estimate(verdicts, endpoint.model, pairs)
     say(
@@ -204,8 +204,8 @@ def judge_pairs(
         budget.tokens -= verdict.tokens
         if budget.tokens < 0:
             raise UserError(
-                "the judge has taken more tokens than were estimated, and the budget is used up: "
-                "raise --budget and run this again; what was judged is kept"
+                "the judge took more tokens than estimated, and the budget is used up: raise "
+                "--budget and run this again; the verdicts so far are kept"
             )
     kept = [verdicts.get(_key(endpoint.model, pair)) for pair in pairs]
     return [Verdict(**verdict) if verdict else _EMPTY for verdict in kept]
@@ -222,17 +222,17 @@ def summarise(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-_EMPTY = Verdict("incorrect", answer="there is no code")  # it is not asked for
+_EMPTY = Verdict("incorrect", answer="there is no code")  # without a question
 
 
 def _to_ask(verdicts: Kept, model: str, pairs: Iterable[Pair]) -> dict[str, Pair]:
-    """Return the pairs without a verdict by key, each once; without code there is no question."""
+    """Return the pairs with code and without a verdict, each once, by key."""
     found = {_key(model, pair): pair for pair in pairs if pair.candidate.strip()}
     return {key: pair for key, pair in found.items() if verdicts.get(key) is None}
 
 
 def _key(model: str, pair: Pair) -> str:
-    """The hash of prompts, model and pair; the marks are left out, for they are random."""
+    """Return the hash of prompts, model and pair, without the random marks."""
     prompts = [ANALYSE, MATERIAL, SUMMARISE, ANALYSIS, _ADDRESSES.pattern]
     parts = [*prompts, model, pair.instruction, pair.reference, pair.candidate]
     return digest(parts)
@@ -291,13 +291,13 @@ async def _ask(
     except openai.BadRequestError as error:
         if error.code in REFUSALS or "context length" in str(error.message):
             return _Answer(f"{error.code}: {error.message}", 0, refused=True)
-        raise  # it would be so for every pair
+        raise  # no pair would get an answer
     try:
         answer = _Completion.model_validate(given)
     except ValidationError:
         raise UserError(
-            f"{client.base_url}: gives what is no chat completion; is it the address of OpenAI's "
-            "interface, which often ends in /v1?"
+            f"{client.base_url}: its answer is not a chat completion; is this the address of "
+            "OpenAI's interface, which often ends in /v1?"
         ) from None
     choice = answer.choices[0] if answer.choices else _Choice(message=_Message())
     text = choice.message.refusal or choice.message.content or ""
@@ -306,12 +306,12 @@ async def _ask(
     if len(text) > LONGEST_TOKEN * tokens:
         text = ""
     refused = bool(choice.message.refusal) or choice.finish_reason == "content_filter"
-    # half a character can be kept in no file
+    # UTF-8 has no lone surrogates
     return _Answer(text.encode("utf-8", "replace").decode(), used, refused)
 
 
 def parse_verdict(text: str, mark: str) -> Status:
-    """Read the second answer: one JSON object with the mark, in a fence or not, each key once."""
+    """Read the second answer: one JSON object with the mark, each key once, fenced or not."""
     body = re.sub(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", r"\1", text.strip(), flags=re.DOTALL)
     try:
         found = _Summary.model_validate(json.loads(body, object_pairs_hook=_each_once))
@@ -321,20 +321,20 @@ def parse_verdict(text: str, mark: str) -> Status:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object's keys and values. Raises ValueError for a key that stands twice: which counts?"""
+    """Return an object's keys and values. Raises ValueError if a key is there twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is there twice")
     return found
 
 
 def addresses_judge(code: str, reference: str) -> bool:
-    """Whether code speaks to whoever evaluates it, in words that the reference does not have."""
+    """Whether code addresses its evaluator in words that the reference does not have."""
     return any(found[0] not in reference for found in _ADDRESSES.finditer(code))
 
 
 def without_comments(code: str) -> str:
-    """Return Python code without comments and docstrings; other text as it is."""
+    """Return Python code without comments and docstrings, and other text unchanged."""
     try:
         tree = ast.parse(code)
         for node in ast.walk(tree):
@@ -349,7 +349,7 @@ _WITH_DOCSTRING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Modu
 
 
 def _mark(*texts: str) -> str:
-    """Return a random mark that stands in none of the texts."""
+    """Return a random mark that none of the texts has."""
     while any((mark := secrets.token_hex(8)) in text for text in texts):
         pass
     return mark

@@ -41,7 +41,7 @@ from validation.selection.checkpoints import checkpoints, file_hashes, left_out
 from validation.selection.score_cache import base_identity, digest
 
 STRATEGY = "prompt_strategies.arxivdl"
-AUGMENTED = "-augmented"  # how the folder of augmented rows ends
+AUGMENTED = "-augmented"  # suffix of the folder of augmented rows
 METRICS = ("codebertscore", "codejudge")
 RESAMPLES = 10_000
 FOLDER = "codescore"
@@ -52,7 +52,7 @@ Judge = Callable[[Sequence[Pair], Kept], list[Verdict]]
 
 @dataclass(frozen=True)
 class Metrics:
-    """What to score with; a metric that is None is left out."""
+    """The metrics to compute; None for one that is not asked for."""
 
     encoder: Encoder | None = None
     judge: Judge | None = None
@@ -69,9 +69,9 @@ def make_metrics(
     concurrency: int,
     console: Console,
 ) -> Metrics:
-    """Return the metrics of a list as `codebertscore,codejudge`; the encoder is loaded here.
+    """Return the metrics of a list such as `codebertscore,codejudge`; this loads the encoder.
 
-    Raises UserError for another name, an encoder that cannot be loaded, or a missing key.
+    Raises UserError for an unknown name, an encoder that cannot be loaded, or a missing key.
     """
     asked = [name.strip() for name in names.split(",") if name.strip()]
     if not asked or not set(asked) <= set(METRICS):
@@ -94,9 +94,9 @@ def codescore(
 ) -> dict[str, Any]:
     """Score the first `subset_size` test rows as `model` writes them; return codescore.json.
 
-    `model` is `base`, `checkpoint-N` or `all`: the base and every checkpoint that is whole. With
-    `augmented` the rows are those with the rest of their file as input. Raises UserError if there
-    are no such rows or checkpoints.
+    `model` is `base`, `checkpoint-N` or `all`: the base and every whole checkpoint. With
+    `augmented` the input of each row is the rest of its file. Raises UserError if there are no such
+    rows or checkpoints.
     """
     path = test_path(recipe, augmented)
     rows = read_prepared_rows(path, ("id", "instruction", "input", "output"))[:subset_size]
@@ -108,7 +108,7 @@ def codescore(
 
 
 def codescore_pairs(path: Path, metrics: Metrics, subset_size: int | None) -> dict[str, Any]:
-    """Score pairs made elsewhere; results are written into `codescore-NAME` beside the file."""
+    """Score the pairs of a file; write the results into the folder `codescore-NAME` beside it."""
     rows = read_published(path, "pairs").rows[:subset_size]
     pairs = [_pair(path, number, row) for number, row in enumerate(rows, 1)]
     folder = path.with_name(f"{FOLDER}-{path.stem}")
@@ -131,15 +131,15 @@ def _pair(path: Path, number: int, row: Any) -> Pair:
 
 
 def test_path(recipe: Recipe, augmented: bool) -> Path:
-    """Return the test rows of a recipe: `test.jsonl` beside its training rows.
+    """Return the path of a recipe's test rows: `test.jsonl` beside its training rows.
 
-    With `augmented` those of the same size in the folder whose name ends in `-augmented`. Raises
-    UserError if the recipe's rows are not those of ArXivDLInstruct.
+    With `augmented` it is in the folder of the same size below the one that ends in `-augmented`.
+    Raises UserError if the recipe's rows are not those of ArXivDLInstruct.
     """
     if recipe.training.get("type") != STRATEGY:
         raise UserError(
-            f"{recipe.path}: codescore knows the test rows of `type: {STRATEGY}`, and this is "
-            f"`type: {recipe.training.get('type')}`; give pairs made elsewhere with --pairs"
+            f"{recipe.path}: codescore needs test rows of `type: {STRATEGY}`, and this recipe has "
+            f"`type: {recipe.training.get('type')}`; give your own pairs with --pairs"
         )
     folder = Path(recipe.training["path"]).parent
     if augmented and not folder.parent.name.endswith(AUGMENTED):
@@ -157,7 +157,7 @@ def test_path(recipe: Recipe, augmented: bool) -> Path:
 def _score_models(
     written: dict[str, list[Pair]], ids: Sequence[str], metrics: Metrics, folder: Path
 ) -> dict[str, Any]:
-    """Score the pairs of each model; all are judged at once, under one estimate and one budget."""
+    """Score the pairs of each model; one estimate and one budget cover all that is judged."""
     every = [pair for pairs in written.values() for pair in pairs]
     judged = metrics.judge(every, Kept(folder / "verdicts.jsonl")) if metrics.judge else None
     scores = (
@@ -211,11 +211,11 @@ def bootstrap(values: Sequence[float], seed: int = 42) -> list[float]:
 
 
 def agreement(f1: Sequence[float], judged: Sequence[Verdict]) -> dict[str, Any]:
-    """How well F1 tells what the judge calls correct from what it calls incorrect.
+    """Measure how well F1 separates what the judge calls correct from what it calls incorrect.
 
-    `auc` is the share of (correct, incorrect) pairs of rows in which the correct one has the
-    higher F1, ties counted half (Mann-Whitney); None where one of the two kinds is missing. Rows
-    with another status are left out.
+    `auc` is the share of (correct, incorrect) pairs of rows in which the correct row has the higher
+    F1; a tie counts half (Mann-Whitney). It is None if there is no row of one kind. Rows with
+    another status do not count.
     """
     correct = [value for value, item in zip(f1, judged, strict=True) if item.status == "correct"]
     wrong = [value for value, item in zip(f1, judged, strict=True) if item.status == "incorrect"]
@@ -287,7 +287,7 @@ def _identity(path: Path, rows: Sequence[Any]) -> dict[str, Any]:
 def _generated(
     recipe: Recipe, model: str, rows: Sequence[dict[str, str]], folder: Path
 ) -> Iterator[tuple[str, list[Pair]]]:
-    """Yield the name and the pairs of each model that is asked for; the base is loaded once."""
+    """Yield name and pairs of each model that is asked for; the base is loaded once."""
     tokenizer = load_tokenizer(recipe.base_model)
     strategy = load_strategy(recipe, recipe.training, tokenizer)
     prompts = [strategy.render(row).prompt for row in rows]
@@ -316,7 +316,7 @@ def _generated(
 
 
 def _models(recipe: Recipe, model: str) -> Iterator[tuple[str, Path | None, tuple[str, ...]]]:
-    """Yield name, folder and files of each model. Raises UserError if there is no such one."""
+    """Yield name, folder and files of each model. Raises UserError if there is none."""
     if model in ("base", "all"):
         yield "base", None, ()
     if model == "base":
@@ -336,7 +336,7 @@ def _models(recipe: Recipe, model: str) -> Iterator[tuple[str, Path | None, tupl
 
 
 def _write_code(model: Any, tokenizer: Any, prompts: Sequence[str], recipe: Recipe) -> list[str]:
-    """Return what the model writes; a prompt that fills the context leaves no room for code."""
+    """Return the model's code for each prompt; it is empty if the prompt fills the context."""
     lengths = [len(ids) for ids in encode_prompts(tokenizer, prompts)]
     fits = [index for index, length in enumerate(lengths) if length < recipe.sequence_len]
     made = generate(
@@ -347,7 +347,7 @@ def _write_code(model: Any, tokenizer: Any, prompts: Sequence[str], recipe: Reci
 
 
 def _bert_scores(encoder: Encoder, pairs: Sequence[Pair], kept: Kept) -> list[BertScore]:
-    """Return the score of each pair; those that are not kept are made, and kept."""
+    """Return the score of each pair; new ones are computed and kept."""
     keys = [digest([encoder.identity, *vars(pair).values()]) for pair in pairs]
     new = {key: pair for key, pair in zip(keys, pairs, strict=True) if kept.get(key) is None}
     for key, score in zip(new, score_pairs(encoder, list(new.values())), strict=True):
@@ -356,7 +356,7 @@ def _bert_scores(encoder: Encoder, pairs: Sequence[Pair], kept: Kept) -> list[Be
 
 
 def _mean_scores(scores: Sequence[BertScore]) -> dict[str, Any]:
-    """The means over the pairs; rescaling is linear, so the rescaled mean is the mean rescaled."""
+    """Return the means over the pairs; rescaling is linear, so it applies to the mean too."""
     means = {
         name: sum(vars(score)[name] for score in scores) / len(scores)
         for name in BertScore.__dataclass_fields__

@@ -1,4 +1,4 @@
-"""The completions that `cogex codebench` scores: a model's, or those of a file."""
+"""Provides the completions that `cogex codebench` scores: from a model or from a file."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 
 @dataclass(frozen=True)
 class Sampling:
-    """How completions are made: `samples` of each task, greedy at temperature 0."""
+    """How completions are generated: `samples` for each task; greedy at temperature 0."""
 
     samples: int = 1
     temperature: float = 0.0
@@ -37,10 +37,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Sample:
-    """One completion of a task, as it is tried.
+    """One completion of a task, cut as it is tried.
 
-    `generation` is what the model wrote, uncut; None for a completion made elsewhere, and for a
-    prompt that leaves no room for one (`too_long`).
+    `generation` is the model's uncut text. It is None for a completion from a file, and for a
+    prompt that fills the context (`too_long`).
     """
 
     task: Task
@@ -56,7 +56,7 @@ class Sample:
 
     @property
     def written(self) -> Generation:
-        """What was written, uncut where that is known."""
+        """The generation, or what is known of it."""
         return self.generation or Generation(self.completion, 0, True)
 
 
@@ -64,13 +64,13 @@ Sources = dict[str, Callable[[Sequence[Task]], list[Sample]]]
 
 
 def load_suite(suite: Suite, data: Path | None) -> tuple[list[Task], dict[str, str] | None]:
-    """Return the tasks of a suite, and which file they are from; None for the mini suite.
+    """Return the tasks of a suite and their file; None for the mini suite.
 
-    Raises UserError if the file, else the fetched one, is not there or not whole.
+    Without `data` it is the fetched file. Raises UserError if it is missing or damaged.
     """
     if suite == "mini":
         if data is not None:
-            raise UserError("--data: the mini suite is part of the command; leave the option out")
+            raise UserError("--data: the mini suite comes with this project; leave the option out")
         return list(own_tasks(MINI)), None
     published = read_published(data or verified(suite))
     make = {"humaneval": humaneval_task, "mbpp": mbpp_task}[suite]
@@ -79,9 +79,10 @@ def load_suite(suite: Suite, data: Path | None) -> tuple[list[Task], dict[str, s
 
 
 def model_sources(recipe: Recipe | None, target: Path, name: str, sampling: Sampling) -> Sources:
-    """Return what makes the samples of each model: of a folder, or of a recipe by name.
+    """Return a function for each model that makes its samples.
 
-    With `all` these are the base and every checkpoint. Raises UserError if there is none.
+    The model is that of a folder, or a recipe's by name; `all` means the base and every
+    checkpoint. Raises UserError if there is no usable checkpoint.
     """
     if recipe is None:
         return {target.resolve().name: partial(_generate, partial(load_trained, target), sampling)}
@@ -98,7 +99,7 @@ def model_sources(recipe: Recipe | None, target: Path, name: str, sampling: Samp
 def _generate(
     load: Callable[[], tuple[Any, Any]], sampling: Sampling, tasks: Sequence[Task]
 ) -> list[Sample]:
-    """Load model and tokenizer; return the samples of every task, those of one task together."""
+    """Load model and tokenizer; return the samples of the tasks, in the order of the tasks."""
     model, tokenizer = load()
     lengths = [len(ids) for ids in encode_prompts(tokenizer, [task.prompt for task in tasks])]
     context = model.config.max_position_embeddings
@@ -126,14 +127,14 @@ def _generate(
 
 
 def cut(text: str) -> str:
-    """Return a completion up to where the next thing at the left margin begins."""
+    """Return a completion up to the first of `STOPS`, where another top-level statement begins."""
     return text[: min((at for stop in STOPS if (at := text.find(stop)) >= 0), default=len(text))]
 
 
 def read_samples(path: Path, tasks: Sequence[Task]) -> list[Sample]:
-    """Read completions made elsewhere, `{"task_id", "completion"}` a line; they are not cut.
+    """Read completions from a file of `{"task_id", "completion"}` lines; they are not cut.
 
-    Raises UserError naming the line that is none, or is of no task.
+    Raises UserError naming the line that has no completion, or no task of the suite.
     """
     by_id = {str(task.task_id): task for task in tasks}
     made = []
@@ -143,7 +144,7 @@ def read_samples(path: Path, tasks: Sequence[Task]) -> list[Sample]:
                 task = by_id.get(str(task_id))
             case _:
                 raise UserError(
-                    f"{path}, sample {number}: is no object with a `task_id` and the text of a "
+                    f"{path}, sample {number}: is not an object with a `task_id` and a text as "
                     "`completion`; correct it there"
                 )
         if task is None:
@@ -156,11 +157,11 @@ def read_samples(path: Path, tasks: Sequence[Task]) -> list[Sample]:
 
 
 def is_python(sample: Sample) -> bool:
-    """Whether a completion that is not blank makes its prompt a program that compiles."""
+    """Whether the completion is not blank, and prompt and completion compile."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compile(sample.program, "program", "exec")  # the tree alone allows `return` anywhere
+            compile(sample.program, "program", "exec")  # ast.parse allows `return` anywhere
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return bool(sample.completion.strip())

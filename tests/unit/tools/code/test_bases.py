@@ -49,21 +49,20 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", SIZES)
-def test_a_size_has_the_parameters_that_its_name_says(tokenizer, name: str) -> None:
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(architecture(SIZES[name], tokenizer))
-    assert model.num_parameters() == count_parameters(SIZES[name])
-    assert round(model.num_parameters() / 1e6) == MILLIONS[name]
-
-
 @pytest.mark.parametrize(
     ("name", "layers", "hidden"),
-    [("29m", 8, 512), ("52m", 20, 512), ("88m", 16, 768), ("105m", 12, 1024)],
+    [("tiny", 4, 128), ("29m", 8, 512), ("52m", 20, 512), ("88m", 16, 768), ("105m", 12, 1024)],
 )
-def test_layers_and_width_are_the_plans(tokenizer, name: str, layers: int, hidden: int) -> None:
+def test_layers_and_width_are_the_plans_and_parameters_those_of_the_name(
+    tokenizer, name: str, layers: int, hidden: int
+) -> None:
     shape = architecture(SIZES[name], tokenizer)
-    assert (shape.num_hidden_layers, shape.hidden_size, shape.vocab_size) == (layers, hidden, 8192)
+    assert (shape.num_hidden_layers, shape.hidden_size) == (layers, hidden)
+    assert shape.vocab_size == (2048 if name == "tiny" else 8192)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(shape)
+    assert model.num_parameters() == count_parameters(SIZES[name])
+    assert round(model.num_parameters() / 1e6) == MILLIONS[name]
 
 
 def test_each_base_is_a_folder_that_transformers_loads(bases: Path) -> None:
@@ -85,27 +84,17 @@ def test_same_corpus_same_bytes(bases: Path, tmp_path: Path) -> None:
     assert (tmp_path / name).read_bytes() == (bases / "one" / name).read_bytes()
 
 
-def test_bos_stands_first_and_eos_nowhere(tokenizer) -> None:
+def test_how_a_text_is_cut_into_tokens(tokenizer) -> None:
     ids = tokenizer("x = 1")["input_ids"]
-    assert ids[0] == tokenizer.bos_token_id
-    assert tokenizer.eos_token_id not in ids
-
-
-def test_a_newline_is_a_token_of_its_own(tokenizer) -> None:
+    assert ids[0] == tokenizer.bos_token_id and tokenizer.eos_token_id not in ids
+    assert tokenizer.tokenize("1024") == ["1", "0", "2", "4"]
     pieces = tokenizer.tokenize('    """Add."""\n\n        return a\n')
-    assert pieces.count("Ċ") == 3
+    assert pieces.count("Ċ") == 3  # a newline is a token of its own
     assert not [piece for piece in pieces if "Ċ" in piece and piece != "Ċ"]
-
-
-def test_a_word_is_the_same_tokens_wherever_it_stands(tokenizer) -> None:
-    alone = tokenizer.tokenize("numbers")
+    alone = tokenizer.tokenize("numbers")  # a word is the same tokens wherever it stands
     for before, after in (("(", ","), (" ", " "), ("\n", "["), ("_", "_")):
         pieces = tokenizer.tokenize(before + "numbers" + after)
         assert pieces[1 : 1 + len(alone)] == alone
-
-
-def test_digits_stand_alone(tokenizer) -> None:
-    assert tokenizer.tokenize("1024") == ["1", "0", "2", "4"]
 
 
 def test_too_small_a_corpus_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from tools.code.corpus import OUTPUTS, Summary, prepare_python_corpus
 from tools.code.tasks import MINI, own_tasks
 from tools.errors import UserError
 
-PUBLISHED = Path(__file__).parents[5] / "shared" / "data"
 FUNCTION = '''def {name}(values):
     """Count the values that are above {number}."""
     count = 0
@@ -54,57 +53,55 @@ def documents(folder: Path) -> dict[str, str]:
     return {each["id"]: each["text"] for name in ("train", "val") for each in lines(folder, name)}
 
 
-def test_a_file_is_a_document_with_its_text_as_it_is(tmp_path: Path) -> None:
-    text = "# -*- coding: utf-8 -*-\n\n\ndef f():\n\treturn 'naïve' # …\n\x0c\n\n"
-    prepare(tmp_path, {"deep/er/a.py": text})
-    assert documents(tmp_path)["deep/er/a.py"] == text
-
-
-def test_line_ends_and_encoding_are_made_one(tmp_path: Path) -> None:
-    prepare(
-        tmp_path,
-        {
-            "crlf.py": "x = 1\r\ny = 2\rz = 3\n",
-            "bom.py": b"\xef\xbb\xbfx = 4\n",
-            "latin.py": "# coding: latin-1\nx = 'é'\n".encode("latin-1"),
-        },
-    )
+def test_a_file_is_a_document_and_line_ends_and_encoding_are_made_one(tmp_path: Path) -> None:
+    plain = "# -*- coding: utf-8 -*-\n\n\ndef f():\n\treturn 'naïve' # …\n\x0c\n\n"
+    files: dict[str, tuple[str | bytes, str]] = {
+        "deep/er/a.py": (plain, plain),
+        "crlf.py": ("x = 1\r\ny = 2\rz = 3\n", "x = 1\ny = 2\nz = 3\n"),
+        "bom.py": (b"\xef\xbb\xbfx = 4\n", "x = 4\n"),
+        "latin.py": (
+            "# coding: latin-1\nx = 'é'\n".encode("latin-1"),
+            "# coding: latin-1\nx = 'é'\n",
+        ),
+    }
+    others: dict[str, str | bytes] = {"a.txt": "x = 1", "b.pyc": b"\0", "c.PY": "x = 2"}
+    summary = prepare(tmp_path, {name: content for name, (content, _) in files.items()} | others)
+    assert summary.read == 44  # the others are not
     found = documents(tmp_path)
-    assert found["crlf.py"] == "x = 1\ny = 2\nz = 3\n"
-    assert found["bom.py"] == "x = 4\n"
-    assert found["latin.py"] == "# coding: latin-1\nx = 'é'\n"
+    assert {name: found[name] for name in files} == {
+        name: text for name, (_, text) in files.items()
+    }
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("LICENSE.py", "x = 1\n", "licence file"),
-        ("licence_header.py", "x = 1\n", "licence file"),
-        ("bytes.py", b"x = '\xff'\n", "not text"),
-        ("encoding.py", b"# coding: none-such\nx = 1\n", "not text"),
-        ("broken.py", "def f(:\n", "does not parse"),
-        ("python2.py", "print 'x'\n", "does not parse"),
-        ("null.py", b"x = 1\x00\n", "does not parse"),
-        ("deep.py", "x = " + "-" * 30_000 + "1\n", "nested too deep"),
-        ("long.py", "x = 1\n" * 20_000, "too long"),
-        ("empty.py", "", "no code"),
-        ("header.py", "# Copyright 2020\n# All rights reserved.\n", "no code"),
-        ("docstring.py", '"""A package."""\nimport os\nfrom a import b\n', "no code"),
-        ("copy.py", module(7), "duplicate"),
-        ("other_header.py", "# Licence: MIT\n\n" + module(7), "duplicate"),
-        ("other_spaces.py", module(7).replace("\n", " \n\n"), "duplicate"),
-    ],
-)
-def test_a_file_that_cannot_be_used_is_rejected_with_its_reason(
-    tmp_path: Path, name: str, content: str | bytes, reason: str
-) -> None:
-    summary = prepare(tmp_path, {f"zoo/{name}": content})
-    assert (summary.read, summary.kept, summary.rejected) == (41, 40, 1)
-    assert summary.reasons == {reason: 1}
-    assert lines(tmp_path, "rejected") == [
-        {"index": 40, "reason": reason, "row": {"id": f"zoo/{name}"}}
-    ]
-    assert f"zoo/{name}" not in documents(tmp_path)
+REJECTED: dict[str, tuple[str | bytes, str]] = {
+    "LICENSE.py": ("x = 1\n", "licence file"),
+    "licence_header.py": ("x = 1\n", "licence file"),
+    "bytes.py": (b"x = '\xff'\n", "not text"),
+    "encoding.py": (b"# coding: none-such\nx = 1\n", "not text"),
+    "broken.py": ("def f(:\n", "does not parse"),
+    "python2.py": ("print 'x'\n", "does not parse"),
+    "null.py": (b"x = 1\x00\n", "does not parse"),
+    "deep.py": ("x = " + "-" * 30_000 + "1\n", "nested too deep"),
+    "long.py": ("x = 1\n" * 20_000, "too long"),
+    "empty.py": ("", "no code"),
+    "header.py": ("# Copyright 2020\n# All rights reserved.\n", "no code"),
+    "docstring.py": ('"""A package."""\nimport os\nfrom a import b\n', "no code"),
+    "copy.py": (module(7), "duplicate"),
+    "other_header.py": ("# Licence: MIT\n\n" + module(7), "duplicate"),
+    "other_spaces.py": (module(7).replace("\n", " \n\n"), "duplicate"),
+}
+
+
+def test_a_file_that_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path) -> None:
+    files = {f"zoo/{name}": content for name, (content, _) in REJECTED.items()}
+    summary = prepare(tmp_path, files)
+    assert (summary.read, summary.kept, summary.rejected) == (55, 40, 15)
+    found = {line["row"]["id"].removeprefix("zoo/"): line for line in lines(tmp_path, "rejected")}
+    assert {name: line["reason"] for name, line in found.items()} == {
+        name: reason for name, (_, reason) in REJECTED.items()
+    }
+    assert sorted(line["index"] for line in found.values()) == list(range(40, 55))
+    assert summary.reasons["duplicate"] == 3 and not documents(tmp_path).keys() & files.keys()
 
 
 def test_what_is_no_plain_file_is_rejected_unopened(tmp_path: Path) -> None:
@@ -116,10 +113,6 @@ def test_what_is_no_plain_file_is_rejected_unopened(tmp_path: Path) -> None:
     summary = prepare_python_corpus(source, tmp_path / "out", val_share=0.2)
     assert summary.reasons == {"not a plain file": 2}
     assert summary.kept == 40
-
-
-def test_other_files_are_not_read(tmp_path: Path) -> None:
-    assert prepare(tmp_path, {"a.txt": "x = 1", "b.pyc": b"\0", "c.PY": "x = 2"}).read == 40
 
 
 def test_a_name_that_is_no_text_is_shown_and_the_file_used(tmp_path: Path) -> None:
@@ -148,20 +141,16 @@ def test_the_share_of_validation_is_as_asked(tmp_path: Path) -> None:
     assert 75 < summary.documents["val"] < 125  # 100 ± 3 standard deviations
 
 
-def test_same_input_and_seed_same_bytes_another_seed_another_split(tmp_path: Path) -> None:
+def test_the_split_depends_on_seed_and_text_alone(tmp_path: Path) -> None:
     source = write(tmp_path, {})
     made = {}
     for name, seed in (("one", 1), ("again", 1), ("other", 2)):
         prepare_python_corpus(source, tmp_path / name, val_share=0.3, seed=seed)
         made[name] = [(tmp_path / name / file).read_bytes() for file in OUTPUTS]
-    assert made["one"] == made["again"]
-    assert made["one"] != made["other"]
-
-
-def test_another_file_changes_the_split_of_no_file(tmp_path: Path) -> None:
+    assert made["one"] == made["again"] != made["other"]
     prepare(tmp_path)
     before = {each["id"] for each in lines(tmp_path, "val")}
-    prepare(tmp_path, {"aaa.py": "x = 1\n"})
+    prepare(tmp_path, {"aaa.py": "x = 1\n"})  # another file changes the split of no file
     assert {each["id"] for each in lines(tmp_path, "val")} - {"aaa.py"} == before
 
 
@@ -235,30 +224,12 @@ def test_a_problem_of_a_benchmark_is_kept_out(
     assert not any("m07" in name for name in documents(tmp_path))
 
 
-@pytest.mark.parametrize("task", own_tasks(MINI), ids=lambda task: task.entry_point)
-def test_the_mini_suite_is_always_kept_out(tmp_path: Path, task: Any) -> None:
-    text = "import os\n\n\n" + task.prompt + task.solution
-    source = write(tmp_path, {"zoo/a.py": text}, plain=12)
-    summary = prepare_python_corpus(source, tmp_path / "out", val_share=0.4)
-    assert summary.reasons == {"benchmark problem": 1}
-
-
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published files are not here")
-@pytest.mark.parametrize("name", ["HumanEval.jsonl.gz", "mbpp.jsonl"])
-def test_published_problems_are_read_and_kept_out(tmp_path: Path, name: str) -> None:
-    humaneval = (
-        "def close(xs, t):\n    for i, a in enumerate(xs):\n        for j, b in enumerate(xs):\n"
-        "            if i != j:\n                d = abs(a - b)\n                if d < t:\n"
-        "                    return True\n\n    return False\n"
-    )
-    mbpp = (
-        "import math\ndef f(k):\n    r = False\n    for j in range(2,int(math.sqrt(k)) + 1):\n"
-        "        if k % j == 0:\n            r = True\n    return r\n"
-    )
-    files = {"zoo/he_0.py": humaneval, "zoo/mbpp_3.py": mbpp}
-    prepare(tmp_path, dict(files), exclude=[PUBLISHED / name])
-    kept = [each for each in documents(tmp_path) if each.startswith("zoo")]
-    assert kept == ["zoo/mbpp_3.py" if name.startswith("Human") else "zoo/he_0.py"]
+def test_the_mini_suite_is_always_kept_out(tmp_path: Path) -> None:
+    tasks = own_tasks(MINI)
+    files: dict[str, str | bytes] = {
+        f"zoo/{task.id}.py": "import os\n\n\n" + task.prompt + task.solution for task in tasks
+    }
+    assert prepare(tmp_path, files).reasons == {"benchmark problem": len(tasks)}
 
 
 @pytest.mark.parametrize("problem", [{"text": "x"}, {"code": "x = 1"}, {"code": "def f(:"}, [], 3])
@@ -277,12 +248,9 @@ def test_a_share_that_is_none_is_refused(tmp_path: Path, share: float) -> None:
         prepare(tmp_path, val_share=share)
 
 
-def test_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder"):
+def test_no_folder_and_a_split_without_a_document_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a folder"):
         prepare_python_corpus(tmp_path / "nowhere", tmp_path / "out")
-
-
-def test_a_split_without_a_document_is_refused_and_nothing_written(tmp_path: Path) -> None:
     source = write(tmp_path, {"a.py": "x = 1\n"}, plain=0)
     with pytest.raises(UserError, match="of 1 Python files none is left for val"):
         prepare_python_corpus(source, tmp_path / "out")

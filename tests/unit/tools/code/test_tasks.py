@@ -4,12 +4,11 @@ import ast
 import gzip
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tests.needs_sandbox import needs_sandbox
@@ -19,7 +18,7 @@ from tools.code.difficulty import count_lines, not_simple
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
 from tools.code.merge import merge
-from tools.code.tasks import MINI, own_task, own_tasks, read_published
+from tools.code.tasks import MINI, Task, own_task, own_tasks, read_published
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.prepare.code import prepare_tasks
@@ -104,76 +103,61 @@ def test_function_asked_for_is_the_last_that_every_assertion_calls() -> None:
     assert task.prompt.index("def h") < task.prompt.index("def f")
 
 
-@given(
-    st.sampled_from(["\n", "\r\n"]),
-    st.sampled_from(["\t", "    ", "  ", " "]),
-    st.sampled_from(["'''Old.'''", "pass", "x = 1; x += 1", "# why\u2028"]),
-    st.sampled_from(["def h(): return 1", "K = 5", "class C: pass", "from math import pi", ""]),
-)
-@settings(deadline=None)
-def test_split_program_means_what_the_published_one_does(
-    newline: str, indent: str, first: str, other: str
-) -> None:
-    lines = [other, "def f(x):", f"{indent}{first}", f"{indent}if x:", f"{indent * 2}return -x"]
-    code = newline.join([*lines, f"{indent}return 0", ""])
-    task = mbpp_task(mbpp_row(code, "assert f(2) == -2"))
-    mine, theirs = ast.parse(task.prompt + task.solution), ast.parse(code.replace("\r\n", "\n"))
-    for tree in (mine, theirs):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
-                del node.body[0]
-    assert ast.dump(mine) == ast.dump(theirs)
+def test_split_program_means_what_the_published_one_does() -> None:
+    variants = product(
+        ("\n", "\r\n"),
+        ("\t", "    ", " "),
+        ("'''Old.'''", "pass", "x = 1; x += 1", "# why\u2028"),
+        ("def h(): return 1", "K = 5", "class C: pass", "from math import pi", ""),
+    )
+    for newline, indent, first, other in variants:
+        lines = [other, "def f(x):", f"{indent}{first}", f"{indent}if x:", f"{indent * 2}return -x"]
+        code = newline.join([*lines, f"{indent}return 0", ""])
+        task = mbpp_task(mbpp_row(code, "assert f(2) == -2"))
+        mine, theirs = ast.parse(task.prompt + task.solution), ast.parse(code.replace("\r\n", "\n"))
+        for tree in (mine, theirs):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
+                    del node.body[0]
+        assert ast.dump(mine) == ast.dump(theirs)
+
+
+OWN_LINE = {"id": "a", "prompt": "def f(x):\n", "solution": "    return x\n", "tests": ""}
+MAKERS: dict[str, tuple[Callable[[Any], Task], dict[str, Any]]] = {
+    "humaneval": (humaneval_task, HE_ROW),
+    "mbpp": (mbpp_task, mbpp_row("def f(x):\n    return x", "assert f(1) == 1")),
+    "own": (own_task, OWN_LINE),
+}
 
 
 @pytest.mark.parametrize(
-    ("changed", "reason"),
+    ("kind", "changed", "reason"),
     [
-        ({"code": "def f(:"}, "code: no Python"),
-        ({"code": None}, "wrong type: code"),
-        ({"task_id": "11"}, "wrong type: task_id"),
-        ({"test_list": []}, "has no tests"),
-        ({"test_list": ["assert"]}, "tests: no Python"),
-        ({"test_list": "assert f(1)"}, "wrong type: test_list"),
-        ({"code": "f = lambda x: x"}, "no function that every test calls"),
-        ({"code": "def f(x):\n    'Old.'"}, "the function has no body"),
-        ({"code": f"def f(x):\n    return {'-' * 900}x"}, "nested too deep"),
-        ({"code": f"def f(x):\n    return {'-' * 99_999}x"}, "nested too deep"),
+        ("mbpp", {"code": "def f(:"}, "code: no Python"),
+        ("mbpp", {"code": None}, "wrong type: code"),
+        ("mbpp", {"task_id": "11"}, "wrong type: task_id"),
+        ("mbpp", {"test_list": []}, "has no tests"),
+        ("mbpp", {"test_list": ["assert"]}, "tests: no Python"),
+        ("mbpp", {"test_list": "assert f(1)"}, "wrong type: test_list"),
+        ("mbpp", {"code": "f = lambda x: x"}, "no function that every test calls"),
+        ("mbpp", {"code": "def f(x):\n    'Old.'"}, "the function has no body"),
+        ("mbpp", {"code": f"def f(x):\n    return {'-' * 900}x"}, "nested too deep"),
+        ("mbpp", {"code": f"def f(x):\n    return {'-' * 99_999}x"}, "nested too deep"),
+        ("humaneval", {"task_id": "Other/1"}, "task_id is not HumanEval/N"),
+        ("humaneval", {"prompt": "def f():"}, "the prompt does not end in a newline"),
+        ("humaneval", {"test": 1}, "wrong type: test"),
+        ("own", {"tests": None}, "wrong type: tests"),
+        ("own", {"prompt": "x = 1\n"}, "the prompt is no function's signature and docstring"),
+        ("own", {"prompt": "def f(x):"}, "the prompt is no function's signature and docstring"),
     ],
 )
-def test_mbpp_row_that_cannot_be_split_has_its_reason(changed: Any, reason: str) -> None:
-    row = mbpp_row("def f(x):\n    return x", "assert f(1) == 1") | changed
+def test_row_that_cannot_be_used_has_its_reason(kind: str, changed: Any, reason: str) -> None:
+    make, row = MAKERS[kind]
+    assert make(row).names
     with pytest.raises(RejectedError, match=f"^{reason}$"):
-        mbpp_task(row)
-
-
-@pytest.mark.parametrize(
-    ("changed", "reason"),
-    [
-        ({"task_id": "Other/1"}, "task_id is not HumanEval/N"),
-        ({"prompt": "def f():"}, "the prompt does not end in a newline"),
-        ({"test": 1}, "wrong type: test"),
-    ],
-)
-def test_humaneval_row_that_cannot_be_used_has_its_reason(changed: Any, reason: str) -> None:
-    with pytest.raises(RejectedError, match=f"^{reason}$"):
-        humaneval_task(HE_ROW | changed)
+        make(row | changed)
     with pytest.raises(RejectedError, match="not an object"):
-        humaneval_task([HE_ROW])
-
-
-@pytest.mark.parametrize(
-    ("changed", "reason"),
-    [
-        ({"tests": None}, "wrong type: tests"),
-        ({"prompt": "x = 1\n"}, "the prompt is no function's signature and docstring"),
-        ({"prompt": "def f(x):"}, "the prompt is no function's signature and docstring"),
-    ],
-)
-def test_line_of_an_own_file_that_is_no_task_has_its_reason(changed: Any, reason: str) -> None:
-    line = {"id": "a", "prompt": "def f(x):\n", "solution": "    return x\n", "tests": ""}
-    assert own_task(line).names == ("f",)
-    with pytest.raises(RejectedError, match=f"^{reason}$"):
-        own_task(line | changed)
+        make([row])
 
 
 SIMPLE = "def f(x):\n"
@@ -268,33 +252,23 @@ def inputs(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_group_of_near_duplicates_straddles_the_split(
+def test_groups_do_not_straddle_the_split_and_every_row_is_accounted_for(
     inputs: list[Path], tmp_path: Path, seed: int
 ) -> None:
-    summary = merge(inputs, tmp_path / "out", train_size=10, val_size=4, seed=seed)
-    train, val = (lines_of(tmp_path / f"out/{name}.jsonl") for name in ("train", "val"))
-    keys = [{key for each in rows for key in near_duplicates.keys(each)} for rows in (train, val)]
-    assert not keys[0] & keys[1]
-    assert (len(train), len(val), summary.rejected) == (10, 4, 2)
-
-
-def test_every_row_is_trained_on_validated_or_rejected(inputs: list[Path], tmp_path: Path) -> None:
-    merge(inputs, tmp_path / "out", train_size=10, val_size=4)
-    found = [
-        line.get("row", line)["id"]
-        for name in ("train", "val", "rejected")
-        for line in lines_of(tmp_path / f"out/{name}.jsonl")
-    ]
-    given = [each["id"] for folder in inputs for each in lines_of(folder / "rows.jsonl")]
-    assert sorted(found) == sorted(given)
-
-
-def test_the_same_inputs_and_seed_give_the_same_bytes(inputs: list[Path], tmp_path: Path) -> None:
     def content(out: str, seed: int) -> list[bytes]:
-        merge(inputs, tmp_path / out, train_size=10, val_size=4, seed=seed)
+        summary = merge(inputs, tmp_path / out, train_size=10, val_size=4, seed=seed)
+        assert (summary.train, summary.val, summary.rejected) == (10, 4, 2)
         return [path.read_bytes() for path in sorted((tmp_path / out).iterdir())]
 
-    assert content("a", 1) == content("b", 1) != content("c", 2)
+    assert content("a", seed) == content("b", seed) != content("c", seed + 5)
+    train, val, rejected = (
+        [line.get("row", line) for line in lines_of(tmp_path / f"a/{name}.jsonl")]
+        for name in ("train", "val", "rejected")
+    )
+    keys = [{key for each in rows for key in near_duplicates.keys(each)} for rows in (train, val)]
+    assert not keys[0] & keys[1]
+    given = [each["id"] for folder in inputs for each in lines_of(folder / "rows.jsonl")]
+    assert sorted(each["id"] for each in (*train, *val, *rejected)) == sorted(given)
 
 
 def merged_reasons(tmp_path: Path, rows: list[dict[str, str]], **options: Any) -> dict[str, str]:
@@ -321,33 +295,20 @@ def test_mini_suite_is_never_trained_on(tmp_path: Path) -> None:
     assert reasons["mini_gcd"] == "held out: by its id"
 
 
-def test_held_out_rows_are_kept_away_by_id_and_by_likeness(tmp_path: Path) -> None:
+def test_held_out_rows_and_repetitions_are_not_used(tmp_path: Path) -> None:
     held = prepared(tmp_path / "held", [row("f", "return x ** y"), row("h", "return x // 3")])
-    reasons = merged_reasons(
-        tmp_path,
-        [
-            row("a", "return (x, y)", id="id_f"),
-            row("b", "return x ** y"),
-            row("H", "return 1"),
-            row("c", "return x // 9"),
-            row("d", "return [x, y]"),
-        ],
-        held_out=[held],
-    )
-    assert reasons == {
+    once = row("d", "return [x, y]")
+    rows = [row("a", "return (x, y)", id="id_f"), row("b", "return x ** y"), row("H", "return 1"),
+            row("c", "return x // 9"), once, once | {"id": "again"},
+            row("e", "return -x", id="id_d")]  # fmt: skip
+    assert merged_reasons(tmp_path, rows, held_out=[held]) == {
         "id_f": "held out: by its id",
         "id_b": "held out: near-duplicate of id_f",
         "id_H": "held out: near-duplicate of id_h",
         "id_c": "held out: near-duplicate of id_h",
+        "again": "duplicate of id_d",
+        "id_d": "duplicate id",
     }
-
-
-def test_repeated_rows_are_used_once(tmp_path: Path) -> None:
-    one = row("a", "return (x, y)")
-    reasons = merged_reasons(
-        tmp_path, [one, {**one, "id": "again"}, row("b", "return -x", id="id_a")]
-    )
-    assert reasons == {"again": "duplicate of id_a", "id_a": "duplicate id"}
 
 
 @pytest.mark.parametrize(
@@ -393,16 +354,10 @@ def test_only_what_passes_its_own_tests_is_kept(tmp_path: Path) -> None:
         mbpp_row("def f(x):\n    return x", "assert f(1) == 1") | {"task_id": 6},
         mbpp_row("def f(x):\n    return x", "if False: f(1)") | {"task_id": 7},
     ]
-    summary = prepare_tasks(
-        "mbpp",
-        published(tmp_path / "mbpp.jsonl", rows),
-        tmp_path / "out",
-        allow_code_execution=True,
-        max_lines=30,
-        difficulty="any",
-    )
-    assert [each["id"] for each in lines_of(tmp_path / "out/rows.jsonl")] == ["mbpp_11", "mbpp_6"]
-    rejected = lines_of(tmp_path / "out/rejected.jsonl")
+    source, out = published(tmp_path / "mbpp.jsonl", rows), tmp_path / "out"
+    summary = prepare_tasks("mbpp", source, out, allow_code_execution=True, max_lines=30)
+    assert [each["id"] for each in lines_of(out / "rows.jsonl")] == ["mbpp_11", "mbpp_6"]
+    rejected = lines_of(out / "rejected.jsonl")
     assert {line["index"]: line["reason"] for line in rejected} == {
         1: "its own solution gives a wrong answer: AssertionError",
         2: "no function that every test calls",
@@ -410,59 +365,39 @@ def test_only_what_passes_its_own_tests_is_kept(tmp_path: Path) -> None:
         "'numpy'",
         4: "duplicate id",
         5: "more than 30 lines",
-        7: "its own solution has tests that cannot be run: they ask the program nothing",
+        7: "its own solution has tests that cannot be run: they do not call the program",
     }
     assert [line["row"] for line in rejected] == [*rows[1:6], rows[7]]
-    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["read"], manifest["kept"], manifest["rejected"]) == (8, 2, 6)
-    assert manifest["source"]["sha256"] == sha256(tmp_path / "mbpp.jsonl")
+    assert manifest["source"]["sha256"] == sha256(source)
     assert manifest["source"]["known_as"] is None and summary.reasons["duplicate id"] == 1
 
 
 @needs_sandbox
-def test_a_task_that_asks_for_no_function_is_rejected(tmp_path: Path) -> None:
-    """For it could not be compared with what is held out."""
-    other = {
+def test_command_prepares_and_merges_and_rejects_a_task_without_a_function(tmp_path: Path) -> None:
+    """Such a task could not be compared with what is held out."""
+    box = {
         "task_id": "HumanEval/8",
         "prompt": "class Box:\n",
         "canonical_solution": "    value = 1\n",
         "test": "def check(candidate):\n    assert candidate().value == 1\n",
         "entry_point": "Box",
     }
-    prepare_tasks(
-        "humaneval",
-        published(tmp_path / "he.jsonl", [HE_ROW, other]),
-        tmp_path / "out",
-        allow_code_execution=True,
-        max_lines=None,
-        difficulty="any",
-    )
-    [line] = lines_of(tmp_path / "out/rejected.jsonl")
-    assert line["reason"] == "prompt and solution are no function in Python"
-
-
-@needs_sandbox
-def test_command_prepares_and_merges(tmp_path: Path) -> None:
-    source = published(tmp_path / "he.gz", [HE_ROW], pack=True)
+    source = published(tmp_path / "he.gz", [HE_ROW, box], pack=True)
     folder, out = str(tmp_path / "he"), str(tmp_path / "out")
     call = ["humaneval", "--input", str(source), "--out", folder, "--allow-code-execution"]
     assert CliRunner().invoke(prepare, call).exit_code == 0
+    [line] = lines_of(tmp_path / "he/rejected.jsonl")
+    assert line["reason"] == "prompt and solution are no function in Python"
     call = ["code", "--input", folder, "--out", out, "--train-size", "1", "--val-size", "0"]
     assert CliRunner().invoke(prepare, call).exit_code == 0
     assert [each["id"] for each in lines_of(tmp_path / "out/train.jsonl")] == ["he_7"]
 
 
 def test_nothing_is_written_without_consent(tmp_path: Path) -> None:
-    source = published(tmp_path / "he.jsonl", [HE_ROW])
     with pytest.raises(UserError, match="--allow-code-execution"):
-        prepare_tasks(
-            "humaneval",
-            source,
-            tmp_path / "out",
-            allow_code_execution=False,
-            max_lines=None,
-            difficulty="any",
-        )
+        prepare_tasks("synthetic", None, tmp_path / "out", allow_code_execution=False)
     assert not (tmp_path / "out").exists()
 
 

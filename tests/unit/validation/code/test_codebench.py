@@ -3,7 +3,6 @@
 import gzip
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -18,7 +17,6 @@ from typer.testing import CliRunner
 
 from cogex import app
 from tests.needs_sandbox import needs_sandbox
-from tests.published_files import HUMANEVAL, MBPP, needs_published_files
 from tests.unit.conftest import WriteAdapter
 from tools.code.tasks import MINI, own_tasks
 from tools.errors import UserError
@@ -79,77 +77,61 @@ def test_valid_syntax_is_of_the_program_and_not_blank(completion: str, valid: bo
     assert is_python(Sample(ADD, ADD.task_id, completion)) is valid
 
 
+ODD = "    return a + b\n" + "#" * 20_000_000
 SAMPLES = [
-    ("mini/add", "    return a + b\n"),
-    ("mini/add", "    return a - b\n"),
-    ("mini/gcd", "    while b\n"),
-    ("mini/gcd", "    raise ValueError\n"),
-    ("mini/is_even", "    return n % 2 == 0\nprint(1)"),
-    ("mini/is_even", "def is_even(n):\n    return not n % 2\n"),
+    ("mini/add", "    return a + b\n", "passed"),
+    ("mini/add", "    return a - b\n", "wrong"),
+    ("mini/gcd", "    while b\n", "syntax"),
+    ("mini/gcd", "    raise ValueError\n", "exception"),
+    ("mini/is_even", "    return n % 2 == 0\nprint(1)", "passed"),
+    ("mini/is_even", "def is_even(n):\n    return not n % 2\n", "passed"),
+    # that no file or sandbox takes: half a character, many megabytes, an error that says half a one
+    ("mini/add", "    return '\ud800'\n", "exception"),
+    ("mini/add", ODD, "too_long"),
+    ("mini/add", "    raise ValueError(chr(0xd800))\n", "exception"),
 ]
 
 
 @needs_sandbox
 def test_samples_of_a_file_are_scored_one_by_one(tmp_path: Path) -> None:
-    path = write_samples(tmp_path / "mine.jsonl", SAMPLES)
+    path = write_samples(tmp_path / "mine.jsonl", [(name, text) for name, text, _ in SAMPLES])
     result = codebench(None, "mini", samples=path, out=tmp_path / "out", allow_code_execution=True)
-    assert [(line["task_id"], line["passed"], line["result"]) for line in result["results"]] == [
-        ("mini/add", True, "passed"),
-        ("mini/add", False, "wrong"),
-        ("mini/gcd", False, "syntax"),
-        ("mini/gcd", False, "exception"),
-        ("mini/is_even", True, "passed"),
-        ("mini/is_even", True, "passed"),
+    assert [(line["task_id"], line["result"]) for line in result["results"]] == [
+        (name, kind) for name, _, kind in SAMPLES
     ]
     [model] = result["models"]
     assert model["pass_at_k"] == {}  # of three tasks it would be no figure of the suite
-    assert (model["tasks_passed"], model["tasks_attempted"], model["syntax_valid"]) == (2, 3, 5)
-    assert model["failures"] == {"wrong": 1, "exception": 1, "syntax": 1}
+    assert (model["tasks_passed"], model["tasks_attempted"], model["syntax_valid"]) == (2, 3, 7)
+    assert model["failures"] == {"wrong": 1, "exception": 3, "syntax": 1, "too_long": 1}
     assert "length_limit" not in model["collapse"]
     assert json.loads((tmp_path / "out/codebench-mini.json").read_text()) == result
     kept = [json.loads(line) for line in (tmp_path / "out/codebench-mini-mine.jsonl").open()]
-    assert [(line["task_id"], line["completion"]) for line in kept] == SAMPLES
+    assert [line["completion"] for line in kept[:6]] == [text for _, text, _ in SAMPLES[:6]]
+    assert kept[6]["completion"] == "    return '\\ud800'\n"
+    assert kept[8]["detail"] == "ValueError: ?"
     console = Console(record=True, width=100)
     print_codebench(result, console)
     shown = console.export_text()
     assert "17 of the 20 tasks have no sample, so there is no pass@k" in shown and "2/20" in shown
 
 
-@needs_sandbox
-def test_samples_that_no_file_or_sandbox_takes_are_failures(tmp_path: Path) -> None:
-    """Half a character, a program of many megabytes, an exception that speaks of half a one."""
-    texts = ["    return '\ud800'\n", f"    return a + b\n{'#' * 20_000_000}",
-             "    raise ValueError(chr(0xd800))\n", "    return a + b\n"]  # fmt: skip
-    path = write_samples(tmp_path / "odd.jsonl", [("mini/add", text) for text in texts])
-    result = codebench(None, "mini", samples=path, out=tmp_path, allow_code_execution=True)
-    kinds = [line["result"] for line in result["results"]]
-    assert kinds == ["exception", "too_long", "exception", "passed"]
-    kept = [json.loads(line) for line in (tmp_path / "codebench-mini-odd.jsonl").open()]
-    assert kept[0]["completion"] == "    return '\\ud800'\n"
-    assert kept[2]["detail"] == "ValueError: ?"
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (
-            '{"task_id": "mini/none", "completion": ""}',
-            "sample 1: the suite has no task 'mini/none'",
-        ),
-        ('{"task_id": "mini/add"}', "sample 1: is no object with a `task_id`"),
-        ('{"task_id": "mini/add", "completion": 1}', "sample 1: is no object with a `task_id`"),
-        ("[]", "sample 1: is no object"),
+        ('{"task_id": "mini/no", "completion": ""}', "sample 1: the suite has no task 'mini/no'"),
+        ('{"task_id": "mini/add"}', "sample 1: is not an object with a `task_id`"),
+        ('{"task_id": "mini/add", "completion": 1}', "sample 1: is not an object with a `task_id`"),
+        ("[]", "sample 1: is not an object"),
         ("{", "line 1: is not JSON"),
         ("", "holds no samples"),
     ],
 )
 @needs_sandbox
 def test_file_that_holds_no_samples_is_refused(tmp_path: Path, line: str, message: str) -> None:
-    (tmp_path / "x.jsonl").write_text(f"{line}\n")
+    path = tmp_path / "x.jsonl"
+    path.write_text(f"{line}\n")
     with pytest.raises(UserError, match=message):
-        codebench(
-            None, "mini", samples=tmp_path / "x.jsonl", out=tmp_path, allow_code_execution=True
-        )
+        codebench(None, "mini", samples=path, out=tmp_path, allow_code_execution=True)
     assert not (tmp_path / "codebench-mini.json").exists()
 
 
@@ -161,7 +143,7 @@ def test_file_that_holds_no_samples_is_refused(tmp_path: Path, line: str, messag
         (Path("x"), {"samples": Path("y")}, "name one of the two"),
         (Path("x"), {"model_name": "all"}, "--model all names a model of a run"),
         (Path("x"), {"sampling": Sampling(samples=2)}, "-n 2 at temperature 0 makes the same"),
-        (Path("x"), {"data": Path("y")}, "--data: the mini suite is part of the command"),
+        (Path("x"), {"data": Path("y")}, "--data: the mini suite comes with this project"),
         (Path("x"), {"allow_code_execution": False}, "if you agree, pass --allow-code-execution"),
     ],
 )
@@ -172,32 +154,21 @@ def test_what_cannot_be_meant_is_refused_at_once(
         codebench(target, "mini", **{"allow_code_execution": True} | options)
 
 
-@pytest.fixture
-def completing(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, list[str]]], None]:
-    """Give the tiny base other words: what it writes for each task, sample by sample."""
-
-    def words(texts: dict[str, list[str]]) -> None:
-        def generate(model: Any, tokenizer: Any, prompts: list[str], **_: Any) -> list[Generation]:
-            left = {name: list(each) for name, each in texts.items()}
-            names = {task.prompt: task.entry_point for task in TASKS}
-            return [Generation(left[names[prompt]].pop(0), 3, True) for prompt in prompts]
-
-        monkeypatch.setattr(samples, "generate", generate)
-
-    return words
-
-
 @needs_sandbox
 def test_samples_of_a_model_stand_beside_their_task(
-    tiny_base: Path,
-    tmp_path: Path,
-    completing: Callable[[dict[str, list[str]]], None],
-    monkeypatch: pytest.MonkeyPatch,
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(samples, "own_tasks", lambda _: (ADD, TASKS[1], TASKS[-1]))
+    """The tiny base, with other words in its mouth."""
     wrong = ["    pass\n", "    return None\n"]
     right = "    import math\n    return math.gcd(a, b)\nprint("
-    completing({"add": wrong, "subtract": wrong, "gcd": ["    pass\n", right]})
+    texts = {ADD.prompt: wrong, TASKS[1].prompt: wrong, TASKS[-1].prompt: ["    pass\n", right]}
+
+    def write(model: Any, tokenizer: Any, prompts: list[str], **_: Any) -> list[Generation]:
+        left = {prompt: list(each) for prompt, each in texts.items()}
+        return [Generation(left[prompt].pop(0), 3, True) for prompt in prompts]
+
+    monkeypatch.setattr(samples, "generate", write)
+    monkeypatch.setattr(samples, "own_tasks", lambda _: (ADD, TASKS[1], TASKS[-1]))
     result = codebench(
         tiny_base,
         "mini",
@@ -206,12 +177,9 @@ def test_samples_of_a_model_stand_beside_their_task(
         allow_code_execution=True,
     )
     assert [(line["task_id"], line["passed"]) for line in result["results"]] == [
-        ("mini/add", False),
-        ("mini/add", False),
-        ("mini/subtract", False),
-        ("mini/subtract", False),
-        ("mini/gcd", False),
-        ("mini/gcd", True),
+        *(("mini/add", False), ("mini/add", False)),
+        *(("mini/subtract", False), ("mini/subtract", False)),
+        *(("mini/gcd", False), ("mini/gcd", True)),
     ]
     [model] = result["models"]
     assert model["pass_at_k"] == {"1": 0.5 / 3} and model["syntax_valid"] == 6
@@ -245,7 +213,8 @@ def test_model_writes_and_prompt_that_fills_its_context_is_a_failure(
 
 def test_a_completion_is_as_long_as_was_asked_beside_any_other(tiny_base: Path) -> None:
     long = replace(ADD, prompt=f"{'# long' * 20}\n{ADD.prompt}")
-    [make] = samples.model_in(tiny_base, Sampling(max_new_tokens=5)).values()
+    sampling = Sampling(max_new_tokens=5)
+    [make] = samples.model_sources(None, tiny_base, "best", sampling).values()
     lengths = [sample.written.tokens for sample in make([ADD, long])]
     assert lengths == [5, 5]
 
@@ -292,19 +261,19 @@ def recipe_over(rows: list[dict[str, str]], folder: Path) -> Path:
 
 
 def test_tasks_that_were_trained_on_are_named(tmp_path: Path) -> None:
+    """By name, body or words; a row that is no function by its whole text."""
     gcd = next(task for task in TASKS if task.entry_point == "gcd")
-    renamed = gcd.row | {"id": "x", "prompt": gcd.prompt.replace("gcd", "divide")}
-    other = {"id": "y", "prompt": "def other(x):\n", "solution": "    return [x, 1]\n"}
-    recipe = read_recipe(recipe_over([renamed, other], tmp_path))
-    assert trained_on(recipe, TASKS) == ["mini_gcd"]
+    script = replace(ADD, id="script", prompt="x = 1\n", solution="print(x)\n")
+    rows = [
+        gcd.row | {"id": "x", "prompt": gcd.prompt.replace("gcd", "divide")},
+        {"id": "y", "prompt": "def other(x):\n", "solution": "    return [x, 1]\n"},
+        script.row | {"id": "a"},
+        {"id": "b", "prompt": "def f(:\n", "solution": ""},
+    ]
+    recipe = read_recipe(recipe_over(rows, tmp_path))
+    assert trained_on(recipe, [*TASKS, script]) == ["mini_gcd", "script"]
     (tmp_path / "train.jsonl").unlink()
     assert trained_on(recipe, TASKS) == []
-
-
-def test_training_rows_that_are_no_functions_are_compared_by_their_text(tmp_path: Path) -> None:
-    script = replace(ADD, id="script", prompt="x = 1\n", solution="print(x)\n")
-    rows = [script.row | {"id": "a"}, {"id": "b", "prompt": "def f(:\n", "solution": ""}]
-    assert trained_on(read_recipe(recipe_over(rows, tmp_path)), [*TASKS, script]) == ["script"]
 
 
 @needs_sandbox
@@ -330,36 +299,3 @@ def test_command_scores_samples_of_an_original_file(tmp_path: Path) -> None:
         ("HumanEval/5", False),
     ]
     assert math.isclose(result["models"][0]["pass_at_k"]["1"], 0.5)
-
-
-# a task of each kind: helpers in the prompt, random tests, tolerance, an exception, classes, sets
-SOME_OF_HUMANEVAL = {10, 32, 38, 50, 53, 83, 104, 129, 151, 160}
-SOME_OF_MBPP = {40, 124, 126, 342, 367, 533, 590, 596, 601, 653, 902, 927}
-
-
-@needs_sandbox
-@needs_published_files
-@pytest.mark.parametrize(
-    ("suite", "file", "completion", "some"),
-    [
-        ("humaneval", HUMANEVAL, "canonical_solution", SOME_OF_HUMANEVAL),
-        ("mbpp", MBPP, "code", SOME_OF_MBPP),
-    ],
-)
-def test_published_solutions_pass(
-    tmp_path: Path, suite: Any, file: Path, completion: str, some: set[int]
-) -> None:
-    """Those whose tests use more than plain values; all of them: tests/engine."""
-    open_it: Any = gzip.open if file.suffix == ".gz" else open
-    rows = [json.loads(line) for line in open_it(file, "rt")]
-    samples = [
-        (row["task_id"], row[completion])
-        for row in rows
-        if int(str(row["task_id"]).rpartition("/")[2]) in some
-    ]
-    path = write_samples(tmp_path / "s.jsonl", samples)
-    result = codebench(
-        None, suite, samples=path, data=file, out=tmp_path, allow_code_execution=True
-    )
-    assert [line for line in result["results"] if not line["passed"]] == []
-    assert len(result["results"]) == len(some)
