@@ -17,7 +17,6 @@ from safetensors import safe_open
 from tests.engine.recipe_runs import ARXIVDL, RecipeRun
 from tests.unit.judge_server import Server
 from tests.unit.tiny_encoder import write_encoder
-from tools.files import write_json
 from tools.models import load_base, load_tokenizer
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
