@@ -154,7 +154,7 @@ def select(
 
     result = run(recipe, logged=logged)
     print_selection(result, console)
-    _end({"passed": bool(result["best"])})
+    raise typer.Exit(0 if result.best else 1)
 
 
 @app.command()

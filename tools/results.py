@@ -50,7 +50,7 @@ class Manifest(Written):
 # selection.json and best/checkpoint.json, by `cogex select`
 
 
-class Scored(Written):
+class NllFigures(Written):
     """The NLL in nats over `tokens` trained tokens; None where there is no finite score."""
 
     nll_sum: Finite | None = None
@@ -89,7 +89,7 @@ class Selection(Written):
     best: str | None
     validation: ScoredRows
     checkpoints: list[ScoredCheckpoint]
-    base: Scored = Scored()  # the model before training
+    base: NllFigures = NllFigures()  # the model before training
 
 
 class Origin(Written):

@@ -3,7 +3,7 @@
 import filecmp
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import itemgetter
@@ -27,6 +27,7 @@ from tools.models import (
 )
 from tools.prepared_rows import encode_validation, read_prepared_rows
 from tools.recipe import Recipe
+from tools.results import NllFigures, Origin, ScoredCheckpoint, ScoredRows, Selection
 from validation.selection.checkpoints import Checkpoint, checkpoints, file_hashes
 from validation.selection.perplexity import Score, ScoringRow, score
 from validation.selection.score_cache import KeptScores, circumstances, digest
@@ -42,6 +43,11 @@ class Scored:
 
     checkpoint: Checkpoint
     score: Score | None = None
+
+    @property
+    def perplexity(self) -> float | None:
+        """Of the validation rows; None where it was not scored."""
+        return self.score.perplexity if self.score else None
 
 
 class _Misfit(UserError):
@@ -138,7 +144,7 @@ def _completion_rows(recipe: Recipe, tokenizer: Any) -> list[ScoringRow]:
     return rows
 
 
-def select(recipe: Recipe, *, logged: bool = False) -> dict[str, Any]:
+def select(recipe: Recipe, *, logged: bool = False) -> Selection:
     """Score every checkpoint of the recipe's run, write `selection.json` and `best/`.
 
     A score that was made before is not made again. `logged` ranks by the trainer's own
@@ -150,15 +156,26 @@ def select(recipe: Recipe, *, logged: bool = False) -> dict[str, Any]:
     usable = any(checkpoint.status == "ok" for checkpoint in found)
     scorer = _Scorer(recipe, logged) if usable else None
     base = scorer.score_base() if scorer else None
-    progress = track(found, "Looking at checkpoints", transient=True)
+    progress = track(found, "Scoring checkpoints", transient=True)
     scored = [_score(checkpoint, scorer) for checkpoint in progress]
     best = _best(scored, logged)
-    result = _result(recipe, scored, best, logged)
-    result["validation"]["cut"] = scorer.cut if scorer else None
-    result["base"] = _figures(base)
+    validation = Path(recipe.validation["path"])
+    result = Selection(
+        criterion="logged_eval_loss" if logged else "perplexity",
+        best=best.checkpoint.name if best else None,
+        validation=ScoredRows(
+            path=str(validation),
+            sha256=sha256(validation),
+            rows=len(read_prepared_rows(validation, fields=())),
+            tokens=next((item.score.tokens for item in scored if item.score), None),
+            cut=scorer.cut if scorer else None,
+        ),
+        checkpoints=[_written(item) for item in scored],
+        base=NllFigures(**_figures(base)),
+    )
     if scorer and best:
         _write_best(recipe, best, scorer)
-    write_json(recipe.output_dir / "selection.json", result)
+    write_json(recipe.output_dir / "selection.json", result.model_dump())
     return result
 
 
@@ -178,58 +195,33 @@ def _score(checkpoint: Checkpoint, scorer: _Scorer | None) -> Scored:
 
 def _best(scored: list[Scored], logged: bool) -> Scored | None:
     """The lowest perplexity (or logged loss) among usable checkpoints; ties go to the earlier."""
-    key = _logged_loss if logged else _perplexity
-    usable = [item for item in scored if item.checkpoint.status == "ok" and key(item) < math.inf]
-    return min(usable, key=lambda item: (key(item), item.checkpoint.step), default=None)
+    ranked = [
+        (value, item.checkpoint.step, item)
+        for item in scored
+        if item.checkpoint.status == "ok"
+        and (value := item.checkpoint.logged_eval_loss if logged else item.perplexity) is not None
+    ]
+    return min(ranked, key=itemgetter(0, 1))[2] if ranked else None
 
 
-def _perplexity(item: Scored) -> float:
-    return item.score.perplexity if item.score else math.inf
-
-
-def _logged_loss(item: Scored) -> float:
-    loss = item.checkpoint.logged_eval_loss
-    return math.inf if loss is None else loss
-
-
-def _result(
-    recipe: Recipe, scored: list[Scored], best: Scored | None, logged: bool
-) -> dict[str, Any]:
-    validation = Path(recipe.validation["path"])
-    tokens = next((item.score.tokens for item in scored if item.score), None)
-    return {
-        "criterion": "logged_eval_loss" if logged else "perplexity",
-        "best": best.checkpoint.name if best else None,
-        "validation": {
-            "path": str(validation),
-            "sha256": sha256(validation),
-            "rows": len(read_prepared_rows(validation, fields=())),
-            "tokens": tokens,
-        },
-        "checkpoints": [
-            {
-                "name": item.checkpoint.name,
-                "step": item.checkpoint.step,
-                "epoch": item.checkpoint.epoch,
-                **_figures(item.score),
-                "logged_eval_loss": item.checkpoint.logged_eval_loss,
-                "status": item.checkpoint.status,
-                "reason": item.checkpoint.reason,
-            }
-            for item in scored
-        ],
-    }
+def _written(item: Scored) -> ScoredCheckpoint:
+    checkpoint = item.checkpoint
+    return ScoredCheckpoint(
+        name=checkpoint.name,
+        step=checkpoint.step,
+        epoch=checkpoint.epoch,
+        logged_eval_loss=checkpoint.logged_eval_loss,
+        status=checkpoint.status,
+        reason=checkpoint.reason,
+        **_figures(item.score),
+    )
 
 
 def _figures(result: Score | None) -> dict[str, Any]:
-    """NLL in nats, tokens and perplexity; None where there is no score, or no finite one."""
+    """NLL in nats, tokens and perplexity; none where there is no score, or no finite one."""
     if result is None or not math.isfinite(result.perplexity):
-        return {"nll_sum": None, "tokens": None, "perplexity": None}
-    return {
-        "nll_sum": result.nll_sum,
-        "tokens": result.tokens,
-        "perplexity": result.perplexity,
-    }
+        return {"perplexity": None}
+    return {**vars(result), "perplexity": result.perplexity}
 
 
 def _write_best(recipe: Recipe, best: Scored, scorer: _Scorer) -> None:
@@ -238,15 +230,15 @@ def _write_best(recipe: Recipe, best: Scored, scorer: _Scorer) -> None:
     A `best/` that holds the winner already stays as it is.
     """
     target, fresh = recipe.output_dir / "best", recipe.output_dir / "best.next"
-    origin = {
-        "checkpoint": best.checkpoint.name,
-        "perplexity": None if scorer.logged else _perplexity(best),
-        "quantization": quantization(recipe),
-    }
+    origin = Origin(
+        checkpoint=best.checkpoint.name,
+        perplexity=None if scorer.logged else best.perplexity,
+        quantization=quantization(recipe),
+    )
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir()
-        write_json(fresh / ORIGIN, origin)
+        write_json(fresh / ORIGIN, origin.model_dump())
         if _holds(target, best.checkpoint, fresh / ORIGIN):
             return
         _copy(recipe, best.checkpoint, fresh)
@@ -286,7 +278,7 @@ def _verify(best: Scored, copy: Path, scorer: _Scorer) -> None:
         sound = _holds(copy, best.checkpoint, copy / ORIGIN)
         found = "differs from it"
     else:
-        expected = _perplexity(best)
+        expected = best.perplexity or math.nan
         sound = math.isclose(again.perplexity, expected, rel_tol=RELATIVE_TOLERANCE)
         found = f"has perplexity {again.perplexity!r}, the checkpoint had {expected!r}"
     if not sound:
@@ -311,64 +303,44 @@ def _recover_best(run: Path) -> None:
     shutil.rmtree(run / "best.old", ignore_errors=True)
 
 
-def print_selection(result: dict[str, Any], console: Console) -> None:
-    """Show every checkpoint with its scores, the best one marked.
-
-    Both ranks are shown where exact perplexity and logged loss rank differently.
-    """
-    exact, logged = _ranks(result)
-    differ = exact != logged
-    table = Table(title=f"Checkpoints by {result['criterion'].replace('_', ' ')}")
-    for heading in ("", "checkpoint", "epoch"):
+def print_selection(result: Selection, console: Console) -> None:
+    """Show every checkpoint with its scores, the best one marked."""
+    table = Table(title=f"Checkpoints by {result.criterion.replace('_', ' ')}")
+    for heading in ("", "checkpoint", "epoch", "perplexity", "logged eval loss", "status"):
         table.add_column(heading)
-    for heading in ("perplexity", "rank", "logged eval loss", "its rank"):
-        if differ or "rank" not in heading:
-            table.add_column(heading, justify="right")
-    table.add_column("status")
-    for item in result["checkpoints"]:
-        ranks = [[str(found.get(item["name"], "-"))] * differ for found in (exact, logged)]
+    for item in result.checkpoints:
         table.add_row(
-            "best" if item["name"] == result["best"] else "",
-            item["name"],
-            _number(item["epoch"], 2),
-            _number(item["perplexity"], 5),
-            *ranks[0],
-            _number(item["logged_eval_loss"], 5),
-            *ranks[1],
-            escape(item["status"] + (f": {item['reason']}" if item["reason"] else "")),
+            "best" if item.name == result.best else "",
+            item.name,
+            _number(item.epoch, 2),
+            _number(item.perplexity, 5),
+            _number(item.logged_eval_loss, 5),
+            escape(item.status + (f": {item.reason}" if item.reason else "")),
         )
     console.print(table)
-    for note in _notes(result, differ):
+    for note in _notes(result):
         console.print(note)
-    if result["best"] is None:
+    if result.best is None:
         console.print("No checkpoint is usable.", style="bold red")
 
 
-def _ranks(result: dict[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
-    """Rank by perplexity and by logged loss, from 1, the checkpoints that have both."""
-    keys = ("perplexity", "logged_eval_loss")
-    both = [item for item in result["checkpoints"] if all(item[key] is not None for key in keys)]
-    exact, logged = (sorted(both, key=itemgetter(key, "step")) for key in keys)
-    return (
-        {item["name"]: rank for rank, item in enumerate(exact, 1)},
-        {item["name"]: rank for rank, item in enumerate(logged, 1)},
-    )
-
-
-def _notes(result: dict[str, Any], differ: bool) -> list[str]:
-    notes = []
-    if result["base"]["perplexity"] is not None:
-        notes.append(f"The base before training: {_number(result['base']['perplexity'], 5)}")
-    if result["criterion"] == "logged_eval_loss":
-        notes.append("Ranked by the trainer's batch-averaged loss, which is not exact.")
-    if differ:
-        notes.append("The trainer's batch-averaged loss ranks them otherwise than perplexity does.")
-    if cut := result["validation"]["cut"]:
-        notes.append(
-            f"{cut} validation rows are longer than the recipe's `sequence_len` and were scored "
-            "up to there."
+def _notes(result: Selection) -> Iterator[str]:
+    if result.base.perplexity is not None:
+        yield f"The base before training: {_number(result.base.perplexity, 5)}"
+    logged = [
+        (item.logged_eval_loss, item.step, item.name)
+        for item in result.checkpoints
+        if item.status == "ok" and item.logged_eval_loss is not None
+    ]
+    if result.criterion == "logged_eval_loss":
+        yield "Ranked by the trainer's batch-averaged loss, which is not exact."
+    elif logged and min(logged)[2] != result.best:
+        yield f"By the trainer's batch-averaged loss {min(logged)[2]} would be the best."
+    if result.validation.cut:
+        yield (
+            f"{result.validation.cut} validation rows are longer than the recipe's `sequence_len` "
+            "and were scored up to there."
         )
-    return notes
 
 
 def _number(value: float | None, digits: int) -> str:
