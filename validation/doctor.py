@@ -1,6 +1,6 @@
 """`cogex doctor`: what is installed on this machine, beside what this project was tested with.
 
-It refuses nothing and judges each line. `collect` gathers facts; `judge` turns facts into lines and
+It refuses nothing and judges each row. `collect` gathers facts; `judge` turns facts into rows and
 looks at nothing else. Packages are compared with requirements.lock. What it does not cover: whether
 the GPUs are fast or healthy, the network between them, and a given recipe (`cogex preflight`).
 """
@@ -15,6 +15,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,11 @@ class Place:
     free: int  # bytes
     writable: bool
 
+    def __str__(self) -> str:
+        """How it stands in the table."""
+        closed = "" if self.writable else ", cannot be written"
+        return f"{self.free / GB:,.1f} GB free in {self.path}{closed}"
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -72,11 +78,11 @@ class Facts:
     python_header: bool  # Python.h, which Triton's launchers include
     outputs: Place
     cache: Place
-    memory: int  # bytes that can be had
-    shared_memory: int | None  # bytes of /dev/shm
+    memory: int  # bytes available
+    shared: int  # bytes of /dev/shm; 0 where there is none
     sandbox: str | None  # why programs cannot be run; None where they can
     token: bool  # whether a hub token is there; it is shown nowhere
-    hub: str | None  # `reached`, `not reached`; None where HF_HUB_OFFLINE forbids to ask
+    hub: str  # reached, not reached, or not asked
 
 
 def doctor() -> dict[str, Any]:
@@ -102,7 +108,7 @@ def collect() -> Facts:
             "outputs": _place(Path("outputs")),
             "cache": _place(Path(constants.HF_HUB_CACHE)),
             "memory": _memory(),
-            "shared_memory": _shared_memory(),
+            "shared": _shared_memory(),
             "sandbox": sandbox.unavailable(),
             "token": get_token() is not None,
             "hub": _ask_hub(),
@@ -163,7 +169,7 @@ def _read_probe(process: subprocess.Popen[str]) -> dict[str, dict[str, Any]]:
     for line in printed.splitlines():
         if line.startswith("{"):
             said |= json.loads(line)
-    silent = {name: {"error": end} for name in ("torch", "attention", "engine", "kernels")}
+    silent = {name: {"error": end} for name in ("torch", "attention", "engine", "bitsandbytes")}
     return silent | said
 
 
@@ -191,7 +197,7 @@ def _place(path: Path) -> Place:
 
 
 def _memory() -> int:
-    """Bytes that can be had: the machine's, or what the container's limit leaves of them."""
+    """Bytes available: the machine's, or what the container's limit leaves of them."""
     available = psutil.virtual_memory().available
     try:
         limit, used = (
@@ -202,16 +208,13 @@ def _memory() -> int:
     return min(available, max(0, limit - used))
 
 
-def _shared_memory() -> int | None:
-    try:
-        return shutil.disk_usage("/dev/shm").total
-    except OSError:
-        return None
+def _shared_memory() -> int:
+    return shutil.disk_usage("/dev/shm").total if Path("/dev/shm").is_dir() else 0
 
 
-def _ask_hub() -> str | None:
+def _ask_hub() -> str:
     if constants.HF_HUB_OFFLINE:
-        return None
+        return "not asked (HF_HUB_OFFLINE)"
     try:
         get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
     except (OSError, httpx.HTTPError):
@@ -220,33 +223,33 @@ def _ask_hub() -> str | None:
 
 
 def judge(facts: Facts) -> list[VerdictRow]:
-    """Turn facts into lines; `fail` is for that with which a run cannot work."""
+    """Turn facts into rows; only what keeps a run from working is a failure."""
     return [
         _judge_python(facts),
         *(_judge_package(facts, name) for name in ENGINE),
         _judge_other_packages(facts),
-        _judge_engine(facts),
+        *_judge_engine(facts.probe),
         *_judge_gpu(facts),
-        *_judge_kernels(facts),
-        *_judge_places(facts),
-        _judge_memory(facts),
-        _judge_shared_memory(facts),
-        _judge_sandbox(facts),
-        _judge_hub(facts),
+        _judge_compiler(facts),
+        *_judge_machine(facts),
     ]
 
 
-def _row(name: str, found: str, tested: str, verdict: Verdict = "ok", todo: str = "") -> VerdictRow:
-    return VerdictRow(name, found, verdict, todo, expected=tested)
+def _row(
+    name: str, found: str, tested: str, verdict: Verdict | bool = True, todo: str = ""
+) -> VerdictRow:
+    """Make a row; a verdict of True is ok, and of False a note."""
+    if isinstance(verdict, bool):
+        verdict = "ok" if verdict else "note"
+    return VerdictRow(name, found, verdict, "" if verdict == "ok" else todo, expected=tested)
 
 
 def _judge_python(facts: Facts) -> VerdictRow:
     found = f"{'.'.join(map(str, facts.python))}, {facts.system}"
-    tested = "3.12 and 3.13, Linux x86_64"
-    if facts.python[:2] not in PYTHONS or not facts.system.startswith("Linux"):
-        return _row("Python", found, tested, "fail", "use Python 3.12, 3.13 or 3.14 on Linux")
-    verdict: Verdict = "ok" if facts.system == "Linux x86_64" else "note"
-    return _row("Python", found, tested, verdict)
+    usable = facts.python[:2] in PYTHONS and facts.system.startswith("Linux")
+    verdict: Verdict | bool = facts.system == "Linux x86_64" if usable else "fail"
+    todo = "" if usable else "use Python 3.12, 3.13 or 3.14 on Linux"
+    return _row("Python", found, "3.12 and 3.13, Linux x86_64", verdict, todo)
 
 
 def _judge_package(facts: Facts, name: str) -> VerdictRow:
@@ -257,139 +260,104 @@ def _judge_package(facts: Facts, name: str) -> VerdictRow:
     accepted = facts.required.get(name, "")
     if not SpecifierSet(accepted).contains(Version(found), prereleases=True):
         return _row(name, f"{found}, but {accepted} is required", pin, "fail", install)
-    same = pin in (found, Version(found).public)
-    return _row(name, found, pin, "ok" if same else "note", "" if same else install)
+    return _row(name, found, pin, _is_pinned(found, pin), install)
+
+
+def _is_pinned(version: str, pin: str) -> bool:
+    return pin in (version, Version(version).public)  # the pin names no build, such as +cpu
 
 
 def _judge_other_packages(facts: Facts) -> VerdictRow:
-    """Compare the rest with the pins; what is pinned and not installed may be for CUDA or tests."""
+    """Compare what is both installed and pinned; the rest may be for CUDA or for tests."""
     if not facts.pins:
         return _row("other packages", f"no {LOCK} here", LOCK, "note")
     both = sorted((facts.installed.keys() & facts.pins.keys()) - set(ENGINE))
     other = [
         f"{name} {facts.installed[name]} (tested: {facts.pins[name]})"
         for name in both
-        if facts.pins[name] not in (facts.installed[name], Version(facts.installed[name]).public)
+        if not _is_pinned(facts.installed[name], facts.pins[name])
     ]
-    found = f"{len(both) - len(other)} of {len(both)} as pinned"
-    if not other:
-        return _row("other packages", found, LOCK)
     shown = ", ".join(other[:5]) + (", ..." if len(other) > 5 else "")
-    return _row("other packages", f"{found}; {shown}", LOCK, "note")
+    found = f"{len(both) - len(other)} of {len(both)} as pinned{'; ' if other else ''}{shown}"
+    return _row("other packages", found, LOCK, not other)
 
 
-def _judge_engine(facts: Facts) -> VerdictRow:
-    error = facts.probe["engine"].get("error")
-    if error:
-        todo = f"install again: {INSTALL} --editable ."
-        return _row("engine", error, "can be imported", "fail", todo)
-    return _row("engine", "it and the prompt strategies can be imported", "the same")
+def _judge_engine(probe: dict[str, dict[str, Any]]) -> Iterator[VerdictRow]:
+    error = probe["engine"].get("error")
+    found = error or "it and the prompt strategies can be imported"
+    todo = f"install again: {INSTALL} --editable ."
+    yield _row("engine", found, "can be imported", "fail" if error else "ok", todo)
+    attention = probe["attention"]
+    there = [name for name, usable in attention.items() if usable is True]
+    sdpa = "sdpa" in there
+    found = ", ".join(there) if sdpa else attention.get("error", "no sdpa, which the recipes use")
+    yield _row("attention", found, "sdpa", "ok" if sdpa else "fail")
+    native = probe["bitsandbytes"].get("native", False)
+    error = probe["bitsandbytes"].get("error", "without its native code")
+    todo = "the QLoRA recipes need it: pip install --force-reinstall bitsandbytes"
+    found = "its native code is loaded" if native else error
+    yield _row("bitsandbytes' code", found, "native, on a CPU", native, todo)
 
 
 def _judge_gpu(facts: Facts) -> Iterator[VerdictRow]:
-    torch, tested = facts.probe["torch"], "no GPU"
+    torch, row = facts.probe["torch"], partial(_row, "GPU", tested="no GPU")
     if "error" in torch:
-        todo = f"{INSTALL} torch"
-        yield _row("GPU", f"torch cannot say: {torch['error']}", tested, "fail", todo)
+        found = f"torch cannot say: {torch['error']}"
+        yield row(found, verdict="fail", todo=f"{INSTALL} torch")
         return
-    gpus = [f"{name}, {memory / GB:.0f} GB" for name, memory, _ in torch["gpus"]]
+    gpus = "; ".join(f"{name}, {memory / GB:.0f} GB" for name, memory, _ in torch["gpus"])
     old = [name for name, _, capability in torch["gpus"] if capability < [8, 0]]
     if old:
         todo = "the recipes' bf16 needs compute capability 8.0 (Ampere) or later"
-        yield _row("GPU", f"{', '.join(gpus)}: {old[0]} has no bf16", tested, "fail", todo)
-    elif gpus:
-        yield _row("GPU", "; ".join(gpus), tested)
-    elif facts.driver:
+        yield row(f"{gpus}: {old[0]} has no bf16", verdict="fail", todo=todo)
+    elif facts.driver and not gpus:
         todo = (
             "install the CUDA build of torch" if torch["cuda"] is None
             else "the driver may be too old for this CUDA; or CUDA_VISIBLE_DEVICES hides the GPU"
         )  # fmt: skip
-        yield _row("GPU", "there, but torch cannot use it", tested, "fail", todo)
+        yield row("there, but torch cannot use it", verdict="fail", todo=todo)
     else:
-        yield _row("GPU", "none: recipes need one; the demo runs", tested, "note")
-    with_gpu: Verdict = "ok" if gpus else "note"
-    yield _row("NVIDIA driver", facts.driver or "none", tested, with_gpu)
+        yield row(gpus or "none: recipes need one; the demo runs", verdict=bool(gpus))
     toolkit, nccl = (facts.pins.get(name, "-") for name in ("cuda-toolkit", "nvidia-nccl-cu13"))
+    yield _row("NVIDIA driver", facts.driver or "none", "no GPU", bool(gpus))
     cuda = torch["cuda"] or "none: torch's CPU build"
-    yield _row("CUDA of torch", cuda, f"pinned, not run: {toolkit}", with_gpu)
-    yield _row("NCCL", torch["nccl"] or "none", f"pinned, not run: {nccl}", with_gpu)
-
-
-def _judge_kernels(facts: Facts) -> Iterator[VerdictRow]:
-    attention, kernels = facts.probe["attention"], facts.probe["kernels"]
-    there = [name for name, usable in attention.items() if usable is True]
-    missing = attention.get("error") or "no sdpa, which the recipes use"
-    sdpa = attention.get("sdpa") is True
-    yield _row("attention", ", ".join(there) if sdpa else missing, "sdpa", "ok" if sdpa else "fail")
-    if "error" in kernels:
-        yield _row("kernels", kernels["error"], "bitsandbytes, deepspeed", "fail")
-    else:
-        native = kernels["bitsandbytes"]
-        yield _row(
-            "bitsandbytes' code",
-            "its native code is loaded" if native else "without its native code",
-            "native, on a CPU",
-            "ok" if native else "note",
-            "" if native else "the QLoRA recipes need it: pip install --force-reinstall it",
-        )
-        adams = ", ".join(
-            f"{name} {'can' if can else 'cannot'} be compiled"
-            for name, can in kernels["deepspeed"].items()
-        )
-        yield _row("deepspeed ops", f"{adams}; no recipe needs them", "none compiled")
-    yield _judge_compiler(facts)
+    yield _row("CUDA of torch", cuda, f"pinned, not run: {toolkit}", bool(gpus))
+    yield _row("NCCL", torch["nccl"] or "none", f"pinned, not run: {nccl}", bool(gpus))
 
 
 def _judge_compiler(facts: Facts) -> VerdictRow:
-    tested = "gcc and Python.h"
-    if facts.compiler and facts.python_header:
-        return _row("C compiler for Triton", facts.compiler, tested)
-    lacks = "Python.h" if facts.compiler else "no gcc or clang"
-    verdict: Verdict = "fail" if facts.probe["torch"].get("gpus") else "note"
+    lacks = "" if facts.python_header else "Python.h"
+    lacks = lacks if facts.compiler else "no gcc or clang"
+    missing: Verdict = "fail" if facts.probe["torch"].get("gpus") else "note"
+    found = f"lacking: {lacks}" if lacks else str(facts.compiler)
     todo = "on a GPU Triton needs them: apt-get install gcc libc6-dev python3-dev"
-    return _row("C compiler for Triton", f"lacking: {lacks}", tested, verdict, todo)
+    return _row(
+        "C compiler for Triton", found, "gcc and Python.h", missing if lacks else "ok", todo
+    )
 
 
-def _judge_places(facts: Facts) -> Iterator[VerdictRow]:
-    places = ((facts.outputs, RUN_DISK, "a 13B LoRA run"), (facts.cache, BASE_DISK, "a 13B base"))
-    for place, wanted, purpose in places:
-        found = f"{place.free / GB:,.1f} GB free in {place.path}"
-        tested = f"{wanted / GB:.0f} GB for {purpose}"
-        if place is facts.outputs and (not place.writable or place.free < LEAST_DISK):
-            why = "no room" if place.writable else "cannot be written"
-            todo = "a run writes its checkpoints there: make room, or change folder or owner"
-            yield _row("disk for runs", f"{found}: {why}", tested, "fail", todo)
-            continue
-        what = "disk for runs" if place is facts.outputs else "disk for the hub's cache"
-        enough = place.free >= wanted and place.writable
-        short = "" if place.writable else ", cannot be written"
-        yield _row(what, found + short, tested, "ok" if enough else "note")
-
-
-def _judge_memory(facts: Facts) -> VerdictRow:
-    found = f"{facts.memory / GB:.1f} GB can be had"
+def _judge_machine(facts: Facts) -> Iterator[VerdictRow]:
+    runs, cache = facts.outputs, facts.cache
+    verdict: Verdict | bool = (
+        runs.free >= RUN_DISK if runs.writable and runs.free >= LEAST_DISK else "fail"
+    )
+    todo = "a run writes its checkpoints there: make room, or change folder or owner"
+    yield _row("disk for runs", str(runs), f"{RUN_DISK / GB:.0f} GB for a 13B LoRA run", verdict,
+               todo if verdict == "fail" else "")  # fmt: skip
+    enough = cache.free >= BASE_DISK and cache.writable
+    tested = f"{BASE_DISK / GB:.0f} GB for a 13B base"
+    yield _row("disk for the hub's cache", str(cache), tested, enough)
+    found = f"{facts.memory / GB:.1f} GB available"
     tested = "3 GB for the demo; a recipe's header says its own"
-    return _row("memory", found, tested, "ok" if facts.memory >= DEMO_MEMORY else "note")
-
-
-def _judge_shared_memory(facts: Facts) -> VerdictRow:
-    size = facts.shared_memory
-    found = "no /dev/shm" if size is None else f"{size / GB:.2f} GB"
-    enough = size is not None and size >= LEAST_SHARED_MEMORY
-    todo = "" if enough else "several GPUs need more; Docker: --shm-size 16g (compose.yml sets it)"
-    return _row("/dev/shm", found, "16 GB in compose.yml", "ok" if enough else "note", todo)
-
-
-def _judge_sandbox(facts: Facts) -> VerdictRow:
-    verdict: Verdict = "note" if facts.sandbox else "ok"
-    return _row("bubblewrap", facts.sandbox or "runs a program", "runs a program", verdict)
-
-
-def _judge_hub(facts: Facts) -> VerdictRow:
+    yield _row("memory", found, tested, facts.memory >= DEMO_MEMORY)
+    todo = "several GPUs need more; Docker: --shm-size 16g (compose.yml sets it)"
+    found, enough = f"{facts.shared / GB:.2f} GB", facts.shared >= LEAST_SHARED_MEMORY
+    yield _row("/dev/shm", found, "16 GB in compose.yml", enough, todo)
+    runs_one = "runs a program"
+    yield _row("bubblewrap", facts.sandbox or runs_one, runs_one, not facts.sandbox)
     token = "a token is there" if facts.token else "no token: gated models (Llama) need one"
-    asked = facts.hub or "not asked (HF_HUB_OFFLINE)"
     good = facts.hub == "reached" and facts.token
-    return _row("hub", f"{asked}; {token}", "not needed offline", "ok" if good else "note")
+    yield _row("hub", f"{facts.hub}; {token}", "not needed offline", good)
 
 
 def print_doctor(result: dict[str, Any], console: Console) -> None:

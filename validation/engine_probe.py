@@ -44,33 +44,18 @@ def ask_engine() -> dict[str, Any]:
     return {}
 
 
-def ask_kernels() -> dict[str, Any]:
-    """Whether bitsandbytes has its native code; which of DeepSpeed's Adams can be compiled."""
+def ask_bitsandbytes() -> dict[str, Any]:
+    """Whether it has its native code."""
     from bitsandbytes import cextension
-    from deepspeed.ops.op_builder import (  # type: ignore[import-untyped]
-        CPUAdamBuilder,
-        FusedAdamBuilder,
-    )
 
-    builders = {"cpu_adam": CPUAdamBuilder, "fused_adam": FusedAdamBuilder}
-    return {
-        "bitsandbytes": not isinstance(cextension.lib, cextension.ErrorHandlerMockBNBNativeLibrary),
-        "deepspeed": {name: _compatible(builder) for name, builder in builders.items()},
-    }
-
-
-def _compatible(builder: Any) -> bool:
-    try:
-        return bool(builder().is_compatible(verbose=False))
-    except Exception:  # some builders raise where there is no CUDA toolkit
-        return False
+    return {"native": not isinstance(cextension.lib, cextension.ErrorHandlerMockBNBNativeLibrary)}
 
 
 ASKED: dict[str, Callable[[], dict[str, Any]]] = {
     "torch": ask_torch,
     "attention": ask_attention,
     "engine": ask_engine,
-    "kernels": ask_kernels,
+    "bitsandbytes": ask_bitsandbytes,
 }
 
 
