@@ -104,18 +104,11 @@ def test_pieces_make_up_the_exact_text(tokenizer: Any, text: str) -> None:
     assert all(shown)
 
 
-def test_bytes_of_one_character_stay_together(tokenizer: Any) -> None:
-    encoded = encode_batch(tokenizer, ["#\n"], ["\U00012000"])  # a cuneiform sign, in no vocabulary
-    pieces = _cut(tokenizer, encoded["input_ids"][0], encoded["labels"][0])
-    sign = pieces[-2]
+def test_pieces_end_with_their_tokens_and_hold_whole_characters(tokenizer: Any) -> None:
+    encoded = encode_batch(tokenizer, ["#\n"], ["def add(a):\U00012000"])  # a cuneiform sign
+    *words, sign, _eos = _cut(tokenizer, encoded["input_ids"][0], encoded["labels"][0])
     assert sign.text == "\U00012000" and len(sign.ids) == 4 and sign.trained
-
-
-def test_words_are_cut_where_their_tokens_end(tokenizer: Any) -> None:
-    encoded = encode_batch(tokenizer, ["#\n"], ["def add(a, b):"])
-    pieces = _cut(tokenizer, encoded["input_ids"][0], encoded["labels"][0])
-    assert all(len(piece.ids) == 1 for piece in pieces)
-    assert len(pieces) == len(encoded["input_ids"][0])
+    assert all(len(piece.ids) == 1 for piece in words)
 
 
 def test_counts_are_those_of_the_labels(recipe: Recipe, rows: list[dict[str, str]]) -> None:
@@ -144,10 +137,9 @@ def encode_for(recipe: Recipe, row: dict[str, str]) -> dict[str, list[list[int]]
 
 def test_the_seed_chooses_the_rows(recipe: Recipe, rows: list[dict[str, str]]) -> None:
     write(recipe, *({**rows[0], "id": str(number)} for number in range(100)))
-    chosen = {seed: [row.id for row in inspect_rows(recipe, 5, seed)] for seed in (1, 2)}
-    assert chosen[1] == [row.id for row in inspect_rows(recipe, 5, 1)]
-    assert chosen[1] != chosen[2]
-    assert all(len(set(ids)) == 5 for ids in chosen.values())
+    first, again, other = ([row.id for row in inspect_rows(recipe, 5, n)] for n in (1, 1, 2))
+    assert first == again != other
+    assert len(set(first)) == 5
 
 
 def test_line_is_that_of_the_file(recipe: Recipe, rows: list[dict[str, str]]) -> None:
@@ -206,6 +198,9 @@ def test_marks_tell_trained_from_masked_without_colour(recipe: Recipe) -> None:
     assert "⟦<s>⟧### Instruction\nSay it.\n### Input\nx\n### Code\n⟪def say(text):\n" in text
     assert text.endswith("{'answer': 1}⟦</s>⟧⟫\n")
     assert text.count("⟪") == 2  # one in the legend
+    [row] = inspect_rows(recipe)
+    assert row.title.endswith(f"line 1): {row.masked} tokens masked, {row.trained} trained")
+    assert f"({recipe.training['path']}, line 1)" in text
 
 
 def test_colour_tells_trained_from_masked(recipe: Recipe, rows: list[dict[str, str]]) -> None:
@@ -223,18 +218,6 @@ def test_hostile_text_is_printed_as_text(recipe: Recipe) -> None:
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
 
 
-def test_title_says_where_the_row_stands_and_its_counts(
-    recipe: Recipe, rows: list[dict[str, str]]
-) -> None:
-    write(recipe, rows[1])
-    [row] = inspect_rows(recipe)
-    assert row.title == (
-        f"count-1 ({recipe.training['path']}, line 1): "
-        f"{row.masked} tokens masked, {row.trained} trained"
-    )
-    assert "count-1 (" in printed(recipe)
-
-
 # ------------------------------------------------------------------------------ the page
 
 
@@ -249,26 +232,17 @@ def test_page_shows_the_exact_text_of_each_token(
     assert tokens[0] == ("masked special", "<s>")
 
 
-def test_hostile_text_makes_no_tag(recipe: Recipe, tmp_path: Path) -> None:
+def test_page_loads_and_runs_nothing_and_hostile_text_makes_no_tag(
+    recipe: Recipe, tmp_path: Path
+) -> None:
     write(recipe, HOSTILE)
     html = page(recipe, tmp_path)
-    tags = {tag for tag, _ in Page(html).tags}
-    assert not {"script", "b"} & tags
-    assert "\x1b" not in html and "\u202e" not in html
-    assert "<script>alert('1')</script>" in "".join(text for _, text in Page(html).tokens)
-
-
-def test_page_loads_and_runs_nothing(recipe: Recipe, tmp_path: Path) -> None:
-    html = page(recipe, tmp_path)
     tags = Page(html).tags
-    attributes = {name for _, found in tags for name in found}
-    assert not {"src", "href", "style", "onclick"} & attributes
-    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in tags}
-    assert (
-        "url(" not in html
-        and "@import" not in html
-        and "http" not in html.replace("http-equiv", "")
-    )
+    assert not {"script", "b", "link", "img", "iframe", "object"} & {tag for tag, _ in tags}
+    assert not {"src", "href", "style", "onclick"} & {name for _, found in tags for name in found}
+    assert not [text for text in ("url(", "@import", "\x1b", "\u202e") if text in html]
+    assert "http" not in html.replace("http-equiv", "")
+    assert "<script>alert('1')</script>" in "".join(text for _, text in Page(html).tokens)
 
 
 def test_page_has_colours_for_light_and_dark(recipe: Recipe, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,8 @@ from tests.unit.recorded_run import RecordedRun
 from tools.errors import UserError
 from validation.curves.curves import _show, curves, follow, print_curves
 from validation.curves.expected_run import expected_run
+
+Plant = Callable[[RecordedRun], Any]
 
 
 @pytest.fixture
@@ -43,10 +47,6 @@ def test_a_healthy_run_passes_every_check(run: RecordedRun) -> None:
     result = curves(run.write())
     assert [check["verdict"] for check in result["verdicts"]] == ["ok"] * 13
     assert result["passed"] and result["ended"]
-
-
-def test_the_result_is_written_beside_the_run(run: RecordedRun) -> None:
-    result = curves(run.write())
     assert json.loads(Path("run/curves.json").read_text()) == result
 
 
@@ -57,52 +57,170 @@ def test_perplexity_of_the_base_and_the_lowest_evaluation_are_named(run: Recorde
     assert (result["lowest"]["eval_loss"], result["lowest"]["epoch"]) == (0.3, 2.0)
 
 
-def test_without_an_evaluation_before_training_the_base_is_a_note(run: RecordedRun) -> None:
-    run.history.remove(run.evaluations[0])
-    assert run.judge()["base before training"]["verdict"] == "note"
-    assert curves(run.write())["base"] is None
+def remove(*steps: int) -> Plant:
+    def plant(run: RecordedRun) -> None:
+        for step in steps:
+            run.history.remove(run.at(step))
+
+    return plant
 
 
-# losses
+def set_at(step: int, key: str, value: float) -> Plant:
+    return lambda run: run.at(step).update({key: value})
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf, -0.1, 0.0, 1e300])
-def test_a_loss_that_is_no_cross_entropy(run: RecordedRun, loss: float) -> None:
-    run.at(30)["loss"] = loss
-    assert run.failing() == {"losses"}
-    assert "at step 30" in run.judge()["losses"]["found"]
+def scale_at(step: int, key: str, factor: float) -> Plant:
+    return lambda run: run.at(step).update({key: run.at(step)[key] * factor})
 
 
-def test_a_validation_loss_of_nan(run: RecordedRun) -> None:
-    run.evaluations[3]["eval_loss"] = math.nan
-    assert run.failing() == {"losses"}
+def change(key: str, value: Callable[[dict[str, Any]], Any]) -> Plant:
+    """Set a key of every training log."""
+    return lambda run: run.change(key, value)
 
 
-def test_a_run_that_became_nan_as_transformers_logs_it(run: RecordedRun) -> None:
+def evaluated(*losses: float) -> Plant:
+    return lambda run: run.set_evaluations(*losses)
+
+
+def scheduled(made: list[float], ahead: int = 0) -> Plant:
+    return change("learning_rate", lambda log: made[log["step"] - 1 + ahead])
+
+
+def replaced(old: str, new: str) -> Plant:
+    """Change the recipe."""
+
+    def plant(run: RecordedRun) -> None:
+        run.recipe_text = run.recipe_text.replace(old, new)
+
+    return plant
+
+
+def both(*plants: Plant) -> Plant:
+    def plant(run: RecordedRun) -> None:
+        for each in plants:
+            each(run)
+
+    return plant
+
+
+def as_transformers_logs_nan(run: RecordedRun) -> None:
     for log in run.training[15:]:
         log["loss"], log["grad_norm"] = 0.0, math.nan
-    assert run.failing() == {"losses", "gradient norm"}
 
 
-def test_a_plateau_from_the_first_step_on(run: RecordedRun) -> None:
-    run.change("loss", lambda log: 0.06 * (1 - 0.04 * log["step"] / 52))
-    run.set_evaluations(0.06, 0.0601, 0.06, 0.0602, 0.0601, 0.0601)
-    assert run.failing() == {"training loss"}
-    assert "flat from the first step" in run.judge()["training loss"]["todo"]
+def training_rises(run: RecordedRun) -> None:
+    run.change("loss", lambda log: log["loss"] * (1 if log["step"] <= 44 else 1.25))
 
 
-def test_a_loss_that_falls_and_rises_again(run: RecordedRun) -> None:
-    run.change("loss", lambda log: 0.06 - 0.0008 * min(log["step"], 60 - log["step"]))
-    assert run.failing() == set()
-    run.change("loss", lambda log: 0.06 - 0.0016 * min(log["step"], 60 - log["step"]))
-    assert run.failing() == {"training loss"}
-    assert "diverges" in run.judge()["training loss"]["todo"]
+def rising(slope: float) -> Plant:
+    """The training loss falls, and rises again."""
+    return change("loss", lambda log: 0.06 - slope * min(log["step"], 60 - log["step"]))
 
 
-def test_a_spike_is_named_with_its_step(run: RecordedRun) -> None:
-    run.at(40)["loss"] *= 4
-    assert run.failing() == {"spikes"}
-    assert "at step 40" in run.judge()["spikes"]["found"]
+def go_back(run: RecordedRun) -> None:
+    again = run.history.index(run.at(30))
+    run.history[again:again] = [run.at(26), run.at(28)]
+
+
+def halve_the_batch(run: RecordedRun) -> None:
+    run.stop(44)
+    run.state["max_steps"] = 103  # ceil(328 x 5 / 16)
+    made = rates(2e-3, 10, 103)
+    for log in run.history:
+        log["epoch"] = log["step"] / 21  # ceil(328 / 16) micro batches, one in each step
+        log["learning_rate"] = made[log["step"] - 1]
+
+
+def restart_with_another_batch(run: RecordedRun) -> None:
+    for log in run.history:
+        log["epoch"] -= max(log["step"] - 22, 0) / 21
+
+
+def rows(count: int, more: str = "") -> Plant:
+    def plant(run: RecordedRun) -> None:
+        run.rows = count
+        run.recipe_text += more
+
+    return plant
+
+
+OVERFITTING = evaluated(0.0608, 0.0165, 0.0150, 0.0155, 0.0170, 0.0190)
+FLAT = both(
+    change("loss", lambda log: 0.06 * (1 - 0.04 * log["step"] / 52)),
+    evaluated(0.06, 0.0601, 0.06, 0.0602, 0.0601, 0.0601),
+)
+LEAK = both(
+    change("loss", lambda log: log["loss"] * math.exp(-log["step"] / 10)),
+    evaluated(0.0608, 0.0560, 0.0700, 0.0800, 0.0900, 0.1000),
+)
+UNTRAINED = both(set_at(24, "tokens/trainable", 99_000), set_at(22, "tokens/trainable", 99_000))
+
+# what is planted, and the checks that fail with what they tell
+FAULTS: list[tuple[Plant, dict[str, str]]] = [
+    (set_at(30, "loss", math.nan), {"losses": "at step 30"}),
+    *((set_at(30, "loss", loss), {"losses": ""}) for loss in (math.inf, -0.1, 0.0, 1e300)),
+    (lambda run: run.evaluations[3].update(eval_loss=math.nan), {"losses": ""}),
+    (as_transformers_logs_nan, {"losses": "", "gradient norm": ""}),
+    (FLAT, {"training loss": "flat from the first step"}),
+    (rising(0.0016), {"training loss": "diverges"}),
+    (scale_at(40, "loss", 4), {"spikes": "at step 40"}),
+    (OVERFITTING, {"overfitting": "+26.7% since epoch 2.00 overfitting begins at epoch 2.00"}),
+    (LEAK, {"validation": "give their labels away", "overfitting": "begins at epoch 1.00"}),
+    (evaluated(0.0608, 0.0609, 0.0610, 0.0610, 0.0609, 0.0610), {"validation": ""}),
+    (change("learning_rate", lambda log: 2e-3), {"learning rate": "it is constant"}),
+    (scheduled(rates(2e-3, 0, 52)), {"learning rate": "warm-up was left out"}),
+    (scheduled(rates(1e-3, 5, 52)), {"learning rate": "peak is 0.001, the recipe's 0.002"}),
+    (scheduled([*rates(2e-3, 5, 52), 0.0], ahead=1), {"learning rate": "another schedule"}),
+    (scale_at(48, "learning_rate", 1 + 2e-6), {"learning rate": ""}),
+    (set_at(20, "grad_norm", math.inf), {"gradient norm": ""}),
+    (set_at(20, "grad_norm", math.nan), {"gradient norm": ""}),
+    (remove(24, 26, 28), {"logged steps": "nothing between step 22 and 30"}),
+    (go_back, {"logged steps": "step 26 comes after step 28"}),
+    (remove(46, 48, 50, 52), {"logged steps": ""}),
+    (lambda run: run.state.update(global_step=44), {"logged steps": ""}),
+    (halve_the_batch, {"examples per step": "about 15.6"}),
+    (lambda run: run.state.update(train_batch_size=8), {"examples per step": ""}),
+    (restart_with_another_batch, {"examples per step": "up to step 24"}),
+    (rows(400), {"examples per step": ""}),
+    (rows(600, "sample_packing: true\n"), {"examples per step": ""}),
+    (change("tokens/total", lambda log: log["tokens/total"] * 3), {"tokens per step": ""}),
+    (UNTRAINED, {"tokens per step": "up to step 24"}),
+    (replaced("num_epochs: 5", "num_epochs: 3"), {"epochs": ""}),
+]
+# what is planted and fails nothing, and the notes with what they tell
+HARMLESS: list[tuple[Plant, dict[str, str]]] = [
+    (rising(0.0008), {}),
+    (evaluated(0.0608, 0.0165, 0.0150, 0.0190, 0.0170, 0.0160), {}),
+    (both(OVERFITTING, training_rises), {"overfitting": "training does not fall either"}),
+    (lambda run: run.history.remove(run.evaluations[0]), {"base before training": "not evaluated"}),
+    (scale_at(48, "learning_rate", 1 + 9e-7), {}),
+    (replaced("cosine", "linear"), {"learning rate": "lr_scheduler: linear"}),
+    (change("grad_norm", lambda log: 3.0), {"gradient norm": "clipped to 1"}),
+    (change("grad_norm", lambda log: 0.0), {"gradient norm": "no gradient reaches"}),
+    (rows(340), {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("plant", "verdict", "told"),
+    [(plant, "fail", told) for plant, told in FAULTS]
+    + [(plant, "note", told) for plant, told in HARMLESS],
+)
+def test_planted_fault_fails_its_own_check_and_no_other(
+    run: RecordedRun, plant: Plant, verdict: str, told: dict[str, str]
+) -> None:
+    plant(run)
+    judged = run.judge()
+    failing = {name for name, row in judged.items() if row["verdict"] == "fail"}
+    assert failing == (set(told) if verdict == "fail" else set())
+    for name, text in told.items():
+        assert judged[name]["verdict"] == verdict
+        assert text in f"{judged[name]['found']} {judged[name]['todo']}"
+
+
+def test_noise_is_no_spike(run: RecordedRun) -> None:
+    run.change("loss", lambda log: log["loss"] * (0.4, 1.0, 1.8)[log["step"] // 2 % 3])
+    assert "spikes" not in run.failing()
 
 
 @pytest.mark.parametrize(("factor", "failing"), [(1.4, set()), (1.6, {"spikes"})])
@@ -114,180 +232,10 @@ def test_a_spike_is_half_above_the_median(
     assert run.failing() == failing
 
 
-def test_noise_is_no_spike(run: RecordedRun) -> None:
-    run.change("loss", lambda log: log["loss"] * (0.4, 1.0, 1.8)[log["step"] // 2 % 3])
-    assert "spikes" not in run.failing()
-
-
-def test_overfitting_is_named_with_the_epoch_where_it_begins(run: RecordedRun) -> None:
-    run.set_evaluations(0.0608, 0.0165, 0.0150, 0.0155, 0.0170, 0.0190)
-    assert run.failing() == {"overfitting"}
-    check = run.judge()["overfitting"]
-    assert "begins at epoch 2.00" in check["todo"] and "+26.7%" in check["found"]
-
-
-def test_a_validation_loss_that_comes_down_again_is_no_overfitting(run: RecordedRun) -> None:
-    run.set_evaluations(0.0608, 0.0165, 0.0150, 0.0190, 0.0170, 0.0160)
-    assert run.failing() == set()
-
-
-def test_validation_that_rises_with_training_is_no_overfitting(run: RecordedRun) -> None:
-    run.set_evaluations(0.0608, 0.0165, 0.0150, 0.0155, 0.0170, 0.0190)
-    run.change("loss", lambda log: log["loss"] * (1 if log["step"] <= 44 else 1.25))
-    assert run.judge()["overfitting"]["verdict"] == "note"
-
-
-def test_a_label_leak_is_told_apart_from_overfitting(run: RecordedRun) -> None:
-    run.change("loss", lambda log: log["loss"] * math.exp(-log["step"] / 10))
-    run.set_evaluations(0.0608, 0.0560, 0.0700, 0.0800, 0.0900, 0.1000)
-    assert run.failing() == {"overfitting", "validation"}
-    assert "give their labels away" in run.judge()["validation"]["todo"]
-    assert "begins at epoch 1.00" in run.judge()["overfitting"]["todo"]
-
-
-def test_validation_that_never_falls_while_training_does(run: RecordedRun) -> None:
-    run.set_evaluations(0.0608, 0.0609, 0.0610, 0.0610, 0.0609, 0.0610)
-    assert run.failing() == {"validation"}
-
-
-# learning rate and gradient norm
-
-
-def test_a_constant_learning_rate(run: RecordedRun) -> None:
-    run.change("learning_rate", lambda log: 2e-3)
-    assert run.failing() == {"learning rate"}
-    assert "it is constant" in run.judge()["learning rate"]["todo"]
-
-
-def test_a_warm_up_that_was_left_out(run: RecordedRun) -> None:
-    made = rates(2e-3, 0, 52)
-    run.change("learning_rate", lambda log: made[log["step"] - 1])
-    assert run.failing() == {"learning rate"}
-    assert "warm-up was left out" in run.judge()["learning rate"]["todo"]
-
-
-def test_a_wrong_peak(run: RecordedRun) -> None:
-    made = rates(1e-3, 5, 52)
-    run.change("learning_rate", lambda log: made[log["step"] - 1])
-    assert run.failing() == {"learning rate"}
-    assert "peak is 0.001, the recipe's 0.002" in run.judge()["learning rate"]["todo"]
-
-
-def test_a_schedule_that_is_one_step_ahead(run: RecordedRun) -> None:
-    made = [*rates(2e-3, 5, 52), 0.0]
-    run.change("learning_rate", lambda log: made[log["step"]])
-    assert run.failing() == {"learning rate"}
-    assert "another schedule" in run.judge()["learning rate"]["todo"]
-
-
-@pytest.mark.parametrize(("factor", "failing"), [(1 + 9e-7, set()), (1 + 2e-6, {"learning rate"})])
-def test_each_learning_rate_is_held_to_one_millionth(
-    run: RecordedRun, factor: float, failing: set[str]
-) -> None:
-    run.at(48)["learning_rate"] *= factor
-    assert run.failing() == failing
-
-
-def test_another_scheduler_of_the_recipe_is_not_compared(run: RecordedRun) -> None:
-    run.recipe_text = run.recipe_text.replace("cosine", "linear")
-    check = run.judge()["learning rate"]
-    assert check["verdict"] == "note" and "lr_scheduler: linear" in check["found"]
-
-
-@pytest.mark.parametrize("norm", [math.inf, math.nan])
-def test_a_gradient_norm_that_is_not_finite(run: RecordedRun, norm: float) -> None:
-    run.at(20)["grad_norm"] = norm
-    assert run.failing() == {"gradient norm"}
-
-
-@pytest.mark.parametrize(("norm", "todo"), [(3.0, "clipped to 1"), (0.0, "no gradient reaches")])
-def test_a_gradient_that_is_always_clipped_or_zero_is_a_note(
-    run: RecordedRun, norm: float, todo: str
-) -> None:
-    run.change("grad_norm", lambda log: norm)
-    check = run.judge()["gradient norm"]
-    assert check["verdict"] == "note" and todo in check["todo"]
-
-
-# steps, examples, tokens
-
-
-def test_a_restarted_run_with_a_gap(run: RecordedRun) -> None:
-    for step in (24, 26, 28):
-        run.history.remove(run.at(step))
-    assert run.failing() == {"logged steps"}
-    assert "nothing between step 22 and 30" in run.judge()["logged steps"]["found"]
-
-
-def test_a_log_that_goes_back(run: RecordedRun) -> None:
-    again = run.history.index(run.at(30))
-    run.history[again:again] = [run.at(26), run.at(28)]
-    assert run.failing() == {"logged steps"}
-    assert "step 26 comes after step 28" in run.judge()["logged steps"]["found"]
-
-
-def test_a_log_that_ends_before_the_run(run: RecordedRun) -> None:
-    for step in (46, 48, 50, 52):
-        run.history.remove(run.at(step))
-    assert run.failing() == {"logged steps"}
-
-
-def test_a_step_beyond_the_run(run: RecordedRun) -> None:
-    run.state["global_step"] = 44
-    assert run.failing() == {"logged steps"}
-
-
-def test_a_batch_of_half_the_size(run: RecordedRun) -> None:
-    run.stop(44)
-    run.state["max_steps"] = 103  # ceil(328 x 5 / 16)
-    made = rates(2e-3, 10, 103)
-    for log in run.history:
-        log["epoch"] = log["step"] / 21  # ceil(328 / 16) micro batches, one in each step
-        log["learning_rate"] = made[log["step"] - 1]
-    assert run.failing() == {"examples per step"}
-    assert "about 15.6" in run.judge()["examples per step"]["found"]
-
-
-def test_micro_batches_of_another_size(run: RecordedRun) -> None:
-    run.state["train_batch_size"] = 8
-    assert run.failing() == {"examples per step"}
-
-
-def test_a_restart_with_another_batch_is_named_with_its_step(run: RecordedRun) -> None:
-    for log in run.history:
-        log["epoch"] -= max(log["step"] - 22, 0) / 21
-    assert run.failing() == {"examples per step"}
-    assert "up to step 24" in run.judge()["examples per step"]["found"]
-
-
-@pytest.mark.parametrize(("rows", "failing"), [(340, set()), (400, {"examples per step"})])
-def test_a_few_rows_may_have_been_dropped_for_their_length(
-    run: RecordedRun, rows: int, failing: set[str]
-) -> None:
-    run.rows = rows
-    assert run.failing() == failing
-
-
 def test_packed_rows_are_counted_on_average(run: RecordedRun) -> None:
     run.recipe_text += "sample_packing: true\n"
-    assert "30.0 on average" in run.judge()["examples per step"]["found"]
-    run.rows = 600
-    assert run.failing() == {"examples per step"}
-
-
-def test_more_tokens_than_the_recipe_can_have(run: RecordedRun) -> None:
-    run.change("tokens/total", lambda log: log["tokens/total"] * 3)
-    assert run.failing() == {"tokens per step"}
-
-
-def test_steps_without_a_trained_token(run: RecordedRun) -> None:
-    run.at(24)["tokens/trainable"] = run.at(22)["tokens/trainable"]
-    assert run.failing() == {"tokens per step"}
-
-
-def test_other_epochs_than_the_recipe_says(run: RecordedRun) -> None:
-    run.recipe_text = run.recipe_text.replace("num_epochs: 5", "num_epochs: 3")
-    assert run.failing() == {"epochs"}
+    row = run.judge()["examples per step"]
+    assert (row["verdict"], row["found"]) == ("ok", "30.0 on average")
 
 
 def test_a_run_under_way_is_a_note_that_says_how_far_it_is(run: RecordedRun) -> None:
@@ -299,8 +247,12 @@ def test_a_run_under_way_is_a_note_that_says_how_far_it_is(run: RecordedRun) -> 
 
 
 def test_nothing_is_called_ok_before_anything_is_logged(run: RecordedRun) -> None:
+    """The state is written at the start, minutes before a large model's first evaluation."""
     run.state.update(global_step=0, log_history=[])
-    assert {check["verdict"] for check in run.judge().values()} == {"note"}
+    judged = run.judge()
+    assert {row["verdict"] for row in judged.values()} == {"note"}
+    base = judged["base before training"]
+    assert (base["found"], base["todo"]) == ("not evaluated yet", "")
 
 
 # what people see
@@ -343,13 +295,6 @@ def test_following_ends_with_the_run(run: RecordedRun, monkeypatch: pytest.Monke
     result = follow(recipe, Console(file=StringIO()))
     trainer.join()
     assert result["ended"] and result["passed"] and result["step"] == 52
-
-
-def test_nothing_is_to_do_while_the_base_is_evaluated(run: RecordedRun) -> None:
-    """The state is written at the start, minutes before a large model's first evaluation."""
-    run.state |= {"log_history": [], "global_step": 0}
-    base = run.judge()["base before training"]
-    assert (base["found"], base["verdict"], base["todo"]) == ("not evaluated yet", "note", "")
 
 
 def test_low_terminal_shows_what_to_do_and_the_age_of_the_last_log(run: RecordedRun) -> None:
