@@ -200,7 +200,7 @@ def test_marks_tell_trained_from_masked_without_colour(recipe: Recipe) -> None:
     assert text.count("⟪") == 2  # one in the legend
     [row] = inspect_rows(recipe)
     assert row.title.endswith(f"line 1): {row.masked} tokens masked, {row.trained} trained")
-    assert f"({recipe.training['path']}, line 1)" in text
+    assert f"({recipe.training['path']}, line 1): " in row.title
 
 
 def test_colour_tells_trained_from_masked(recipe: Recipe, rows: list[dict[str, str]]) -> None:
