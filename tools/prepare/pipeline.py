@@ -32,6 +32,7 @@ from tools.files import sha256, whole_file, write_json, write_jsonl
 from tools.prepare.fields import PreparedRow, RejectedError, refuse_surrogates
 from tools.prepare.source_file import SourceFile, SourceRow, read_source_file
 from tools.prepare.split import choose_validation, group_rows
+from tools.results import Manifest
 
 OUTPUTS = ("train.jsonl", "val.jsonl", "rejected.jsonl", "flagged.jsonl", "manifest.json")
 CHARACTERS_PER_TOKEN = 3  # a low estimate for Llama tokenizers, so that few long rows pass
@@ -364,6 +365,7 @@ def _write(
         **settings,
         "sha256": {name: sha256(out / name) for name in ("train.jsonl", "val.jsonl")},
     }
+    Manifest.model_validate(manifest)  # what its readers need is there
     write_json(out / "manifest.json", manifest)
 
 

@@ -78,7 +78,7 @@ def begin_or_resume(launch: Launch) -> Path | None:
     now = run_record.describe(launch.values, launch.ranks)
     if problem := _objection(launch, bool(checkpoints), before, now):
         launch.stop(f"{launch.run}: {problem}")
-    if checkpoints and before and before.get("finished"):
+    if checkpoints and before and before.finished:
         launch.say(f"this run is finished, nothing is left to do; {ANEW}")
         raise SystemExit(0)
     whole = _last_whole(launch, checkpoints)
@@ -114,7 +114,7 @@ def finish(launch: Launch) -> None:
     """Record that the run is finished: its model is saved."""
     record = run_record.read(launch.run)
     if record and launch.rank == 0:
-        run_record.write(launch.run, record | {"finished": True})
+        run_record.write(launch.run, record.model_copy(update={"finished": True}))
 
 
 def _objection(

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
+from pydantic import BaseModel
 
 from prompt_strategies import alpaca_layout, layout
 from tools.files import sha256, write_json
 
 NAME = "run.json"
-Record = dict[str, Any]
 
 # All other keys count, so that one not thought of stops a run in place of changing it.
 HARMLESS = {
@@ -47,14 +47,24 @@ BASE_FILES = ("config.json", "*.safetensors", "tokenizer*", "special_tokens_map.
 PACKAGES = ("axolotl", "transformers", "peft", "accelerate", "torch", "deepspeed")
 
 
+class Record(BaseModel):
+    """The content of `run.json`."""
+
+    recipe: dict[str, Any]
+    files: dict[str, str]
+    facts: dict[str, Any]
+    versions: dict[str, str]
+    finished: bool = False
+
+
 def describe(values: dict[str, Any], ranks: int) -> Record:
     """Describe a launch by the recipe's values, the command line's among them, and its ranks."""
-    return {
-        "recipe": _values_that_count(values),
-        "files": {str(path): sha256(path) for path in _files(values)},
-        "facts": {"ranks": ranks, **_layout_versions(values), **_base_commit(values)},
-        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
-    }
+    return Record(
+        recipe=_values_that_count(values),
+        files={str(path): sha256(path) for path in _files(values)},
+        facts={"ranks": ranks, **_layout_versions(values), **_base_commit(values)},
+        versions={package: importlib.metadata.version(package) for package in PACKAGES},
+    )
 
 
 def differences(before: Record, now: Record) -> list[str]:
@@ -74,21 +84,18 @@ def other_versions(before: Record, now: Record) -> list[str]:
 def read(run: Path) -> Record | None:
     """Read the record of a run folder; None where there is none, or none that can be used."""
     try:
-        record = json.loads((run / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return Record.model_validate_json((run / NAME).read_bytes())
+    except (OSError, ValueError):
         return None
-    parts = ("recipe", "files", "facts", "versions")
-    whole = isinstance(record, dict) and all(isinstance(record.get(part), dict) for part in parts)
-    return record if whole else None
 
 
 def write(run: Path, record: Record) -> None:
     """Write the record of a run folder, whole."""
-    write_json(run / NAME, record)
+    write_json(run / NAME, record.model_dump(exclude_unset=True))
 
 
 def _changed(before: Record, now: Record, part: str) -> Iterator[tuple[str, Any, Any]]:
-    old, new = before[part], now[part]
+    old, new = getattr(before, part), getattr(now, part)
     for key in sorted(old | new):
         if old.get(key) != new.get(key):
             yield key, old.get(key), new.get(key)

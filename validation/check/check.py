@@ -23,6 +23,7 @@ from tools.generate import Generation, generate
 from tools.models import load_base, load_tokenizer, load_trained, quantization
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
+from tools.results import CheckFile
 from tools.run_folder import checkpoint_folders
 from tools.sandbox import CONSENT, unavailable
 from validation.check.collapse import COLLAPSE, find_loop, measure_collapse
@@ -108,6 +109,7 @@ def check(
     }
     if "emulator" not in sections:  # an earlier check's
         (recipe.output_dir / f"generations{suffix}-emulator.jsonl").unlink(missing_ok=True)
+    CheckFile.model_validate(result)  # what its readers need is there
     write_json(recipe.output_dir / f"check{suffix}.json", result)
     return result
 

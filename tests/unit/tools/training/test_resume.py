@@ -100,8 +100,8 @@ def test_a_run_that_starts_is_recorded(launch: Launch) -> None:
     assert begin_or_resume(launch) is None
     record = json.loads((launch.run / "run.json").read_text())
     assert record["files"]["train.jsonl"] == hashlib.sha256(b'{"id": "train"}\n').hexdigest()
-    assert record["recipe"]["learning_rate"] == "3e-4"
-    assert record["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert record.recipe["learning_rate"] == "3e-4"
+    assert record.versions["torch"].startswith(torch.__version__.split("+")[0])
 
 
 def test_a_run_goes_on_from_its_last_checkpoint(cut_off: Launch) -> None:
@@ -269,7 +269,7 @@ def test_without_checkpoints_a_changed_recipe_starts_and_is_recorded(launch: Lau
     begin_or_resume(launch)
     assert begin_or_resume(changed(launch, learning_rate="1e-4")) is None
     record = run_record.read(launch.run)
-    assert record and record["recipe"]["learning_rate"] == "1e-4"
+    assert record and record.recipe["learning_rate"] == "1e-4"
 
 
 def test_a_new_run_does_not_write_among_checkpoints(cut_off: Launch) -> None:
@@ -287,7 +287,7 @@ def test_other_versions_are_said_and_let_through(
 ) -> None:
     record = run_record.read(cut_off.run)
     assert record
-    record["versions"]["torch"] = "1.0"
+    record.versions["torch"] = "1.0"
     run_record.write(cut_off.run, record)
     assert begin_or_resume(cut_off) == cut_off.run / "checkpoint-4"
     assert "torch 1.0 -> " in capsys.readouterr().err
@@ -314,9 +314,10 @@ def test_a_run_that_an_error_ends_is_not_finished(cut_off: Launch) -> None:
             raise RuntimeError("out of memory")
         finally:
             plugin.post_train_unload({})
-    assert "finished" not in (run_record.read(cut_off.run) or {})
+    assert "finished" not in (cut_off.run / "run.json").read_text()
     plugin.post_train_unload({})
-    assert (run_record.read(cut_off.run) or {})["finished"]
+    record = run_record.read(cut_off.run)
+    assert record and record.finished
 
 
 def test_a_finished_run_is_not_that_of_another_recipe(cut_off: Launch) -> None:
