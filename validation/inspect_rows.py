@@ -62,11 +62,6 @@ class InspectedRow:
         return sum(len(piece.ids) for piece in self.pieces if piece.trained)
 
     @property
-    def text(self) -> str:
-        """The row's text without special tokens."""
-        return "".join(piece.text for piece in self.pieces if not piece.special)
-
-    @property
     def title(self) -> str:
         """Where the row stands, and its counts."""
         return (

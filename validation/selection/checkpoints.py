@@ -97,19 +97,24 @@ def _look_into(path: Path, step: int, recipe: Recipe) -> Checkpoint:
         _check_inside(path)
         epoch, loss = _logged(path / STATE, step)
         files = _check_adapter(path, recipe) if recipe.adapter else _check_model(path)
-    except _Incomplete as problem:
-        return Checkpoint(path, step, epoch, loss, "incomplete", str(problem))
-    except _Corrupt as problem:
-        return Checkpoint(path, step, epoch, loss, "corrupt", str(problem))
+    except _Fault as fault:
+        return Checkpoint(path, step, epoch, loss, fault.status, str(fault))
     return Checkpoint(path, step, epoch, loss, files=files)
 
 
-class _Incomplete(Exception):
-    """A file is missing: the checkpoint was half written."""
+class _Fault(Exception):
+    """What is wrong with a checkpoint."""
+
+    status = "corrupt"
 
 
-class _Corrupt(Exception):
-    """A file is there, and is wrong."""
+class _Missing(_Fault):
+    """A file that is not there: the checkpoint was half written."""
+
+    status = "incomplete"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path.name} is missing")
 
 
 def _check_inside(path: Path) -> None:
@@ -117,18 +122,18 @@ def _check_inside(path: Path) -> None:
     run = os.path.realpath(path.parent)
     for file in (path, *path.iterdir()):
         if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(run):
-            raise _Corrupt(f"{file.name} links out of the run folder")
+            raise _Fault(f"{file.name} links out of the run folder")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise _Incomplete(f"{path.name} is missing")
+        raise _Missing(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):
-        raise _Corrupt(f"{path.name} is not valid JSON") from None
+        raise _Fault(f"{path.name} is not valid JSON") from None
     if not isinstance(value, dict):
-        raise _Corrupt(f"{path.name} holds no JSON object")
+        raise _Fault(f"{path.name} holds no JSON object")
     return value
 
 
@@ -137,9 +142,9 @@ def _logged(path: Path, step: int) -> tuple[float | None, float | None]:
     state = _read_json(path)
     history, epoch = state.get("log_history"), _finite(state.get("epoch"))
     if not isinstance(history, list) or epoch is None:
-        raise _Corrupt(f"{path.name} holds no log_history or epoch")
+        raise _Fault(f"{path.name} holds no log_history or epoch")
     if state.get("global_step") != step:
-        raise _Corrupt(f"{path.name} is of step {state.get('global_step')!r}")
+        raise _Fault(f"{path.name} is of step {state.get('global_step')!r}")
     losses = [
         _finite(entry.get("eval_loss"))
         for entry in history
@@ -161,16 +166,16 @@ def _check_adapter(path: Path, recipe: Recipe) -> tuple[str, ...]:
     config = _read_json(path / ADAPTER_CONFIG)
     base = config.get("base_model_name_or_path")
     if base != recipe.base_model:
-        raise _Corrupt(
+        raise _Fault(
             f"{ADAPTER_CONFIG} is for the base {base!r}, the recipe's is {recipe.base_model!r}"
         )
     for key, ours in DECIDED.items():
         wanted = recipe.values.get(ours)
         if wanted is not None and _as_set(config.get(key)) != _as_set(wanted):
-            raise _Corrupt(f"{ADAPTER_CONFIG}: {key} is {config.get(key)!r}, not {wanted!r}")
+            raise _Fault(f"{ADAPTER_CONFIG}: {key} is {config.get(key)!r}, not {wanted!r}")
     norms = {key: float(tensor.abs().max()) for key, tensor in _tensors(path / ADAPTER)}
     if not any(value for key, value in norms.items() if "lora_B" in key):
-        raise _Corrupt(f"{ADAPTER}: every lora_B is zero, so the adapter does nothing")
+        raise _Fault(f"{ADAPTER}: every lora_B is zero, so the adapter does nothing")
     return ADAPTER_CONFIG, ADAPTER
 
 
@@ -187,7 +192,7 @@ def _check_model(path: Path) -> tuple[str, ...]:
     for name, wanted in shards.items():
         held = {key for key, _ in _tensors(path / name)}
         if lacking := sorted((wanted or set()) - held):
-            raise _Corrupt(f"{name} lacks {len(lacking)} weights, as {lacking[0]}")
+            raise _Fault(f"{name} lacks {len(lacking)} weights, as {lacking[0]}")
     return MODEL_CONFIG, *index, *shards
 
 
@@ -195,11 +200,11 @@ def _shards(index: Path) -> dict[str, set[str] | None]:
     """The weights that each shard must hold, by the shard's file name."""
     places = _read_json(index).get("weight_map")
     if not isinstance(places, dict) or not places:
-        raise _Corrupt(f"{index.name} holds no weight_map")
+        raise _Fault(f"{index.name} holds no weight_map")
     shards: dict[str, set[str] | None] = {}
     for key, name in sorted(places.items()):
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+\.safetensors", name):
-            raise _Corrupt(f"{index.name} names {name!r}, which is no shard beside it")
+            raise _Fault(f"{index.name} names {name!r}, which is no shard beside it")
         shards[name] = (shards.get(name) or set()) | {key}
     return shards
 
@@ -207,15 +212,15 @@ def _shards(index: Path) -> dict[str, set[str] | None]:
 def _tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield name and tensor, one at a time; each is finite."""
     if not path.is_file():
-        raise _Incomplete(f"{path.name} is missing")
+        raise _Missing(path)
     try:
         with safe_open(path, framework="pt") as weights:
             for key in weights.keys():  # noqa: SIM118  (safe_open is no mapping)
                 tensor = weights.get_tensor(key)
                 if not tensor.is_floating_point() or not tensor.numel():
-                    raise _Corrupt(f"{path.name}: {key} holds no floating-point numbers")
+                    raise _Fault(f"{path.name}: {key} holds no floating-point numbers")
                 if not bool(torch.isfinite(tensor.float()).all()):
-                    raise _Corrupt(f"{path.name}: {key} holds NaN or Inf")
+                    raise _Fault(f"{path.name}: {key} holds NaN or Inf")
                 yield key, tensor
     except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise _Corrupt(f"{path.name} cannot be read: {error}") from None
+        raise _Fault(f"{path.name} cannot be read: {error}") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field
 from transformers.utils import cached_file
 
 from tools.files import sha256, write_json
@@ -31,7 +31,9 @@ class _Kept(BaseModel):
     tokens: int = Field(gt=0)
 
 
-_SCORES = TypeAdapter(dict[str, _Kept])
+class _File(BaseModel):
+    sha256: str  # of the scores
+    scores: dict[str, _Kept]
 
 
 class KeptScores:
@@ -40,28 +42,24 @@ class KeptScores:
     def __init__(self, run: Path) -> None:
         """Read what is kept; a file that is damaged counts as empty."""
         self.path = run / NAME
-        self._scores = _read(self.path)
+        self._scores: dict[str, dict[str, Any]] = {}
+        try:
+            file = _File.model_validate_json(self.path.read_bytes(), strict=True).model_dump()
+        except (OSError, ValueError):
+            return
+        if digest(file["scores"]) == file["sha256"]:
+            self._scores = file["scores"]
 
     def get(self, key: str) -> Score | None:
         """Return the score kept under a key, if there is one."""
         kept = self._scores.get(key)
-        return Score(kept["nll_sum"], kept["tokens"]) if kept else None
+        return Score(**kept) if kept else None
 
     def put(self, key: str, score: Score) -> None:
         """Keep a score, unless it is not finite."""
         if math.isfinite(score.nll_sum):
-            self._scores[key] = {"nll_sum": score.nll_sum, "tokens": score.tokens}
+            self._scores[key] = vars(score)
             write_json(self.path, {"sha256": digest(self._scores), "scores": self._scores})
-
-
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        scores = content["scores"]
-        _SCORES.validate_python(scores, strict=True)
-        return scores if digest(scores) == content["sha256"] else {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {}
 
 
 def digest(value: Any) -> str:

@@ -43,20 +43,16 @@ def test_an_evaluation_that_a_resumed_run_repeats_is_there_once(
     assert evaluations[2].loss == 0.5
 
 
-def test_the_run_folders_own_state_goes_before_a_checkpoints(
+def test_the_run_folders_own_state_goes_before_the_last_checkpoints(
     state: dict[str, Any], tmp_path: Path
 ) -> None:
-    write(tmp_path / "checkpoint-52" / "trainer_state.json", state)
-    write(tmp_path / "trainer_state.json", state | {"global_step": 7, "log_history": []})
-    assert read_run(tmp_path).global_step == 7  # started again beside an older run
-
-
-def test_of_checkpoints_the_last_is_read(state: dict[str, Any], tmp_path: Path) -> None:
     for step in (9, 11, 100):
         path = tmp_path / f"checkpoint-{step}" / "trainer_state.json"
         write(path, state | {"global_step": step})
     (tmp_path / "checkpoint-200").mkdir()
     assert read_run(tmp_path).global_step == 100
+    write(tmp_path / "trainer_state.json", state | {"global_step": 7, "log_history": []})
+    assert read_run(tmp_path).global_step == 7  # started again beside an older run
 
 
 def test_a_run_has_ended_by_its_closing_entry_or_its_last_checkpoint(
@@ -133,21 +129,16 @@ def logged(step: int) -> TrainerState:
     )
 
 
-def test_what_is_written_is_what_is_read(arguments: TrainingArguments, tmp_path: Path) -> None:
+def test_what_is_written_is_what_is_read_until_a_new_run_begins(
+    arguments: TrainingArguments, tmp_path: Path
+) -> None:
     StateWriter().on_log(arguments, logged(step=2), TrainerControl())
     state = read_run(tmp_path)
     assert (state.global_step, state.max_steps, state.ended) == (2, 52, False)
     assert (state.training[0].loss, state.training[0].learning_rate) == (1.25, 1 / 3)
     assert [path.name for path in tmp_path.iterdir()] == ["trainer_state.json"]
-
-
-def test_a_new_run_replaces_the_state_of_the_one_before(
-    arguments: TrainingArguments, tmp_path: Path
-) -> None:
-    StateWriter().on_log(arguments, logged(step=2), TrainerControl())
-    StateWriter().on_train_begin(
-        arguments, TrainerState(max_steps=52, logging_steps=2), TrainerControl()
-    )
+    anew = TrainerState(max_steps=52, logging_steps=2)
+    StateWriter().on_train_begin(arguments, anew, TrainerControl())
     assert read_run(tmp_path).training == []
 
 

@@ -2,10 +2,7 @@
 
 import copy
 import math
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +28,6 @@ def made_rows(seed: int = 0) -> list[ScoringRow]:
 
 ROWS = made_rows()
 NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def plain_score(model: Any, rows: list[ScoringRow]) -> Score:
@@ -53,16 +49,14 @@ def expected(tiny_model: Any) -> Score:
     return plain_score(tiny_model, ROWS)
 
 
-@pytest.mark.parametrize("token_budget", [1, 50, 100, 10_000])
-def test_equals_plain_loop(tiny_model: Any, expected: Score, token_budget: int) -> None:
-    result = score(tiny_model, ROWS, token_budget)
-    assert result.nll_sum == pytest.approx(expected.nll_sum, rel=1e-6)
-    assert result.tokens == expected.tokens
-
-
-def test_order_of_rows_does_not_matter(tiny_model: Any, expected: Score) -> None:
-    rows = random.Random(1).sample(ROWS, len(ROWS))
-    assert score(tiny_model, rows, 100).nll_sum == pytest.approx(expected.nll_sum, rel=1e-6)
+@pytest.mark.parametrize("token_budget", [1, 50, 10_000])
+def test_equals_plain_loop_in_any_order(
+    tiny_model: Any, expected: Score, token_budget: int
+) -> None:
+    for rows in (ROWS, random.Random(1).sample(ROWS, len(ROWS))):
+        result = score(tiny_model, rows, token_budget)
+        assert result.nll_sum == pytest.approx(expected.nll_sum, rel=1e-6)
+        assert result.tokens == expected.tokens
 
 
 def test_equals_plain_loop_with_adapter(tiny_base: Path, tmp_path: Path, write_adapter) -> None:
@@ -74,48 +68,26 @@ def test_equals_plain_loop_with_adapter(tiny_base: Path, tmp_path: Path, write_a
     assert abs(result.perplexity / before.perplexity - 1) > 1e-3  # the adapter is at work
 
 
-@pytest.mark.parametrize("token_budget", [1, 50, 10_000])
-def test_equals_plain_loop_on_a_quantised_base(tiny_base: Path, token_budget: int) -> None:
-    model = load_base(tiny_base, NF4)
-    result = score(model, ROWS, token_budget)
-    assert result.nll_sum == pytest.approx(plain_score(model.dequantize(), ROWS).nll_sum, rel=1e-6)
-
-
-def test_equals_plain_loop_with_adapter_on_a_quantised_base(
-    tiny_base: Path, tmp_path: Path, write_adapter
+@pytest.mark.parametrize("adapted", [False, True])
+def test_equals_plain_loop_on_a_quantised_base(
+    tiny_base: Path, tmp_path: Path, write_adapter, adapted: bool
 ) -> None:
-    adapter = write_adapter(tmp_path / "adapter")
-    result = score(add_adapter(load_base(tiny_base, NF4), adapter), ROWS, 100)
-    plain = add_adapter(load_base(tiny_base, NF4).dequantize(), adapter)
-    assert result.nll_sum == pytest.approx(plain_score(plain, ROWS).nll_sum, rel=1e-6)
+    model, plain = load_base(tiny_base, NF4), load_base(tiny_base, NF4).dequantize()
+    if adapted:
+        adapter = write_adapter(tmp_path / "adapter")
+        model, plain = add_adapter(model, adapter), add_adapter(plain, adapter)
+    expected = plain_score(plain, ROWS).nll_sum
+    for token_budget in (1, 50, 10_000):
+        result = score(model, ROWS, token_budget)
+        assert result.nll_sum == pytest.approx(expected, rel=1e-6)
 
 
-SCORE_A_RANK = """
-import sys
-from tests.unit.validation.selection.test_perplexity import ROWS
-from tools.models import load_base
-from validation.selection.perplexity import score
-part = score(load_base(sys.argv[1]), ROWS[int(sys.argv[2])::2], 100)
-print(part.nll_sum.hex(), part.tokens)
-"""
-
-
-def test_two_processes_add_up(tiny_base: Path, expected: Score) -> None:
-    command = [sys.executable, "-c", SCORE_A_RANK, str(tiny_base)]
-    ranks = [
-        subprocess.Popen([*command, rank], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-        for rank in ("0", "1")
-    ]
-    printed = [rank.communicate()[0].split()[-2:] for rank in ranks]
-    first, second = (Score(float.fromhex(nll), int(tokens)) for nll, tokens in printed)
+def test_parts_add_up(tiny_model: Any, expected: Score) -> None:
+    first, second, empty = (score(tiny_model, part, 100) for part in (ROWS[::2], ROWS[1::2], []))
     assert 0 < first.tokens < expected.tokens
     assert (first + second).tokens == expected.tokens
     assert (first + second).perplexity == pytest.approx(expected.perplexity, rel=1e-6)
-
-
-def test_part_without_a_trained_token_adds_nothing(tiny_model: Any) -> None:
-    whole, empty = score(tiny_model, ROWS), score(tiny_model, [])
-    assert whole + empty == empty + whole == whole
+    assert first + empty == empty + first == first
 
 
 @pytest.mark.parametrize(("token_budget", "positions"), [(1, 4 + 2), (100, 2 * 5)])
@@ -136,11 +108,6 @@ def test_logits_only_where_a_row_of_the_batch_is_trained(
     finally:
         hook.remove()
     assert sum(seen) == positions
-
-
-def test_row_takes_eight_bytes_a_token() -> None:
-    row = ScoringRow.of(range(2048), range(2048))
-    assert row.input_ids.nbytes + row.labels.nbytes == 8 * 2048
 
 
 def test_sum_is_in_float64() -> None:
@@ -181,15 +148,13 @@ def test_batches_hold_each_row_once_within_the_budget(token_budget: int) -> None
         assert len(batch) == 1 or len(batch) * longest <= token_budget
 
 
-def test_batches_are_filled() -> None:
-    rows = [ScoringRow.of([1] * 10, [1] * 10)] * 6
-    assert [len(batch) for batch in batches(rows, 30)] == [3, 3]
+def test_batches_are_filled_and_a_row_takes_eight_bytes_a_token() -> None:
+    row = ScoringRow.of(range(10), range(10))
+    assert [len(batch) for batch in batches([row] * 6, 30)] == [3, 3]
+    assert row.input_ids.nbytes + row.labels.nbytes == 80
 
 
 def test_perplexity_is_the_exponential_of_the_mean() -> None:
     assert Score(6.0, 3).perplexity == pytest.approx(math.e**2)
-
-
-def test_perplexity_beyond_floats_is_infinite() -> None:
-    assert Score(1e6, 1).perplexity == math.inf
+    assert Score(1e6, 1).perplexity == math.inf  # beyond floats
     assert math.isnan(Score(math.nan, 1).perplexity)

@@ -214,19 +214,17 @@ def test_tokenizer_of_the_checkpoint_comes_along(recipe: Recipe, run: Path, tiny
     assert tokenizer.pad_token == "<|endoftext|>"  # the base's is <|pad|>
 
 
-def test_no_checkpoint_is_usable(recipe: Recipe, run: Path) -> None:
-    for folder in run.iterdir():
+def test_command_exits_1_only_where_no_checkpoint_is_usable(recipe: Recipe, run: Path) -> None:
+    command = partial(typer.testing.CliRunner().invoke, app, ["select", str(recipe.path)])
+    good = command()
+    assert good.exit_code == 0 and "best" in good.output
+    shutil.rmtree(run / "best")
+    for folder in run.glob("checkpoint-*"):
         (folder / WEIGHTS).unlink()
-    outcome = typer.testing.CliRunner().invoke(app, ["select", str(recipe.path)])
-    assert outcome.exit_code == 1
-    assert "No checkpoint is usable." in outcome.output
-    assert json.loads((recipe.output_dir / "selection.json").read_text()).best is None
+    bad = command()
+    assert bad.exit_code == 1 and "No checkpoint is usable." in bad.output
+    assert json.loads((run / "selection.json").read_text())["best"] is None
     assert not (run / "best").exists()
-
-
-def test_command_ends_well(recipe: Recipe, selected: Path) -> None:
-    outcome = typer.testing.CliRunner().invoke(app, ["select", str(recipe.path)])
-    assert outcome.exit_code == 0 and "best" in outcome.output
 
 
 @pytest.fixture
@@ -293,13 +291,9 @@ def test_killed_call_goes_on_where_it_stopped(
     assert perplexities(resumed) == pytest.approx(perplexities(anew), rel=1e-6)
 
 
-def change_adapter(recipe: Recipe) -> None:
-    file = recipe.output_dir / "checkpoint-5" / WEIGHTS
-    save_file({key: value * 1.01 for key, value in load_file(file).items()}, file)
-
-
-def change_scale(recipe: Recipe) -> None:
-    configure(recipe.output_dir / "checkpoint-5", lora_alpha=16)
+def rescale(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    save_file({key: value * 1.01 for key, value in tensors.items()}, folder / WEIGHTS)
 
 
 def change_rows(recipe: Recipe) -> None:
@@ -307,28 +301,17 @@ def change_rows(recipe: Recipe) -> None:
     file.write_text(file.read_text().replace("Count the words", "Count all words"))
 
 
-def change_length(recipe: Recipe) -> None:
-    recipe.values["sequence_len"] = 60
-
-
-def change_loss(recipe: Recipe) -> None:
-    recipe.validation["roles_to_train"] = ["output"]
-
-
-def change_base(recipe: Recipe) -> None:
-    os.utime(Path(recipe.base_model) / "model.safetensors")
-
-
 @pytest.mark.parametrize(
     ("change", "anew"),
     [
-        (change_adapter, 1),
-        (change_scale, 1),
+        (lambda recipe: rescale(recipe.output_dir / "checkpoint-5"), 1),
+        (lambda recipe: configure(recipe.output_dir / "checkpoint-5", lora_alpha=16), 1),
         (change_rows, 4),
-        (change_length, 4),
-        (change_loss, 4),
-        (change_base, 4),
+        (lambda recipe: recipe.values.update(sequence_len=60), 4),
+        (lambda recipe: recipe.validation.update(roles_to_train=["output"]), 4),
+        (lambda recipe: os.utime(Path(recipe.base_model) / "model.safetensors"), 4),
     ],
+    ids=["adapter", "scale", "rows", "length", "loss", "base"],
 )
 def test_what_has_changed_is_scored_anew(
     recipe: Recipe, selected: Path, scored: list[Score], change, anew: int
@@ -449,26 +432,19 @@ def test_logged_loss_ranks_without_a_model(
     assert "batch-averaged loss, which is not exact" in shown(result)
 
 
-def test_rows_are_cut_at_the_longest_length(recipe: Recipe, tiny_tokenizer) -> None:
+def test_rows_are_cut_at_the_longest_length_and_counted(
+    recipe: Recipe, selected: Path, tiny_tokenizer
+) -> None:
     def encoded() -> list[list[list[int]]]:
-        return [
-            [ids.tolist(), labels.tolist()]
-            for ids, labels in encode_validation(recipe, tiny_tokenizer)
-        ]
+        pairs = encode_validation(recipe, tiny_tokenizer)
+        return [[ids.tolist(), labels.tolist()] for ids, labels in pairs]
 
     whole = encoded()
-    recipe.values["sequence_len"] = length = max(len(ids) for ids, _ in whole) - 3
-    cut = encoded()
-    assert cut == [[ids[:length], labels[:length]] for ids, labels in whole]
-    assert cut != whole
-
-
-def test_cut_rows_are_counted(recipe: Recipe, selected: Path, tiny_tokenizer) -> None:
-    lengths = sorted(len(ids) for ids, _ in encode_validation(recipe, tiny_tokenizer))
     assert select(recipe).validation.cut == 0
-    recipe.values["sequence_len"] = lengths[-1] - 1
+    recipe.values["sequence_len"] = length = max(len(ids) for ids, _ in whole) - 3
+    assert encoded() == [[ids[:length], labels[:length]] for ids, labels in whole]
     result = select(recipe)
-    assert result.validation.cut == sum(length > recipe.sequence_len for length in lengths) > 0
+    assert result.validation.cut == sum(len(ids) > length for ids, _ in whole) > 0
     assert "longer than the recipe's `sequence_len`" in shown(result)
 
 
@@ -544,27 +520,30 @@ def whole_run(recipe: Recipe, tiny_base: Path) -> Path:
     return recipe.output_dir
 
 
-def test_whole_models_are_scored(recipe: Recipe, whole_run: Path, tiny_tokenizer) -> None:
-    result = select(recipe)
+def test_whole_models_are_scored_and_best_is_a_model_folder(
+    recipe: Recipe, whole_run: Path, tiny_tokenizer
+) -> None:
+    recipe.path.write_text(json.dumps(recipe.values))
     rows = [perplexity.ScoringRow.of(*pair) for pair in encode_validation(recipe, tiny_tokenizer)]
-    for name, value in perplexities(result).items():
+    result = select(recipe)
+    values = perplexities(result)
+    for name, value in values.items():
         model = AutoModelForCausalLM.from_pretrained(whole_run / name, dtype=torch.float32).eval()
         assert value == pytest.approx(perplexity.score(model, rows).perplexity, rel=1e-6)
-    values = perplexities(result)
-    assert result.best == min(values, key=lambda name: values[name])
+    assert result.best == min(values, key=lambda name: values[name] or 0.0)
     assert result.base.perplexity not in (None, *values.values())
-
-
-@pytest.mark.parametrize("step", [5, 10])
-def test_best_of_whole_models_is_a_model_folder(recipe: Recipe, whole_run: Path, step: int) -> None:
-    shutil.rmtree(whole_run / f"checkpoint-{15 - step}")
-    select(recipe)
-    recipe.path.write_text(json.dumps(recipe.values))
-    model, tokenizer = load_trained(recipe.path)
-    trained = AutoModelForCausalLM.from_pretrained(whole_run / f"checkpoint-{step}").state_dict()
-    held = model.state_dict()
-    assert all(torch.equal(held[key], trained[key]) for key in trained)
-    assert tokenizer.eos_token == "<|endoftext|>"
+    for step in (5, 10):  # in one file, and in shards
+        other = (whole_run / f"checkpoint-{15 - step}").rename(whole_run / "aside")
+        select(recipe)
+        model, tokenizer = load_trained(recipe.path)
+        folder = whole_run / f"checkpoint-{step}"
+        trained, held = (
+            AutoModelForCausalLM.from_pretrained(folder).state_dict(),
+            model.state_dict(),
+        )
+        assert all(torch.equal(held[key], trained[key]) for key in trained)
+        assert tokenizer.eos_token == "<|endoftext|>"
+        other.rename(whole_run / f"checkpoint-{15 - step}")
 
 
 def test_whole_model_that_does_not_fit_its_config(recipe: Recipe, whole_run: Path) -> None:
