@@ -1,4 +1,4 @@
-"""The `cogex` command: it wires verbs to functions and does nothing else.
+"""The `cogex` command: it connects each verb to a function and does nothing else.
 
 Exit 0: done, or every check held; 1: a check did not hold; 2: the input cannot be used.
 Heavy imports stay inside the verbs, so that `cogex --help` answers at once.
@@ -130,10 +130,10 @@ def inspect(
 def curves(
     recipe: RecipeArgument,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Look on while training runs, until it ends.")
+        bool, typer.Option("--follow", help="Keep watching while training runs.")
     ] = False,
 ) -> None:
-    """Judge a run by the trainer's own state: losses, learning rate, gradients, batch."""
+    """Judge a run by what the trainer logged: losses, learning rate, gradients, batch."""
     from validation.curves import curves as module
 
     result = module.follow(recipe, console) if follow else module.curves(recipe)
@@ -145,7 +145,8 @@ def curves(
 def select(
     recipe: RecipeArgument,
     logged: Annotated[
-        bool, typer.Option("--logged", help="Rank by the trainer's own eval loss, at once.")
+        bool,
+        typer.Option("--logged", help="Rank by the trainer's eval loss; load no model."),
     ] = False,
 ) -> None:
     """Pick the checkpoint with the lowest exact validation perplexity; write best/."""
@@ -208,7 +209,7 @@ def report(
 def ask(
     model: Annotated[Path, typer.Argument(help="A recipe (its best/), or a model folder.")],
     instruction: Annotated[str, typer.Argument(help="What to do, in words.")],
-    input: Annotated[str, typer.Option(help="What to do it to.")] = "",
+    input: Annotated[str, typer.Option(help="The input to work on.")] = "",
     temperature: TemperatureOption = 0.0,
     seed: SeedOption = 42,
     json_path: JsonOption = None,
@@ -226,10 +227,10 @@ def ask(
 def fetch(
     name: Annotated[str, typer.Argument(help="svamp, word_sorting, humaneval or mbpp.")],
 ) -> None:
-    """Bring a task's original file: one pinned revision, checked by its SHA-256."""
+    """Download a task's original file: one pinned revision, checked by its SHA-256."""
     from tools.prepare.fetch import fetch as run
 
-    console.print(f"{run(name)}: is there, as published", markup=False)
+    console.print(f"{run(name)}: downloaded, as published", markup=False)
 
 
 @app.command()
@@ -267,14 +268,14 @@ def search(
 @app.command()
 def apply(
     programs: Annotated[Path, typer.Argument(help="The programs.json of a search.")],
-    input: Annotated[list[str], typer.Option(help="What to answer; give it once for each.")],
+    input: Annotated[list[str], typer.Option(help="An input to answer; may be repeated.")],
     recipe: RecipeOption = None,
     model: ModelOption = None,
     endpoint: EndpointOption = None,
     served_model: ServedOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Answer new inputs by the programs that a search has found."""
+    """Answer new inputs with the programs that a search found."""
     from tools.search.apply import apply as run
     from tools.search.run import Target
 

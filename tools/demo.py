@@ -1,4 +1,4 @@
-"""The main job on a CPU: made data, the tiny base, the real engine, the commands of a user."""
+"""The whole way on a CPU: generated data, the tiny base, the real engine, a user's commands."""
 
 import json
 import multiprocessing
@@ -29,7 +29,7 @@ COGEX = [sys.executable, "-m", "cogex"]
 
 
 class Demo:
-    """Runs the steps in order and keeps their times in seconds."""
+    """Runs the steps in order and records their times in seconds."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -148,7 +148,7 @@ def _module(name: str, *arguments: str) -> None:
 
 
 def _unseen_row() -> dict[str, str]:
-    """A row beyond those that the demo's corpus holds."""
+    """A row that is not in the demo's corpus."""
     return cogex_rows(ROWS + 2, SEED)[-1]
 
 

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and hashed as they lie on disk."""
+"""Writes files whole or not at all, and hashes them."""
 
 import hashlib
 import json

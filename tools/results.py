@@ -6,7 +6,7 @@ needs may be there too.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -103,35 +103,34 @@ class Origin(Written):
 # check.json and generations.jsonl, by `cogex check`
 
 
-def _within[Model: BaseModel](figures: Model, count: int, of: int) -> Model:
-    if count > of:
-        raise ValueError(f"{count} of {of}: more than all")
-    return figures
+class _Part(Written):
+    """How many of all; the name of that key differs."""
+
+    of_key: ClassVar[str]
+    count: Count
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Self:
+        if self.count > (of := getattr(self, self.of_key)):
+            raise ValueError(f"{self.count} of {of}: more than all")
+        return self
 
 
-class Share(Written):
+class Share(_Part):
     """In how many of `rows` a measure holds; at most one of the two thresholds is there."""
 
-    count: Count
+    of_key = "rows"
     rows: Count
     threshold: Finite | None = None  # the least share that passes
     at_most: Finite | None = None  # the largest
     passed: bool = True
 
-    @model_validator(mode="after")
-    def _no_more_than_rows(self) -> Self:
-        return _within(self, self.count, self.rows)
 
-
-class Agreement(Written):
+class Agreement(_Part):
     """How many of `of` were emulated faithfully."""
 
-    count: Count
+    of_key = "of"
     of: Count
-
-    @model_validator(mode="after")
-    def _no_more_than_all(self) -> Self:
-        return _within(self, self.count, self.of)
 
 
 class EmulationFigures(Written):

@@ -1,7 +1,7 @@
-"""What only the imported engine can say of itself, one JSON object a line.
+"""Asks the engine what only an import can tell; prints one JSON object a line.
 
 `cogex doctor` runs it as a process of its own: an import that hangs or crashes ends only this, and
-what was said before still counts.
+what was printed before still counts.
 """
 
 import json
@@ -35,7 +35,7 @@ def ask_attention() -> dict[str, Any]:
 
 
 def ask_engine() -> dict[str, Any]:
-    """Import all that a training run imports; nothing to say if that works."""
+    """Import everything that a training run imports; the answer is empty if that works."""
     import axolotl.core.builders
     import axolotl.train  # noqa: F401
 
@@ -60,7 +60,7 @@ ASKED: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Print what each says; one that raises says `error`."""
+    """Print each answer; for one that raises, its `error`."""
     for name, ask in ASKED.items():
         try:
             said = ask()

@@ -1,4 +1,4 @@
-"""`cogex inspect`: rows as the model sees them, token by token, what is trained marked apart."""
+"""`cogex inspect`: rows as the model sees them, token by token, with trained ones marked."""
 
 import random
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ SplitName = Literal["train", "val"]
 
 @dataclass(frozen=True)
 class Piece:
-    """Tokens that make some text together: one token, or the bytes of one character."""
+    """One token, or the tokens that form one character together."""
 
     text: str  # exactly; a special token as it stands in the vocabulary
     ids: tuple[int, ...]
@@ -110,7 +110,7 @@ def _line_numbers(path: Path) -> list[int]:
 
 
 def _cut(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> list[Piece]:
-    """Cut a row's text where its tokens end; tokens that make one character stay together."""
+    """Cut a row's text at its tokens; tokens that form one character stay together."""
     special = set(tokenizer.all_special_ids)
     stream = DecodeStream()
     pieces: list[Piece] = []
@@ -135,7 +135,7 @@ def _cut(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> list[Piec
 
 
 def printable(text: str) -> str:
-    """Return the text with escapes for what a terminal or a page would obey or hide."""
+    """Return the text with escapes for characters that a terminal or a page would obey or hide."""
     return "".join(
         character
         if character in "\n\t" or character.isprintable()

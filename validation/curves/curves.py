@@ -1,8 +1,8 @@
 """`cogex curves`: is training healthy? Judged by what the trainer itself logged.
 
-What it covers: losses, learning rates, gradient norms, and whether steps, examples and tokens are
-those that the recipe plans. What it does not: whether the model does its task (`cogex check`), and
-the exact perplexity (`cogex select`), for the trainer's losses are means of batches.
+It covers losses, learning rates, gradient norms, and whether steps, examples and tokens match the
+recipe. It does not cover whether the model does its task (`cogex check`) or the exact perplexity
+(`cogex select`): the trainer's losses are means of batches.
 """
 
 import math
@@ -41,7 +41,7 @@ def curves(recipe: Recipe) -> dict[str, Any]:
 def follow(recipe: Recipe, console: Console) -> dict[str, Any]:
     """Show the verdicts live until the run ends or Ctrl-C is pressed, then do as `curves` does.
 
-    A state that is not there, or cannot be read, is waited for: it may be on its way.
+    It waits for a state that is missing or half-written: training may still write it.
     """
     run = expected_run(recipe)
     with Live(Text(f"Waiting for {recipe.output_dir}"), console=console, transient=True) as live:
@@ -91,7 +91,7 @@ def _result(recipe: Recipe, run: ExpectedRun) -> dict[str, Any]:
 
 
 def _figures(evaluation: Evaluation | None) -> dict[str, Any] | None:
-    """An evaluation for machines; None also where its loss is no number."""
+    """An evaluation for the JSON; None also where its loss is not a number."""
     if evaluation is None or not usable(evaluation.loss):
         return None
     return {
@@ -104,7 +104,7 @@ def _figures(evaluation: Evaluation | None) -> dict[str, Any] | None:
 
 def _live_view(result: dict[str, Any], age: float) -> Group:
     """As `print_curves`, the table last: a low terminal cuts it off. `age` is in seconds."""
-    logged = f"The last log came {timedelta(seconds=round(age))} ago; Ctrl-C stops looking on."
+    logged = f"The last log came {timedelta(seconds=round(age))} ago; Ctrl-C stops watching."
     rows = result["verdicts"]
     return Group(Text(f"{_summary(result)}\n{logged}"), *advice(rows), verdict_table(rows))
 

@@ -1,6 +1,6 @@
-"""Is training healthy by its losses? Those of the trainer: nats per trained token, batch means.
+"""Judges the losses that the trainer logged: nats per trained token, means of batches.
 
-The limits that name no source are this project's choice.
+A limit without a source is this project's choice.
 """
 
 import math
@@ -25,7 +25,7 @@ NORMAL = 1.4826  # times the median absolute deviation is the standard one, for 
 
 
 def judge_losses(state: TrainerState) -> list[VerdictRow]:
-    """Judge training and validation losses; every check is there, in one order."""
+    """Judge training and validation losses; every check has its row, always in this order."""
     return [
         _losses(state),
         _training_loss(state),
@@ -37,9 +37,9 @@ def judge_losses(state: TrainerState) -> list[VerdictRow]:
 
 
 def usable(loss: float) -> bool:
-    """Whether a logged loss is a number that a cross-entropy can be.
+    """Whether a logged loss is a possible cross-entropy.
 
-    0 is none: transformers logs it in place of NaN (`logging_nan_inf_filter`).
+    0 is not: transformers logs 0 in place of NaN (`logging_nan_inf_filter`).
     """
     return 0 < loss < MOST_LOSS
 
@@ -99,7 +99,7 @@ def _training_loss(state: TrainerState) -> VerdictRow:
     if not _fell(tenths):
         todo = (
             "it is flat from the first step on: is learning_rate high enough, and does the adapter "
-            "train? `cogex inspect` shows what carries loss"
+            "train? `cogex inspect` shows which tokens carry loss"
         )
         return row(value, "fail", todo)
     return row(value)
@@ -161,8 +161,8 @@ def _validation(state: TrainerState) -> VerdictRow:
     last = evaluations[-1].loss
     value = f"{last:.4f}, training {training:.4f} ({last / training:.2f} x)"
     todo = (
-        "training rows give their labels away, are learnt by heart, or are not of the kind of the "
-        "validation rows: look at both with `cogex inspect`"
+        "training rows reveal their labels, are memorised, or differ in kind from the "
+        "validation rows: compare both with `cogex inspect`"
     )
     base = state.base.loss if state.base else math.inf
     lowest = min(evaluation.loss for evaluation in evaluations if evaluation.step > 0)

@@ -1,7 +1,7 @@
-"""Draws the curves of a run as SVG to stand inside a page, readable on light and on dark ground.
+"""Draws the curves of a run as SVG for a page, readable on a light and on a dark background.
 
-Lines have middle tones, told apart by their form too; text and axes take the colour of the page's
-text. The same run gives the same bytes.
+Lines have medium tones and differ in form too; text and axes take the colour of the page's text.
+The same run gives the same bytes.
 """
 
 import io
@@ -24,7 +24,7 @@ BLUE, RED, GREEN = "#0072b2", "#d55e00", "#009e73"
 INK = "#010203"  # stands for the page's text colour until the SVG is written
 SIZE = (7.0, 3.6)  # inches, as wide as a column of text
 
-NOTHING = dict.fromkeys(["Creator", "Date", "Format", "Type"])  # of which Matplotlib would write
+NOTHING = dict.fromkeys(["Creator", "Date", "Format", "Type"])  # metadata to leave out
 
 STYLE: dict[Any, Any] = {  # Any: the keys that may stand here are a type of 400 names
     "axes.edgecolor": INK,
@@ -117,7 +117,7 @@ def _legend(axes: Axes) -> None:
 
 
 def _log(perplexity: Any) -> Any:
-    """The loss of a perplexity; the axis asks below 1 too, where there is none."""
+    """The loss of a perplexity; Matplotlib also asks for values below 1, which have none."""
     return np.log(np.maximum(perplexity, 1e-9))
 
 

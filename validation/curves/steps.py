@@ -1,6 +1,6 @@
-"""Did a run make the steps that its recipe plans? Learning rates, gradients, examples, tokens.
+"""Compares the steps of a run with its recipe: learning rates, gradients, examples, tokens.
 
-The limits that name no source are this project's choice.
+A limit without a source is this project's choice.
 """
 
 import math
@@ -20,7 +20,7 @@ LARGEST = 2**53  # above it a float holds no exact count
 
 
 def judge_steps(state: TrainerState, run: ExpectedRun) -> list[VerdictRow]:
-    """Compare a run with the plan of its recipe; every check is there, in one order."""
+    """Compare a run with the plan of its recipe; every check has its row, always in this order."""
     return [
         _learning_rate(state, run),
         _gradient_norm(state, run),
@@ -68,7 +68,7 @@ def _follow(steps: list[int], rates: list[float], schedule: Schedule) -> bool:
 def _explain_rates(
     steps: list[int], rates: list[float], state: TrainerState, run: ExpectedRun
 ) -> str:
-    """Name the way in which learning rates that are not the planned ones differ."""
+    """Say how the learning rates differ from the planned ones."""
     schedule = run.schedule(state.max_steps)
     highest = max(range(len(rates)), key=lambda i: schedule(steps[i]))
     planned = schedule(steps[highest])
@@ -98,7 +98,7 @@ def _gradient_norm(state: TrainerState, run: ExpectedRun) -> VerdictRow:
     if max(norms) == 0:
         return row(value, "note", "no gradient reaches the trained weights")
     if 0 < run.max_grad_norm < min(norms):
-        todo = f"every step is clipped to {run.max_grad_norm:g}: the rate acts as a lower one"
+        todo = f"every step is clipped to {run.max_grad_norm:g}, which lowers the effective rate"
         return row(value, "note", todo)
     return row(value)
 
@@ -121,7 +121,7 @@ def _logged_steps(state: TrainerState) -> VerdictRow:
     if not faults:
         return row(f"{len(state.training)} logs up to step {previous}")
     value = faults[0] + (f"; {len(faults)} such places" if len(faults) > 1 else "")
-    todo = "the run was restarted and its log is not whole: the verdicts hold for the rest alone"
+    todo = "the run was restarted and part of its log is missing: the verdicts cover the rest"
     return row(value, "fail", todo)
 
 
@@ -256,4 +256,4 @@ def _finished(state: TrainerState) -> VerdictRow:
     done, steps = state.global_step, state.max_steps
     value = f"step {done:,} of {steps:,} ({done / steps:.0%})"
     row = partial(VerdictRow, "finished", value, expected=f"step {steps:,}")
-    return row() if done >= steps else row("note", "training goes on, or was stopped there")
+    return row() if done >= steps else row("note", "training is under way, or was stopped there")

@@ -1,4 +1,4 @@
-"""Reads the trainer's own state: what was logged, and how far the run is.
+"""Reads the trainer's state: what it logged, and how far the run is.
 
 transformers writes `trainer_state.json` with each checkpoint; `tools.training.training_log` keeps
 one in the run folder while training runs. Losses are the trainer's: nats per trained token,
@@ -29,7 +29,7 @@ class _Strict(BaseModel):
 
 
 class TrainingLog(_Strict):
-    """One log of training. Losses and norms may be NaN or Inf: that is for the checks to say."""
+    """One log of training. Losses and norms may be NaN or Inf: the checks report that."""
 
     step: Count
     epoch: Epoch
@@ -58,7 +58,7 @@ class _File(_Strict):
 
 @dataclass(frozen=True)
 class TrainerState:
-    """A run as the trainer logged it; evaluations made twice at one step are there once."""
+    """A run as the trainer logged it; of two evaluations at one step the later one counts."""
 
     path: Path
     global_step: int
@@ -67,7 +67,7 @@ class TrainerState:
     train_batch_size: int | None  # examples in a micro batch
     training: list[TrainingLog]
     evaluations: list[Evaluation]
-    ended: bool  # the trainer has come to its end and will log no more
+    ended: bool  # the trainer is done and logs no more
 
     @property
     def base(self) -> Evaluation | None:

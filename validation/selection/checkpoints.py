@@ -1,7 +1,7 @@
-"""Reads a run folder: its checkpoints, what is wrong with them, what the trainer logged.
+"""Reads and checks the checkpoints of a run.
 
 A checkpoint is an adapter where the recipe trains one, else a whole model, in one file or in
-shards. Nothing here opens a pickle: `optimizer.pt`, `*.bin` and the like are left alone.
+shards. Nothing here opens a pickle, such as `optimizer.pt` or `*.bin`.
 """
 
 import json
@@ -61,7 +61,7 @@ def file_hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
 def model_hashes(folder: Path) -> dict[str, str]:
     """The SHA-256 of config and weights of an adapter's or a model's folder, by file name.
 
-    They tell one model from another, as `Checkpoint.files` do for the kept scores.
+    They identify a model, as the hashes of `Checkpoint.files` do for the kept scores.
     """
     config = ADAPTER_CONFIG if (folder / ADAPTER_CONFIG).is_file() else MODEL_CONFIG
     names = [config, *sorted(path.name for path in folder.glob("*.safetensors"))]
@@ -69,7 +69,7 @@ def model_hashes(folder: Path) -> dict[str, str]:
 
 
 def checkpoints(recipe: Recipe) -> list[Checkpoint]:
-    """All checkpoints of a recipe's run by step, each one looked into.
+    """All checkpoints of a recipe's run by step, each one checked.
 
     Raises UserError if there is none.
     """
@@ -118,7 +118,7 @@ class _Missing(_Fault):
 
 
 def _check_inside(path: Path) -> None:
-    """A link out of the run folder leads to what this run has not made."""
+    """Refuse a link out of the run folder: its target is not of this run."""
     run = os.path.realpath(path.parent)
     for file in (path, *path.iterdir()):
         if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(run):
@@ -154,7 +154,7 @@ def _logged(path: Path, step: int) -> tuple[float | None, float | None]:
 
 
 def _finite(value: Any) -> float | None:
-    """The number as a float; None for NaN, Inf, integers beyond floats, and what is no number."""
+    """The number as a float; None for NaN, Inf, integers beyond floats, and other types."""
     try:
         return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
     except OverflowError:
@@ -180,7 +180,7 @@ def _check_adapter(path: Path, recipe: Recipe) -> tuple[str, ...]:
 
 
 def _as_set(value: Any) -> Any:
-    """Lists of modules are compared without their order."""
+    """Compare lists of modules without their order."""
     return {str(item) for item in value} if isinstance(value, list) else value
 
 

@@ -1,8 +1,8 @@
 """Exact perplexity: exp(sum of NLL over all trained tokens / their number).
 
-The trainer's `eval_loss` averages batches, so it moves with batch size, padding and rank count;
-this does not. NLL is in nats, computed per token in fp32 and summed in float64; the one division
-comes at the end. Scores of parts add up to the score of the whole, so rows can be split over ranks.
+The trainer's `eval_loss` averages batches, so it depends on batch size, padding and the number of
+ranks; this does not. NLL is in nats, computed per token in fp32 and summed in float64, with one
+division at the end. Scores of parts add up, so rows can be split over ranks.
 """
 
 import math
@@ -74,8 +74,8 @@ def score(model: Any, rows: Sequence[ScoringRow], token_budget: int | None = Non
     """Sum the NLL of all trained tokens of `rows` under a causal model in evaluation mode.
 
     Rows are batched by length; a batch holds at most `token_budget` tokens, padding counted, or
-    one row. Unless told, it is `TOKEN_BUDGET` of the model's device. A part of the rows may hold no
-    token that carries loss: its score is 0 over 0 tokens.
+    one row; the default is `TOKEN_BUDGET` of the model's device. Rows without a token that carries
+    loss score 0 over 0 tokens.
     """
     budget = token_budget or TOKEN_BUDGET.get(model.device.type, TOKEN_BUDGET["cuda"])
     with torch.inference_mode(), fast_products(model):
@@ -84,7 +84,7 @@ def score(model: Any, rows: Sequence[ScoringRow], token_budget: int | None = Non
 
 
 def batches(rows: Sequence[ScoringRow], token_budget: int) -> Iterator[list[ScoringRow]]:
-    """Group rows of like length so that rows x longest row stays within `token_budget`."""
+    """Group rows of similar length so that rows x longest row stays within `token_budget`."""
     batch: list[ScoringRow] = []
     for row in sorted(rows, key=lambda row: len(row.input_ids)):
         if batch and (len(batch) + 1) * len(row.input_ids) > token_budget:

@@ -1,7 +1,7 @@
-"""Keeps the score of each checkpoint as it is made, so that no model is scored twice.
+"""Keeps the score of each checkpoint, so that no model is scored twice.
 
-`scores.json` in the run folder holds each score under the SHA-256 of all that decides it. A file
-whose own checksum does not hold is ignored: everything is scored anew.
+`scores.json` in the run folder holds each score under the SHA-256 of everything that decides it. A
+file with a wrong checksum is ignored, and everything is scored again.
 """
 
 import hashlib
@@ -68,10 +68,10 @@ def digest(value: Any) -> str:
 
 
 def circumstances(recipe: Recipe, rows: Sequence[ScoringRow]) -> dict[str, Any]:
-    """All beside the checkpoint that decides its score.
+    """Everything that decides a score, the checkpoint aside.
 
-    The hash of the rows' ids and labels stands for validation file, tokenizer, strategy, layout
-    and sequence_len.
+    The hash of the rows' ids and labels covers validation file, tokenizer, strategy, layout and
+    sequence_len.
     """
     return {
         "rows": _rows_hash(rows),
@@ -92,7 +92,7 @@ def _rows_hash(rows: Sequence[ScoringRow]) -> str:
 
 
 def base_identity(name: str) -> Any:
-    """What tells one base from another without reading its weights, which are many GB.
+    """Identify a base without reading its weights, which are many GB.
 
     A hub model's commit; a local folder's config by hash, its weights by size and time of change.
     """

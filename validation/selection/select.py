@@ -57,7 +57,7 @@ class _Misfit(UserError):
 class _Scorer:
     """Scores checkpoints on the recipe's validation rows; rows and base are loaded once.
 
-    With `logged` it knows the scores that are kept, and loads no weights.
+    With `logged` it uses the kept scores alone and loads no weights.
     """
 
     def __init__(self, recipe: Recipe, logged: bool) -> None:
@@ -289,7 +289,7 @@ def _verify(best: Scored, copy: Path, scorer: _Scorer) -> None:
 
 
 def _replace_best(run: Path) -> None:
-    """Put best.next/ in place of best/; a call that is killed in between is mended by the next."""
+    """Put best.next/ in place of best/; after a kill in between, the next call repairs it."""
     if (run / "best").exists():
         (run / "best").rename(run / "best.old")
     (run / "best.next").rename(run / "best")
@@ -297,7 +297,7 @@ def _replace_best(run: Path) -> None:
 
 
 def _recover_best(run: Path) -> None:
-    """Mend what a killed call left: best/ is back before anything else is done."""
+    """Repair what a killed call left: best/ is back before anything else is done."""
     if (run / "best.old").is_dir() and not (run / "best").exists():
         (run / "best.old").rename(run / "best")
     shutil.rmtree(run / "best.old", ignore_errors=True)

@@ -165,7 +165,7 @@ FAULTS: list[tuple[Plant, dict[str, str]]] = [
     (rising(0.0016), {"training loss": "diverges"}),
     (scale_at(40, "loss", 4), {"spikes": "at step 40"}),
     (OVERFITTING, {"overfitting": "+26.7% since epoch 2.00 overfitting begins at epoch 2.00"}),
-    (LEAK, {"validation": "give their labels away", "overfitting": "begins at epoch 1.00"}),
+    (LEAK, {"validation": "reveal their labels", "overfitting": "begins at epoch 1.00"}),
     (evaluated(0.0608, 0.0609, 0.0610, 0.0610, 0.0609, 0.0610), {"validation": ""}),
     (change("learning_rate", lambda log: 2e-3), {"learning rate": "it is constant"}),
     (scheduled(rates(2e-3, 0, 52)), {"learning rate": "warm-up was left out"}),
