@@ -90,8 +90,9 @@ def cosine(peak: float, warmup: int, steps: int) -> Schedule:
 
 def _ranks(recipe: Recipe) -> int:
     """The ranks that the run was started on; before it starts, those of the recipe's header."""
-    record = run_record.read(recipe.output_dir) or {"facts": {}}
-    return record["facts"].get("ranks") or read_header(recipe.path).ranks
+    record = run_record.read(recipe.output_dir)
+    ranks = record.facts.get("ranks") if record else None
+    return ranks or read_header(recipe.path).ranks
 
 
 def _count_rows(path: Path) -> int | None:

@@ -17,7 +17,6 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from prompt_strategies.tokenise import IGNORE_INDEX
-from validation.selection.onednn import fast_products
 
 # a GPU wants large matrices; a CPU is faster where its caches hold a batch
 TOKEN_BUDGET = {"cuda": 8192, "cpu": 1024}
@@ -78,7 +77,7 @@ def score(model: Any, rows: Sequence[ScoringRow], token_budget: int | None = Non
     loss score 0 over 0 tokens.
     """
     budget = token_budget or TOKEN_BUDGET.get(model.device.type, TOKEN_BUDGET["cuda"])
-    with torch.inference_mode(), fast_products(model):
+    with torch.inference_mode():
         sums = [_batch_nll(model, batch) for batch in batches(rows, budget)]
     return Score(math.fsum(sums), sum(row.trained_tokens for row in rows))
 
