@@ -36,6 +36,7 @@ from benchmarks.made_llama import make_llama, write_checkpoint
 from tools.files import write_json
 from tools.prepare.cogex import prepare_cogex
 from tools.recipe import Recipe, read_recipe
+from tools.run_folder import checkpoint_folders
 
 RECIPE = Path("recipe.yml")
 BATCH = 4  # of evaluation, as in the paper's recipes
@@ -141,7 +142,7 @@ def trainer_evaluate(recipe: Recipe) -> list[float]:
 
 
 def _folders(recipe: Recipe) -> list[Path]:
-    return sorted(path for path in recipe.output_dir.glob("checkpoint-*[0-9]") if path.is_dir())
+    return list(checkpoint_folders(recipe.output_dir).values())
 
 
 def _run(command: list[str], log: str) -> None:

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, DataCollatorForSeq2Seq, Trainer, 
 from tools.models import load_tokenizer
 from tools.prepared_rows import encode_validation
 from tools.recipe import read_recipe
+from tools.run_folder import checkpoint_folders
 
 
 def main(path: Path) -> None:
@@ -34,7 +35,7 @@ def main(path: Path) -> None:
         prediction_loss_only=True, report_to="none", disable_tqdm=True,
     )  # fmt: skip
     losses = []
-    for folder in sorted(recipe.output_dir.glob("checkpoint-*[0-9]")):
+    for folder in checkpoint_folders(recipe.output_dir).values():
         model = PeftModel.from_pretrained(base, folder)
         trainer = Trainer(model, arguments, DataCollatorForSeq2Seq(tokenizer), eval_dataset=rows)
         losses.append(trainer.evaluate()["eval_loss"])
