@@ -100,8 +100,8 @@ def test_a_run_that_starts_is_recorded(launch: Launch) -> None:
     assert begin_or_resume(launch) is None
     record = json.loads((launch.run / "run.json").read_text())
     assert record["files"]["train.jsonl"] == hashlib.sha256(b'{"id": "train"}\n').hexdigest()
-    assert record.recipe["learning_rate"] == "3e-4"
-    assert record.versions["torch"].startswith(torch.__version__.split("+")[0])
+    assert record["recipe"]["learning_rate"] == "3e-4"
+    assert record["versions"]["torch"].startswith(torch.__version__.split("+")[0])
 
 
 def test_a_run_goes_on_from_its_last_checkpoint(cut_off: Launch) -> None:

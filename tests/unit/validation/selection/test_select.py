@@ -4,8 +4,6 @@ import json
 import math
 import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -31,7 +29,7 @@ from tools.results import NllFigures, Selection
 from validation.selection import perplexity
 from validation.selection import select as module
 from validation.selection.perplexity import Score
-from validation.selection.score_cache import digest
+from validation.selection.score_cache import KeptScores, digest
 from validation.selection.select import print_selection, select, validation_rows
 
 WEIGHTS = "adapter_model.safetensors"
@@ -254,40 +252,27 @@ def test_again_is_the_same_without_a_model(
     assert not (selected / "best.next").exists()
 
 
-KILLED_AFTER_TWO = """
-import os, signal, sys
-from pathlib import Path
-from tools.recipe import read_recipe
-from validation.selection import select
-from validation.selection.score_cache import KeptScores
-
-put = KeptScores.put
-done = []
-
-def put_and_die(*arguments):
-    put(*arguments)
-    done.append(arguments)
-    if len(done) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-KeptScores.put = put_and_die
-select.select(read_recipe(Path(sys.argv[1])))
-"""
-
-
-def test_killed_call_goes_on_where_it_stopped(
-    recipe: Recipe, run: Path, scored: list[Score]
+def test_stopped_call_goes_on_where_it_stopped(
+    recipe: Recipe, run: Path, scored: list[Score], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed with the base and one of three checkpoints scored."""
-    killed = subprocess.run([sys.executable, "-c", KILLED_AFTER_TWO, str(recipe.path)])
-    assert killed.returncode == -signal.SIGKILL
+    """Stopped with the base and one of three checkpoints scored."""
+    put = KeptScores.put
+
+    def put_and_stop(*arguments: Any) -> None:
+        put(*arguments)
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping, pytest.raises(KeyboardInterrupt):
+        stopping.setattr(KeptScores, "put", put_and_stop)
+        select(recipe)
     assert not (run / "selection.json").exists()
     resumed = select(recipe)
-    assert len(scored) == 2 + 1  # two checkpoints, and the copy in best/
+    assert len(scored) == 2 + 2 + 1  # two more checkpoints, and the copy in best/
     (run / "scores.json").unlink()
     shutil.rmtree(run / "best")
     anew = select(recipe)
-    assert len(scored) == 3 + 1 + 3 + 1
+    assert len(scored) == 2 + 2 + 1 + 4 + 1
     assert perplexities(resumed) == pytest.approx(perplexities(anew), rel=1e-6)
 
 
