@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from tests.unit.properties.mutations import examples, mutated, no_traceback, spo
 from tests.unit.recorded_run import RecordedRun
 from tools.models import load_base
 from tools.recipe import Recipe
+from tools.results import Selection
 from validation.curves.curves import curves
 from validation.report.model_card import write_model_card
 from validation.report.report import report
@@ -124,8 +124,9 @@ def test_best_is_the_sound_checkpoint_with_the_lowest_score(
     forged = path.name == SCORES and data.draw(st.booleans()) and forge(path)
     with no_traceback():
         result = select(recipe)
-        assert json.loads((RUN / "selection.json").read_text()) == result
-        assert all(item["status"] == "ok" or item["reason"] for item in result["checkpoints"])
+        written = json.loads((RUN / "selection.json").read_text())
+        assert Selection.model_validate(written) == result
+        assert all(item.status == "ok" or item.reason for item in result.checkpoints)
         if not forged:
             assert_lowest(result)
         write_model_card(recipe)
@@ -141,20 +142,20 @@ def forge(path: Path) -> bool:
     return True
 
 
-def assert_lowest(result: dict[str, Any]) -> None:
+def assert_lowest(result: Selection) -> None:
     """Score each checkpoint that is ok from its file once more."""
     scores = {}
-    for item in result["checkpoints"]:
-        if item["status"] == "ok":
-            weights = load_file(RUN / item["name"] / ADAPTER)
-            scores[item["name"]] = made_score(weights).perplexity
-            assert math.isclose(item["perplexity"], scores[item["name"]], rel_tol=1e-12)
+    for item in result.checkpoints:
+        if item.status == "ok":
+            weights = load_file(RUN / item.name / ADAPTER)
+            scores[item.name] = made_score(weights).perplexity
+            assert math.isclose(item.perplexity or 0.0, scores[item.name], rel_tol=1e-12)
     if not scores:
-        assert result["best"] is None
+        assert result.best is None
         return
-    assert result["best"] == min(scores, key=scores.__getitem__)
+    assert result.best == min(scores, key=scores.__getitem__)
     for name in (ADAPTER, ADAPTER_CONFIG):
-        assert (RUN / "best" / name).read_bytes() == (RUN / result["best"] / name).read_bytes()
+        assert (RUN / "best" / name).read_bytes() == (RUN / str(result.best) / name).read_bytes()
 
 
 @examples(20)
