@@ -1,7 +1,7 @@
 """Every recipe trains: a few steps by the real engine, on a tiny base of the recipe's family.
 
 The two recipes of the demo are not here: test_demo runs them whole. Of the code track the smallest
-for a GPU stands for the others, which differ in size alone, and of ArXivDL's the one with 200 rows
+for a GPU represents the others, which differ only in size, and of ArXivDL's the one with 200 rows
 (tests/unit/repository/test_code_recipes.py, test_arxivdl_recipes.py).
 """
 
