@@ -1,22 +1,21 @@
 """The command's own part: which model, which folder, what is written when nothing is found."""
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import yaml
 from rich.console import Console
 
 from tests.unit.conftest import WriteAdapter
+from tests.unit.tools.search.scripted import Scripted
 from tests.unit.tools.search.test_card import GOOD
 from tools.endpoint import Endpoint
 from tools.errors import UserError
-from tools.generate import Generation
 from tools.recipe import Recipe
 from tools.search.apply import apply
-from tools.search.backend import Batch, Request, Served, load_in_process
+from tools.search.backend import Served, load_in_process
 from tools.search.run import Target, _plan_recipe, print_search, run_search
 from tools.search.scoring import Settings
 
@@ -94,7 +93,7 @@ def test_plans_that_cannot_be_searched_cost_nothing_that_was_found(
     (tmp_path / "recipe-plan.yml").write_text(
         json.dumps(recipe.values | {"output_dir": str(plan_run)})
     )
-    monkeypatch.setattr(Target, "open", lambda self: (Writer(), None))
+    monkeypatch.setattr(Target, "open", lambda self: (Scripted(lambda _: WRITES), None))
     settings = Settings(tries=1, reasoner_tokens=30)
     result = run_search(card, Target(recipe=recipe.path), settings, tmp_path / "out")
     no_base, left_out = result["baselines_left_out"]
@@ -106,15 +105,6 @@ def test_plans_that_cannot_be_searched_cost_nothing_that_was_found(
     console = Console(record=True, width=200)
     print_search(result, console)
     assert left_out in console.export_text()
-
-
-class Writer:
-    """Writes one program, whatever it is asked."""
-
-    identity: ClassVar[dict[str, Any]] = {"weights": "x"}
-
-    def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
-        yield [(index, Generation(WRITES, 9, True)) for index in range(len(requests))]
 
 
 FOUND: dict[str, Any] = {
