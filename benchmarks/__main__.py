@@ -2,10 +2,10 @@
 
     python -m benchmarks [PART …]     run these parts, or all: about half an hour on two quiet cores
 
-Each part is a module of this package with `--json FILE`, into which it writes `{"figures": …}`:
-numbers under names that say what was measured, nested as it pleases. Here they are kept in
-outputs/benchmarks/PART.json with command, date, machine, load before the start, and versions. A
-part that fails does not stop the rest. Exit 1 if one has failed.
+Each part is a module of this package. With `--json FILE` it writes `{"figures": …}`, numbers under
+names that say what was measured. This module adds command, date, machine, load before the start and
+versions, and keeps all of it in outputs/benchmarks/PART.json. A part that fails does not stop the
+others; the exit status is then 1.
 """
 
 import datetime
@@ -62,7 +62,7 @@ def main(
 
 
 def run(part: str, options: list[str], console: Console) -> bool:
-    """Run a part, its output shown, and keep its figures; return if it ended well."""
+    """Run a part, show its output and keep its figures; return whether it succeeded."""
     shown = " ".join(["python", "-m", MODULE.format(part), *options])
     load = os.getloadavg()[0]
     if part == "generation" and not DEMO_MODEL.is_dir():
@@ -76,7 +76,7 @@ def run(part: str, options: list[str], console: Console) -> bool:
         code = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT).returncode
         seconds = time.monotonic() - start
         console.print(f"{part}: exit {code}, {seconds:.0f} s, load {load:.1f} before")
-        if written.is_file():  # also where a figure is worse than it may be
+        if written.is_file():  # also if the part fails because a figure is too bad
             figures = json.loads(written.read_text())["figures"]
             about = {"command": shown, "seconds": seconds, "load_before": load, **circumstances()}
             write_json(KEPT / f"{part}.json", about | {"figures": figures})
@@ -95,7 +95,7 @@ def circumstances() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Return the name of the processor, where Linux tells it."""
+    """Return the name of the processor, or its architecture if Linux does not tell the name."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

@@ -1,9 +1,9 @@
-"""Runs a command in a process of its own, and says what it took.
+"""Runs a command in its own process, and measures time and memory.
 
     python -m benchmarks.child RESULT COMMAND …
 
-is how `measure` does it: Linux counts the memory of whoever starts a program as that program's own,
-so that it must be started by a small one.
+is what `measure` calls. Linux counts the memory of the parent process as the child's own, so a
+small process must start the command.
 """
 
 import json
@@ -24,7 +24,7 @@ ENVIRONMENT = os.environ | {
 
 
 class Took(NamedTuple):
-    """Wall and CPU time, and the most memory that the process or one of its children had."""
+    """Wall time, CPU time, and the peak memory of the process or of one of its children."""
 
     seconds: float
     cpu_seconds: float  # of all its threads and children
@@ -32,7 +32,7 @@ class Took(NamedTuple):
 
 
 def measure(command: Sequence[str]) -> Took:
-    """Run a command, its output kept back. Raises SystemExit with the output's end if it fails."""
+    """Run a command silently. Raises SystemExit with the end of its output if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         done = subprocess.run(

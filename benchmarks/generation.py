@@ -1,4 +1,4 @@
-"""Calls per second: batches, as a search makes them, against one prompt at a time.
+"""Calls per second: batches, as in a search, beside one prompt at a time.
 
     python -m benchmarks.generation recipes/cogex-tiny.yml tasks/tiny-coin.yml [--prompts 128]
                                     [--json FILE]

@@ -3,21 +3,21 @@
     python -m benchmarks.gpu --out outputs/gpu [--models 7b,13b,8b] [--variants faithful,packed]
                              [--steps 20] [--minutes 9]
 
-Nothing is downloaded: configs are those of models/architectures.yml, weights are drawn on the GPU
-and written to OUT/MODEL (one model's at a time, for disks are small), tokenizers are real ones of
-the same kind, and the rows are `benchmarks.made_cogex`. DeepSpeed is not needed, and the project's
-plugin, which hashes the base before each run, is left out. Variants, each in its own process:
+Nothing is downloaded. Configs come from models/architectures.yml, tokenizers are real ones of the
+same kind, and the rows are `benchmarks.made_cogex`. Weights are drawn on the GPU and written to
+OUT/MODEL, for one model at a time to save disk. DeepSpeed is not needed. The project's plugin is
+left out, because it hashes the base before each run. Variants, each in its own process:
 
-- faithful: the recipe as it is, on one GPU: sdpa, and Axolotl's LoRA kernels, on by themselves
+- faithful: the recipe on one GPU, with sdpa and Axolotl's LoRA kernels, which are on by default
 - kernels-off: without these kernels
-- flash: attn_implementation flash_attention_2, where the flash_attn package is there
-- packed: with what cogex-llama2-7b-packed.yml sets otherwise; packed-flash: both
-- kept: activations kept, as packed does; packed-again: packed, activations computed again
+- flash: attn_implementation flash_attention_2, if the flash_attn package is installed
+- packed: with the other values of cogex-llama2-7b-packed.yml; packed-flash: both
+- kept: activations are kept, as in packed; packed-again: packed, with activations recomputed
 - trl: TRL's SFTTrainer with the same values, rows at random; trl-ordered: in the recipe's order
 
-A variant that fails is a row with its reason. Each row is kept in OUT/results.jsonl at once, and
-what stands there is not done again, so that a long list can be done in several calls: `--minutes`
-ends a call. OUT/table.md is written anew each time. Two models are for a CPU: `small` is large
+A variant that fails is a row with its reason. Each row is written to OUT/results.jsonl at once and
+is not measured again, so that a long list can be spread over several calls: `--minutes` ends a call.
+OUT/table.md is written anew each time. Two models are for a CPU: `small` is large
 enough to compare the variants; `tiny` only shows that everything works.
 """
 
@@ -69,7 +69,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Model:
-    """A model to be measured: its recipe, what writes its tokenizer, what of its config is cut."""
+    """A model to measure: its recipe, what writes its tokenizer, and its smaller dimensions."""
 
     recipe: str
     tokenizer: Callable[[Path], Any]
@@ -78,7 +78,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to train: by what (see benchmarks.training_run), and the keys that it changes."""
+    """One way to train: the contestant of benchmarks.training_run, and the keys that it changes."""
 
     contestant: str
     order: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ VARIANTS = {
     "packed": Variant("axolotl", changes=short_runs.packed()),
     "trl": Variant("trl", ("random",)),
     "trl-ordered": Variant("trl", ("sequential",)),
-    # with one of them named, Axolotl turns none on by itself
+    # if one of them is set, Axolotl turns none on by default
     "kernels-off": Variant("axolotl", changes={"lora_qkv_kernel": False}),
     "flash": Variant("axolotl", changes=FLASH),
     "packed-flash": Variant("axolotl", changes=short_runs.packed() | FLASH),
@@ -122,7 +122,7 @@ def main(
         Path | None, typer.Option("--json", help="Also write the results here.")
     ] = None,
 ) -> None:
-    """Measure what is not in the results yet, as far as the time goes."""
+    """Measure what is not in the results yet, until the time is up."""
     end = time.monotonic() + minutes * 60
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -154,7 +154,7 @@ def main(
 def measure(
     folder: Path, model: Model, variant: str, steps: int, limit: float, end: float, card: Row
 ) -> Row:
-    """Run one variant and return its figures. Raises RunFailed where it comes to none."""
+    """Run one variant and return its figures. Raises RunFailed."""
     way = VARIANTS[variant]
     if way.changes.get("attn_implementation") and importlib.util.find_spec("flash_attn") is None:
         raise RunFailed("flash_attn is not installed")
@@ -173,7 +173,7 @@ def measure(
 
 
 def prepare(folder: Path, model: Model, steps: int, limit: float) -> float:
-    """Make weights, tokenizer and rows that are not there; return the mean tokens of a row."""
+    """Make missing weights, tokenizer and rows; return the mean tokens of a row."""
     source = read_recipe(short_runs.RECIPES / model.recipe)
     folder.mkdir(exist_ok=True)
     if not (folder / "base" / "done").exists():
@@ -205,7 +205,7 @@ def make_base(folder: Path, hub: str, model: Model, limit: float) -> None:
 
 
 def figures(recipe: Recipe, report: Row, mean_tokens: float, card: Row) -> Row:
-    """Turn what a run measured into the row of the table."""
+    """Turn the report of a run into a row of the table."""
     steps = report["steps"]
     skipped = min(SKIPPED, (len(steps) - 1) // 2)
     rate, built = rates(steps, skipped), build(recipe)

@@ -1,4 +1,4 @@
-"""Makes data of the published dataset's shape and size, for want of the dataset itself.
+"""Makes data with the shape and size of the published dataset, which is not part of this project.
 
     python -m benchmarks.made_cogex data/data.json
 

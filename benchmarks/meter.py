@@ -1,8 +1,8 @@
-"""Measures a run of transformers' Trainer, or of one made from it: tokens, seconds, loss, memory.
+"""Measures a run of transformers' Trainer or a subclass: tokens, seconds, loss, memory.
 
-What is counted is read off the batches that the model really gets, the same way for Axolotl and
-for TRL. Useful tokens are those of the rows: padding is not counted. Seconds of a step go from the
-end of the step before to its own, so that loading of batches, optimizer and log are in them.
+Tokens are counted in the batches that the model receives, in the same way for Axolotl and for TRL.
+Useful tokens are those of the rows, without padding. The seconds of a step run from the end of the
+step before it, so they include loading, optimizer and logging.
 """
 
 import time
@@ -22,12 +22,12 @@ class Step:
     """One optimizer step. Loss, gradient norm and learning rate are as the trainer logged them."""
 
     seconds: float
-    cpu_seconds: float  # of all threads of the process: other programs do not lengthen them
-    examples: int  # rows; in a pack there are several
+    cpu_seconds: float  # of all threads of the process, independent of other programs
+    examples: int  # rows; a pack holds several
     tokens: int  # without padding
     computed: int  # tokens, padding included
     trained: int  # tokens that carry loss
-    pairs: int  # sum of squared lengths over which attention is computed
+    pairs: int  # of tokens in attention: the sum of squared lengths
     largest: int  # tokens of the largest micro batch, padding included
     loss: float
     loss_by_token: float  # sum of NLL / trained tokens, whatever the trainer divides by
@@ -41,12 +41,12 @@ class Meter(TrainerCallback):
     def __init__(self, pad: int) -> None:
         """Hold the pad token."""
         self.pad = pad
-        self.micro: list[torch.Tensor] = []  # of the step that is under way
+        self.micro: list[torch.Tensor] = []  # of the current step
         self.steps: list[torch.Tensor] = []  # (micro batches, 7) each
         self.ends: list[tuple[float, float]] = []  # seconds by the clock and of the CPU
 
     def attach(self, trainer: Any) -> None:
-        """Stand between trainer and model."""
+        """Count in every call of the trainer's `compute_loss`."""
         self.trainer = trainer
         self.compute_loss = trainer.compute_loss
         trainer.compute_loss = self._note
@@ -66,7 +66,7 @@ class Meter(TrainerCallback):
         self.ends.append((time.perf_counter(), time.process_time()))
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Note when the step's work is done: a GPU's is waited for, once a step."""
+        """Note the end of the step; wait for the GPU to finish it."""
         self.steps.append(torch.stack(self.micro).cpu())
         if torch.cuda.is_available():
             torch.cuda.synchronize()
@@ -107,10 +107,10 @@ class Meter(TrainerCallback):
 
 
 def useful(batch: dict[str, torch.Tensor], pad: int) -> torch.Tensor:
-    """Return which tokens of a batch (rows, width) are no padding, as a mask of that shape.
+    """Return a mask of the tokens that are not padding, of the batch's shape (rows, width).
 
-    A pack's attention mask holds the number of each token's document, or is left out; padding then
-    stands last, and no row ends in the pad token.
+    The attention mask of a pack holds the number of each token's document, or is missing. Without
+    it, padding is last, and no row ends with the pad token.
     """
     if batch.get("attention_mask") is not None:
         return batch["attention_mask"] != 0
@@ -120,7 +120,7 @@ def useful(batch: dict[str, torch.Tensor], pad: int) -> torch.Tensor:
 def count(batch: dict[str, torch.Tensor], pad: int) -> torch.Tensor:
     """Return examples, tokens, tokens with padding, trained tokens and pairs of a micro batch.
 
-    Nothing is waited for, so that counting does not hold up a GPU.
+    All of it stays on the GPU, so that counting does not wait for the GPU.
     """
     ids, real = batch["input_ids"], useful(batch, pad)
 
@@ -139,7 +139,7 @@ def count(batch: dict[str, torch.Tensor], pad: int) -> torch.Tensor:
 
 
 def memory() -> dict[str, float]:
-    """The GPU's peaks of training and what is taken of it now, by all programs, in GiB."""
+    """Return the peaks of training and the memory that all programs use now, in GiB of the GPU."""
     if not torch.cuda.is_available():
         return {}
     free, whole = torch.cuda.mem_get_info()
@@ -152,7 +152,7 @@ def memory() -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Rates:
-    """A run in figures, the first steps left out."""
+    """The rates of a run without its first steps."""
 
     tokens_per_second: float  # useful ones
     tokens_per_cpu_second: float
@@ -162,7 +162,7 @@ class Rates:
 
 
 def rates(steps: list[dict[str, Any]], skipped: int) -> Rates:
-    """Sum over the steps after the first `skipped`, then divide. At least one must be left."""
+    """Compute the rates of all steps after the first `skipped`; at least one must remain."""
     timed = steps[skipped:]
     total = {key: sum(step[key] for step in timed) for key in timed[0]}
     return Rates(

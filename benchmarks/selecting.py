@@ -8,8 +8,8 @@ with a real SentencePiece vocabulary of 32,000, COGEX rows of the published leng
 (`benchmarks.made_cogex`), and adapters of random weights. Then, one after the other:
 
 - `cogex select`: the base and every checkpoint are scored, the winner a second time in best/
-- `axolotl evaluate`, a process for each checkpoint. It scores the training rows too, so it gets a
-  single one here, which flatters it
+- `axolotl evaluate`, one process for each checkpoint. It also scores the training rows, so it gets
+  a single one here, which makes it look faster
 - `Trainer.evaluate` of transformers in one process, the base loaded once
 
 All on the CPU with the same rows. Prints seconds, ratios, and the losses side by side.

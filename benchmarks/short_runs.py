@@ -1,10 +1,10 @@
-"""Short runs of a recipe to be measured: its data, the recipe cut down, and a process for each.
+"""Short runs of a recipe, to be measured: data, a shortened recipe, and a process for each run.
 
-What a short run changes: some steps in place of epochs, each of them logged, and no evaluation and
-no checkpoint, which are not training. And the rows: `group_by_length` sorts blocks of fifty steps,
-longest rows first, so that a few steps from the start would be no sample of a run. So it is done
-beforehand; of the fifty steps of a block some are taken at equal distances, and the run reads their
-rows in that order (`curriculum_sampling`).
+A short run takes a few steps in place of epochs, logs each step, and neither evaluates nor writes
+checkpoints. Its rows are a sample: `group_by_length` sorts blocks of fifty steps, longest rows
+first, so the first steps would not represent a run. Instead, the rows are sorted beforehand, steps
+are taken at equal distances from a block of fifty, and the run reads their rows in that order
+(`curriculum_sampling`).
 """
 
 import json
@@ -30,17 +30,17 @@ from validation.preflight.tokens import load_recipe_tokenizer
 
 RECIPES = ROOT / "recipes"
 PACKED = RECIPES / "cogex-llama2-7b-packed.yml"
-# the same result: activations kept cost memory, activations computed again cost time
+# both give the same result: kept activations cost memory, recomputed ones cost time
 KEPT, AGAIN = {"gradient_checkpointing": False}, {"gradient_checkpointing": True}
 STEP_ROWS = 32  # examples in an optimizer step
 BLOCK = 50  # steps that `group_by_length` sorts at once, where there are four times as many
-UNUSED = 4  # validation rows, for there must be some
-# for so few rows processes take longer to start than to work
+UNUSED = 4  # validation rows, which a recipe must have
+# for so few rows, worker processes take longer to start than to work
 ENVIRONMENT = child.ENVIRONMENT | {"AXOLOTL_DATASET_NUM_PROC": "0"}
 
 
 class RunFailed(Exception):
-    """A run came to no result; the message is its last words, or that its time was up."""
+    """A run gave no result; the message is its last line, or that it took too long."""
 
 
 def make_rows(folder: Path) -> Path:
@@ -71,7 +71,7 @@ def sample_steps(recipe: Recipe, steps: int, path: Path) -> float:
 
 
 def write_recipe(path: Path, source: Recipe, data: Path, changes: dict[str, Any]) -> Recipe:
-    """Write a recipe cut down to a short run, under its own header; None takes a key out."""
+    """Write a recipe shortened to a few steps, with its header; None removes a key."""
     values = source.values | {
         "datasets": [source.training | {"path": str(data)}],
         "test_datasets": None,
@@ -113,9 +113,9 @@ def packed() -> dict[str, Any]:
 
 
 def run(contestant: str, recipe: Recipe, *more: str, timeout: float) -> dict[str, Any]:
-    """Let `benchmarks.training_run` train in a process of its own; return its report.
+    """Train by `benchmarks.training_run` in its own process; return its report.
 
-    Its output goes to a log beside the recipe. Raises RunFailed.
+    The output goes to a log beside the recipe. `timeout` is in seconds. Raises RunFailed.
     """
     result = recipe.path.with_suffix(".json")
     result.unlink(missing_ok=True)
@@ -135,7 +135,7 @@ def run(contestant: str, recipe: Recipe, *more: str, timeout: float) -> dict[str
 
 
 def last_words(log: str) -> str:
-    """Return the line of a log that says why its process ended."""
+    """Return the line of a log that names the error, or its last line."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Exit)\b.*:", line)]
     return (errors or lines or ["it said nothing"])[-1][:300]

@@ -1,10 +1,9 @@
-"""How long does one wait for the command's first word?
+"""How long does the command take to start?
 
     python -m benchmarks.startup [--json FILE]
 
-`cogex --help`: the median of five runs after one to warm up; it may take 0.5 s. `cogex preflight
-recipes/cogex-tiny.yml` with the demo's rows: one run, which may take 20 s. Exit 1 if one takes
-more.
+Times `cogex --help` (the median of five runs after a warm-up; at most 0.5 s) and `cogex preflight
+recipes/cogex-tiny.yml` on the demo's rows (one run; at most 20 s). Exit 1 if one takes longer.
 """
 
 import os
@@ -30,7 +29,7 @@ MOST_HELP, MOST_PREFLIGHT = 0.5, 20.0  # seconds
 def main(
     json: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
 ) -> None:
-    """Time both, print them, exit 1 if one takes longer than it may."""
+    """Time both, print them, and exit 1 if one takes too long."""
     out = json.resolve() if json else None
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)

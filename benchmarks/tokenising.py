@@ -87,7 +87,7 @@ def make_base(kind: str) -> None:
 
 
 def beside(results: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Return how many times as fast ours is as the faster of the others."""
+    """Return how many times faster this project is than the faster of the others."""
     ours, *others = (results[name] for name in CONTESTANTS)
     return {
         f"{part}, times as fast": min(other[f"{part}, s"] for other in others) / ours[f"{part}, s"]
@@ -106,7 +106,7 @@ def show(results: dict[str, dict[str, float]], times: dict[str, float]) -> Table
 
 
 def run(contestant: str, kind: str) -> dict[str, float]:
-    """Run one contestant; return what it took to tokenise, and in all."""
+    """Run one contestant; return its time for tokenising and for the whole."""
     number, result = CONTESTANTS.index(contestant), Path("result.json")
     command = [sys.executable, "-m", "benchmarks.tokenising_run", str(result)]
     if contestant == "TRL":

@@ -1,9 +1,9 @@
 """Builds the tiny base: `python -m tools.tiny` trains it, `python -m tools.tiny random` does not.
 
-The first writes corpora and skeleton, lets Axolotl train `recipes/tiny-base.yml`, then
-`tiny-base-continued.yml`, then `tiny-base-final.yml`, and puts the weights with their provenance
-and measured skills into `models/tiny-base`. The second writes a base of that shape with random
-weights, the demo's control.
+The first writes corpora and skeleton, trains `recipes/tiny-base.yml`, then `-continued.yml` and
+`-final.yml` by Axolotl, and puts the weights with their provenance and measured skills into
+`models/tiny-base`. The second writes a base of the same shape with random weights, a control of the
+demo.
 """
 
 from tools.models import load_tokenizer  # first: it holds back what libraries say on import

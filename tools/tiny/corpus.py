@@ -1,9 +1,9 @@
 """Two corpora over the same families: CoGEX rows in the published schema, and the base's documents.
 
-The base corpus is half "cousin" documents (the same kind of program, call and output dict, under
-other headings and other instructions), a third interpreter sessions, the rest copying and facts.
-No input of a CoGEX row ever stands in it as an input: a hash of the call's arguments decides which
-of the two corpora may use them.
+Half of the base corpus is "cousin" documents: the same kind of program, call and output dict, under
+other headings and other instructions. A third is interpreter sessions, the rest copying and facts.
+No document has the input of a CoGEX row: a hash of the call's arguments decides which of the two
+corpora may use them.
 """
 
 import functools
@@ -17,9 +17,9 @@ from tools.files import write_json, write_jsonl
 from tools.tiny import words as w
 from tools.tiny.families import ALL_FAMILIES, COGEX_FAMILIES, FAMILIES, Args, Family, value_of
 
-# Ways to write a cousin document. CoGEX's own four headings are not among them, but each of their
-# words, and the "### " before them, is: an adapter on attention cannot make a word that the base
-# has never seen.
+# Ways to write a cousin document. They contain every word of CoGEX's own four headings, and "### ",
+# but not the headings themselves: an adapter on attention cannot make a word that the base has
+# never seen.
 HEADINGS = (
     "Task: {instruction}\nGiven: {input}\nProgram:\n{program}\n\n>>> {call}\n# Result:\n{output}",
     "# Instruction: {instruction}\n# Input: {input}\n# Code:\n{program}\n\n>>> {call}\n"
@@ -38,12 +38,12 @@ HEADINGS = (
 
 
 def is_reserved(args: Args) -> bool:
-    """Whether a call's arguments are kept for CoGEX rows (True) or for the base corpus (False)."""
+    """Whether a call's arguments are for CoGEX rows (True) or for the base corpus (False)."""
     return hashlib.sha256(repr(args).encode()).digest()[0] % 4 == 0
 
 
 def draw(family: Family, rng: random.Random, *, reserved: bool) -> Args:
-    """Draw call arguments from one side of the partition."""
+    """Draw call arguments for CoGEX rows (`reserved`) or for the base corpus."""
     while True:
         args = family.draw(rng)
         if is_reserved(args) == reserved:
@@ -51,7 +51,7 @@ def draw(family: Family, rng: random.Random, *, reserved: bool) -> Args:
 
 
 def cogex_rows(count: int, seed: int) -> list[dict[str, str]]:
-    """`count` rows in the published schema, families in turn, no input twice in a family."""
+    """Return rows in the published schema, families in turn; no family repeats an input."""
     rng = random.Random(seed)
     rows: list[dict[str, str]] = []
     seen: set[tuple[str, str]] = set()
@@ -144,7 +144,7 @@ def world_words() -> tuple[str, ...]:
 
 
 def _copying(rng: random.Random) -> str:
-    """Words in a random order, twice: teaches copying, and gives every word an embedding."""
+    """Write words in a random order twice, to teach copying and to give every word an embedding."""
     words = rng.sample(world_words(), rng.randint(5, 25))
     return f">>> words = {' '.join(words)!r}\n>>> words\n{' '.join(words)!r}"
 
@@ -169,7 +169,7 @@ def _fact(rng: random.Random) -> str:
     )
 
 
-# what the base finds hard: choosing, among the words of its context, the one that fits
+# hard for the base: choosing the word of its context that fits
 HARD = tuple(
     family
     for family in FAMILIES
@@ -214,7 +214,7 @@ def _lookups(rng: random.Random) -> str:
 
 
 def continued_documents(count: int, seed: int) -> Iterator[str]:
-    """`count` documents of the second stage: the same world, more of what is hard in it."""
+    """Yield `count` documents of the second stage, with more of the hard families."""
     rng = random.Random(seed)
     kinds = {_calls: 40, _cousin: 20, _lookups: 15, _session: 10, _copying: 5}
     for _ in range(count):
@@ -226,7 +226,7 @@ def continued_documents(count: int, seed: int) -> Iterator[str]:
 
 
 def final_documents(count: int, seed: int) -> Iterator[str]:
-    """`count` documents of the last stage: the families of the CoGEX rows alone."""
+    """Yield `count` documents of the last stage, of the CoGEX rows' families alone."""
     rng = random.Random(seed)
     hard = tuple(family for family in HARD if family in COGEX_FAMILIES)
     families = COGEX_FAMILIES + hard * 2 + COGEX_FAMILIES[-1:] * 2
@@ -241,7 +241,7 @@ def final_documents(count: int, seed: int) -> Iterator[str]:
 
 
 def base_documents(count: int, seed: int) -> Iterator[str]:
-    """`count` documents of the base corpus, in a random order fixed by the seed."""
+    """Yield `count` documents of the base corpus; the seed decides their order."""
     rng = random.Random(seed)
     for _ in range(count):
         kind = rng.random()

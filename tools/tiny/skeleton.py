@@ -1,8 +1,8 @@
 """The tiny base before training: tokenizer and architecture, without weights.
 
-Tokenizer: byte-level BPE whose pre-tokenizer keeps a word or a digit the same token wherever it
-stands (letter runs, single digits and lone capitals are split off), so that copying can form in a
-model this small. Every word of the small world is one token.
+The tokenizer is byte-level BPE. Its pre-tokenizer splits off letter runs, single digits and lone
+capitals, so that a word or a digit is the same token wherever it stands, and so small a model can
+learn to copy. Every word that it knows is one token.
 """
 
 from pathlib import Path

@@ -13,7 +13,7 @@ PER_FAMILY, SEED = 30, 3
 
 
 def measure_skills(model_folder: Path) -> dict[str, Any]:
-    """Let the base emulate given programs on inputs that its corpus never held.
+    """Let the base emulate given programs on inputs that are not in its corpus.
 
     Returns for each family how many of 30 output dicts are exactly right.
     """

@@ -1,4 +1,4 @@
-"""The small world that the tiny model knows: words, and facts about them."""
+"""The words that the tiny model knows, and facts about them."""
 
 NOUNS = (
     "apple bird boat book bridge candle chair clock cloud coat door drum engine farm feather "
