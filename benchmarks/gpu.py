@@ -16,7 +16,7 @@ left out, because it hashes the base before each run. Variants, each in its own 
 - trl: TRL's SFTTrainer with the same values, rows at random; trl-ordered: in the recipe's order
 
 A variant that fails is a row with its reason. Each row is written to OUT/results.jsonl at once and
-is not measured again, so that a long list can be spread over several calls: `--minutes` ends a call.
+is not measured again, so a long list can be spread over several calls: `--minutes` ends a call.
 OUT/table.md is written anew each time. Two models are for a CPU: `small` is large
 enough to compare the variants; `tiny` only shows that everything works.
 """
