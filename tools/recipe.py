@@ -89,7 +89,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def whole(recipe: Recipe, key: str, default: int = 1) -> int:
-    """Return a positive whole number of the recipe. Raises UserError if it is none."""
+    """Return a whole number > 0 of the recipe, or the default. Raises UserError if malformed."""
     value = recipe.values.get(key)
     if value is None:
         return default
@@ -101,7 +101,7 @@ def whole(recipe: Recipe, key: str, default: int = 1) -> int:
 
 
 def number(recipe: Recipe, key: str, default: float) -> float:
-    """Return a number of the recipe that is not negative. Raises UserError if it is none."""
+    """Return a number >= 0 of the recipe, or the default. Raises UserError if malformed."""
     value = recipe.values.get(key, default)
     try:
         value = float(value)  # YAML reads 3e-2 as text

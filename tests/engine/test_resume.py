@@ -149,7 +149,7 @@ def test_a_finished_run_is_left_as_it_is(whole: Whole) -> None:
 
 def test_another_learning_rate_is_refused(whole: Whole) -> None:
     assert whole.changed.code == 1
-    assert "its run was started otherwise: `learning_rate` was 2e-3, is 0.001" in (
+    assert "the run was started differently: `learning_rate` was 2e-3, is 0.001" in (
         whole.changed.printed
     )
     assert "tools/training/resume.py" not in whole.changed.printed  # no traceback of ours

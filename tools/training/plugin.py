@@ -1,7 +1,7 @@
 """The Axolotl plugin that every recipe of this project names.
 
-It keeps the number of examples in each optimizer step, decides whether and from where a run goes
-on, makes several ranks train as one does, and keeps the trainer's log.
+It adds keys to a recipe, keeps the number of examples in each optimizer step, decides whether and
+from where a run goes on, makes several ranks train as one does, and keeps the trainer's log.
 """
 
 import sys
@@ -27,6 +27,8 @@ class CogexArgs(BaseModel):
     examples_per_step: Count | None = None  # in each optimizer step, over all ranks
     packs_per_step: Count | None = None  # the same where rows are packed, in packs
     validation_rows: Count | None = None  # what `cogex preflight` expects to find
+    label_smoothing_factor: float = Field(default=0.0, ge=0.0, lt=1.0)  # Axolotl has it for DPO
+    use_cpu: bool = False  # transformers refuses `bf16: true` without a GPU unless this is set
 
 
 class CogexPlugin(BasePlugin):
@@ -70,11 +72,16 @@ class CogexPlugin(BasePlugin):
             resume.finish(self.launch)
 
     def get_training_args(self, cfg: Any) -> dict[str, Any]:
-        """Let each trained token of a step weigh the same, whichever rank has it.
+        """Pass the trainer's own keys on, and let each trained token of a step weigh the same.
 
-        Axolotl 0.21 has each rank average over its own tokens (core/builders/base.py).
+        Axolotl 0.21 has each rank average over its own tokens (core/builders/base.py). Where labels
+        are smoothed the logged `eval_loss` is too; `cogex select` scores without.
         """
-        return {"average_tokens_across_devices": True}
+        return {
+            "average_tokens_across_devices": True,
+            "label_smoothing_factor": cfg.label_smoothing_factor or 0.0,
+            "use_cpu": bool(cfg.use_cpu),
+        }
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
         """Let all ranks draw the order of the rows from rank 0's random state, in each pass.

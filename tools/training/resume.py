@@ -1,13 +1,13 @@
-"""Goes on with a run that was cut off, or refuses to: decided before anything is loaded.
+"""Continues a run that was cut off, or refuses to. The decision comes before anything is loaded.
 
-Axolotl resumes from the checkpoint with the highest number without a look inside, and under any
-recipe. Here a half-written checkpoint is set aside (renamed, never deleted), and a run goes on
-only with the data, recipe and base that it was started with (`tools.training.run_record`).
+Axolotl resumes from the checkpoint with the highest number, whatever is in it and whatever the
+recipe says. Here a half-written checkpoint is set aside (renamed, never deleted), and a run
+continues only with the data, recipe and base that it was started with (`run_record`).
 
-A checkpoint is judged without opening a pickle: safetensors by header and size, PyTorch's files,
-which are zip archives, by the checksum of each member. What is then loaded are the run's own
-pickles: the trainer reads optimizer, schedule and random state with PyTorch's `weights_only`,
-DeepSpeed its shards without. So go on only with a run folder that you trust.
+A checkpoint is checked without opening a pickle: safetensors by header and size, PyTorch's files,
+which are zip archives, by the checksum of each member. The trainer then loads the run's own
+pickles: optimizer, schedule and random state with PyTorch's `weights_only`, DeepSpeed's shards
+without it. So resume only a run folder that you trust.
 """
 
 import json
@@ -142,10 +142,8 @@ def _objection(
             f"not known; {ANEW}"
         )
     if changed := run_record.differences(before, now):
-        return (
-            f"its run was started otherwise: {'; '.join(changed)}. To go on with it, put that "
-            f"back; {ANEW}"
-        )
+        what = "; ".join(changed)
+        return f"the run was started differently: {what}. To continue it, undo that; {ANEW}"
     if versions := run_record.other_versions(before, now):
         launch.say(f"other versions than at its start, results may differ: {', '.join(versions)}")
     return None
@@ -163,7 +161,7 @@ def _last_whole(launch: Launch, checkpoints: list[Path]) -> Path | None:
 
 
 def _set_aside(launch: Launch, checkpoint: Path, missing: str) -> None:
-    """Give a checkpoint a name under which neither Axolotl nor transformers looks for one."""
+    """Rename a checkpoint so that neither Axolotl nor transformers takes it for one."""
     place = checkpoint.with_name(f"incomplete-{checkpoint.name}")
     while place.exists():
         place = place.with_name(f"{place.name}-again")

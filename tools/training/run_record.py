@@ -1,9 +1,9 @@
 """What a run was started with: `run.json` in its folder, and how a later launch differs from it.
 
-{"recipe": {"learning_rate": "3e-4", ...},         keys that the result hangs on
- "files": {"data/cogex/train.jsonl": "9f86...", ...},  SHA-256 of data, local base, DeepSpeed
+{"recipe": {"learning_rate": "3e-4", ...},         the keys that the result depends on
+ "files": {"data/cogex/train.jsonl": "9f86...", ...},  SHA-256 of data, local base, DeepSpeed file
  "facts": {"ranks": 2, "layout_version": 1, ...},
- "versions": {"torch": "2.13.0", ...},             a note: other ones do not stop a run
+ "versions": {"torch": "2.13.0", ...},             other versions do not stop a run
  "finished": true}                                 once the model is saved
 """
 
@@ -21,7 +21,7 @@ from tools.files import sha256, write_json
 
 NAME = "run.json"
 
-# All other keys count, so that one not thought of stops a run in place of changing it.
+# Every other key counts: a key nobody thought of must stop a run, not change it silently.
 HARMLESS = {
     "axolotl_config_path",
     "output_dir",
@@ -32,7 +32,7 @@ HARMLESS = {
     "dataloader_pin_memory",
     "dataloader_prefetch_factor",
     "ddp_timeout",
-    "eval_batch_size",  # what an evaluation draws at random does not hang on it
+    "eval_batch_size",  # changes no weight
     "logging_steps",
     "save_total_limit",
     "auto_resume_from_checkpoints",
@@ -68,7 +68,7 @@ def describe(values: dict[str, Any], ranks: int) -> Record:
 
 
 def differences(before: Record, now: Record) -> list[str]:
-    """Say in what a launch would change the result of the run; nothing if it would not."""
+    """List what would make the launch give another result than the run; empty if nothing would."""
     values = [*_changed(before, now, "recipe"), *_changed(before, now, "facts")]
     return [
         *(f"`{key}` was {old}, is {new}" for key, old, new in values),
@@ -77,12 +77,12 @@ def differences(before: Record, now: Record) -> list[str]:
 
 
 def other_versions(before: Record, now: Record) -> list[str]:
-    """Name the packages that have another version than when the run was started."""
+    """List the packages whose version has changed since the run was started."""
     return [f"{name} {old} -> {new}" for name, old, new in _changed(before, now, "versions")]
 
 
 def read(run: Path) -> Record | None:
-    """Read the record of a run folder; None where there is none, or none that can be used."""
+    """Read the record of a run folder; None where it is missing or malformed."""
     try:
         return Record.model_validate_json((run / NAME).read_bytes())
     except (OSError, ValueError):
@@ -112,7 +112,7 @@ def _values_that_count(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _files(values: dict[str, Any]) -> Iterator[Path]:
-    """The local files that a run reads; what lies on the hub has a commit (`_base_commit`)."""
+    """The local files that a run reads; a base on the hub has a commit instead (`_base_commit`)."""
     entries = [*(values.get("datasets") or []), *(values.get("test_datasets") or [])]
     named = [*(entry.get("path") for entry in entries), values.get("deepspeed")]
     yield from (Path(name) for name in named if name and Path(name).is_file())

@@ -23,9 +23,9 @@ def check_cost(
 ) -> list[VerdictRow]:
     """Work out the run on `gpus` ranks from the recipe and the token lengths of its training rows.
 
-    Without lengths (no tokenizer was at hand) what needs them is left out, and memory is estimated
-    for rows of `sequence_len`. `card` is None for a recipe that runs on a CPU: memory and hours are
-    then not estimated. Raises UserError if a number of the recipe is none.
+    Without lengths (no tokenizer was available) memory is estimated for rows of `sequence_len`, and
+    nothing else. `card` is None for a recipe that runs on a CPU: memory and hours are
+    then not estimated. Raises UserError if a number is malformed.
     """
     try:
         recipe = on_ranks(recipe, gpus)
@@ -47,7 +47,6 @@ def check_cost(
         _steps(run),
         _tokens(batches, run, len(lengths)),
         _padding(recipe, rows, batches),
-        _checkpoints(recipe, run),
     ]
     return verdicts + _memory_and_hours(recipe, batches, run, card, gpus)
 
@@ -139,12 +138,6 @@ def _padding(recipe: Recipe, rows: Lengths, batches: Batches) -> VerdictRow:
     figures |= {"padding_random": other if grouped else batches.padding}
     value += f"; {other:.1%} {'without' if grouped else 'with'} group_by_length"
     return _row("padding", value, figures)
-
-
-def _checkpoints(recipe: Recipe, run: Schedule) -> VerdictRow:
-    stay = min(run.checkpoints, whole(recipe, "save_total_limit", 4))  # Axolotl keeps 4
-    value = f"{run.checkpoints} made, {stay} kept"
-    return _row("checkpoints", value, {"made": run.checkpoints, "kept": stay})
 
 
 def _memory_and_hours(

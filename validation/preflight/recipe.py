@@ -1,8 +1,7 @@
-"""Is a recipe right, as far as recipe, header and the files they name can say?
+"""Is a recipe right? Checks its keys, its header and the files that they name.
 
-Axolotl's schema leaves out a key that it does not know without a word, so a slip of the pen trains
-something else than what is written. Here every key, the header's promises and the launch files are
-looked at; nothing is trained, loaded or downloaded.
+Axolotl silently drops a key that it does not know, so a misspelt recipe trains something else than
+it says. Nothing is trained, loaded or downloaded here.
 """
 
 import copy
@@ -72,7 +71,7 @@ class _Subject:
 def check_recipe(
     recipe: Recipe, header: Header, *, card: Card | None, gpus: int
 ) -> list[VerdictRow]:
-    """Return one row of section `recipe` for each thing that is looked at.
+    """Return one row of section `recipe` for each check.
 
     `card` and `gpus` are what the run is planned for; None is a CPU. Relative paths start at the
     working folder, where the run would be launched. Raises UserError if the file cannot be read.
@@ -312,7 +311,7 @@ def _kept(subject: _Subject) -> VerdictRow:
 
 
 def _checkpoints(subject: _Subject) -> int | None:
-    """How many the run writes; None where that hangs on data or numbers that are not there."""
+    """How many the run writes; None where data or numbers to count them are missing."""
     values = subject.values
     epochs, steps = values.get("num_epochs"), values.get("save_steps")
     if steps is None:

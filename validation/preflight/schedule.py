@@ -1,4 +1,4 @@
-"""Steps, warm-up and checkpoints of a run, counted as Axolotl and transformers 5 do."""
+"""Steps and warm-up of a run, counted as Axolotl and transformers 5 do."""
 
 import math
 from dataclasses import dataclass
@@ -9,12 +9,11 @@ from validation.preflight.batches import Batches
 
 @dataclass(frozen=True)
 class Schedule:
-    """Optimizer steps, and the checkpoints that are written."""
+    """Optimizer steps of a run."""
 
     steps_per_epoch: int
     steps: int
     warmup: int
-    checkpoints: int
 
     @property
     def epochs(self) -> float:
@@ -23,14 +22,13 @@ class Schedule:
 
 
 def schedule(recipe: Recipe, batches: Batches, gpus: int) -> Schedule:
-    """Count the steps of a run on `gpus` ranks. Raises UserError where a key is no number."""
+    """Count the steps of a run on `gpus` ranks. Raises UserError where a key is malformed."""
     per_epoch = steps_per_epoch(recipe, batches, gpus)
     steps = total_steps(recipe, batches, gpus)
     return Schedule(
         steps_per_epoch=per_epoch,
         steps=steps,
         warmup=warmup_steps(recipe, steps),
-        checkpoints=checkpoints(recipe, steps, per_epoch),
     )
 
 
@@ -69,16 +67,3 @@ def warmup_steps(recipe: Recipe, steps: int) -> int:
     else:
         warmup = min(int(0.03 * steps), 100)
     return 2 if warmup == 1 else warmup
-
-
-def checkpoints(recipe: Recipe, steps: int, per_epoch: int) -> int:
-    """How many are written: every `save_steps` steps and at the end, or at each epoch's end."""
-    every = number(recipe, "save_steps", 0)
-    if per := number(recipe, "saves_per_epoch", 0):
-        saves = per * number(recipe, "num_epochs", 1)
-        every = 1 / saves if saves > 1 else 0  # Axolotl makes it a share of all steps
-    if every:
-        return math.ceil(steps / (every if every >= 1 else math.ceil(steps * every)))
-    if recipe.values.get("save_strategy") == "no":
-        return 0
-    return math.ceil(steps / per_epoch)

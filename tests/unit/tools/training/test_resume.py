@@ -22,6 +22,7 @@ from tools.training.plugin import CogexPlugin
 from tools.training.resume import Launch, begin_or_resume, finish, this_launch, what_is_missing
 
 STATE, WEIGHTS = "trainer_state.json", "adapter_model.safetensors"
+TORCH_FILES = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin")
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def write_checkpoint(run: Path, step: int) -> Path:
     folder.mkdir(parents=True)
     (folder / "adapter_config.json").write_text('{"r": 16}')
     save_file({"lora_A": torch.full((64,), float(step))}, folder / WEIGHTS)
-    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"):
+    for name in TORCH_FILES:
         torch.save({"state": torch.full((64,), float(step))}, folder / name)
     (folder / STATE).write_text(json.dumps({"global_step": step, "log_history": []}))
     return folder
@@ -83,24 +84,30 @@ def content(folder: Path) -> dict[str, str]:
     }
 
 
-def refusal(launch: Launch) -> str:
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[[Launch], str]:
     """What is said to a launch that is refused; its folder is as before."""
-    before = content(launch.run)
-    with pytest.raises(SystemExit) as stop:
-        begin_or_resume(launch)
-    assert content(launch.run) == before
-    assert isinstance(stop.value.code, str)  # Python prints it, and exits with 1
-    return stop.value.code
+
+    def refused(launch: Launch) -> str:
+        before = content(launch.run)
+        with pytest.raises(SystemExit) as stop:
+            begin_or_resume(launch)
+        assert stop.value.code == 2
+        assert content(launch.run) == before
+        return capsys.readouterr().err
+
+    return refused
 
 
 # where it goes on
 
 
 def test_a_run_that_starts_is_recorded(launch: Launch) -> None:
-    assert begin_or_resume(launch) is None
-    record = json.loads((launch.run / "run.json").read_text())
+    for rate in ("3e-4", "1e-4"):  # without checkpoints a changed recipe starts anew
+        assert begin_or_resume(changed(launch, learning_rate=rate)) is None
+        record = json.loads((launch.run / "run.json").read_text())
+        assert record["recipe"]["learning_rate"] == rate
     assert record["files"]["train.jsonl"] == hashlib.sha256(b'{"id": "train"}\n').hexdigest()
-    assert record["recipe"]["learning_rate"] == "3e-4"
     assert record["versions"]["torch"].startswith(torch.__version__.split("+")[0])
 
 
@@ -126,13 +133,11 @@ def flip_a_bit(folder: Path) -> None:
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     **{
         f"no {name}": (without(name), f"{name} is missing")
-        for name in ("adapter_config.json", WEIGHTS, "optimizer.pt", "scheduler.pt",
-                     "rng_state.pth", STATE)
+        for name in ("adapter_config.json", WEIGHTS, *TORCH_FILES[:3], STATE)
     },
     **{
         f"{name} cut short": (cut(name), f"{name} is cut short")
-        for name in ("adapter_config.json", WEIGHTS, "optimizer.pt", "scheduler.pt",
-                     "rng_state.pth", "training_args.bin", STATE)
+        for name in ("adapter_config.json", WEIGHTS, *TORCH_FILES, STATE)
     },
     "empty weights": (lambda folder: (folder / WEIGHTS).write_bytes(b""), f"{WEIGHTS} is cut"),
     "a bit of the optimizer": (flip_a_bit, "optimizer.pt is cut short or damaged"),
@@ -153,29 +158,18 @@ def test_before_a_half_written_checkpoint_the_one_before_it_is_used(
     assert begin_or_resume(cut_off) == cut_off.run / "checkpoint-2"
     assert content(cut_off.run / "incomplete-checkpoint-4") == left  # nothing is deleted
     assert f"checkpoint-4 is half-written ({reason}" in capsys.readouterr().err
-
-
-def test_what_is_set_aside_is_no_checkpoint_to_others(cut_off: Launch) -> None:
-    without(STATE)(cut_off.run / "checkpoint-4")
-    begin_or_resume(cut_off)
     assert get_last_checkpoint(str(cut_off.run)) == str(cut_off.run / "checkpoint-2")
-    assert [path.name for path in cut_off.run.glob("checkpoint-*")] == ["checkpoint-2"]
 
 
-def test_a_second_half_written_checkpoint_of_a_step_has_its_own_place(cut_off: Launch) -> None:
+def test_half_written_checkpoints_of_one_step_each_have_a_place(cut_off: Launch) -> None:
     for _ in range(3):
         without(STATE)(cut_off.run / "checkpoint-4")
         begin_or_resume(cut_off)
         write_checkpoint(cut_off.run, 4)
-    kept = {path.name for path in cut_off.run.glob("incomplete-*")}
-    assert len(kept) == 3
-
-
-def test_a_run_whose_only_checkpoint_is_half_written_starts_anew(cut_off: Launch) -> None:
-    for step in (2, 4):
+    assert len(list(cut_off.run.glob("incomplete-*"))) == 3
+    for step in (2, 4):  # then the run starts anew
         without("optimizer.pt")(cut_off.run / f"checkpoint-{step}")
     assert begin_or_resume(cut_off) is None
-    assert len(list(cut_off.run.glob("incomplete-checkpoint-*"))) == 2
 
 
 def test_no_pickle_is_opened(cut_off: Launch, tmp_path: Path) -> None:
@@ -196,9 +190,11 @@ def test_no_pickle_is_opened(cut_off: Launch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [("learning_rate", "1e-4"), ("num_epochs", 6), ("adapter", None), ("train_on_inputs", True),
-     ("seed", 1), ("saves_per_epoch", 2)],
+     ("seed", 1), ("saves_per_epoch", 2), ("examples_per_step", 64)],
 )  # fmt: skip
-def test_another_value_is_refused_by_its_name(cut_off: Launch, key: str, value: Any) -> None:
+def test_another_value_is_refused_by_its_name(
+    cut_off: Launch, key: str, value: Any, refusal: Callable[[Launch], str]
+) -> None:
     before = cut_off.values.get(key)
     assert f"`{key}` was {before}, is {value}" in refusal(changed(cut_off, **{key: value}))
 
@@ -214,37 +210,35 @@ def test_a_key_without_effect_on_the_result_may_change(
     assert begin_or_resume(changed(cut_off, **{key: value})) == cut_off.run / "checkpoint-4"
 
 
-@pytest.mark.parametrize("path", ["train.jsonl", "val.jsonl", "base/model.safetensors"])
-def test_another_file_is_refused_by_its_name(cut_off: Launch, path: str) -> None:
-    data = bytearray(Path(path).read_bytes())
-    data[-5] ^= 1
-    Path(path).write_bytes(data)
-    assert f"{path} is not the file it was" in refusal(cut_off)
-
-
-def test_another_deepspeed_file_is_refused_by_its_name(launch: Launch) -> None:
+@pytest.mark.parametrize(
+    "path", ["train.jsonl", "val.jsonl", "base/model.safetensors", "zero2.json"]
+)
+def test_another_file_is_refused_by_its_name(
+    launch: Launch, path: str, refusal: Callable[[Launch], str]
+) -> None:
     launch = changed(launch, deepspeed="zero2.json")
     begin_or_resume(launch)
     write_checkpoint(launch.run, 2)
-    Path("zero2.json").write_text('{"zero_optimization": {"stage": 3}}')
-    assert "zero2.json is not the file it was" in refusal(launch)
+    data = bytearray(Path(path).read_bytes())
+    data[-5] ^= 1
+    Path(path).write_bytes(data)
+    assert f"{path} is not the file it was" in refusal(launch)
 
 
-def test_another_number_of_ranks_is_refused(cut_off: Launch) -> None:
+def test_another_number_of_ranks_or_layout_is_refused(
+    cut_off: Launch, refusal: Callable[[Launch], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "`ranks` was 1, is 2" in refusal(replace(cut_off, ranks=2))
-
-
-def test_another_layout_is_refused(cut_off: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "LAYOUT_VERSION", 99)
     assert "`layout_version` was 1, is 99" in refusal(cut_off)
 
 
 def test_another_commit_of_a_hub_model_is_refused(
-    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = tmp_path / "hub"
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(hub))
-    model = hub / "models--owner--model"
+    launch: Launch, tmp_path: Path, refusal: Callable[[Launch], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    model = tmp_path / "hub/models--owner--model"
     (model / "refs").mkdir(parents=True)
     for commit in ("abc", "def"):
         (model / "snapshots" / commit).mkdir(parents=True)
@@ -258,28 +252,26 @@ def test_another_commit_of_a_hub_model_is_refused(
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", '{"recipe": {}}'])
-def test_checkpoints_of_unknown_origin_are_refused(cut_off: Launch, text: str | None) -> None:
+def test_checkpoints_of_unknown_origin_are_refused(
+    cut_off: Launch, text: str | None, refusal: Callable[[Launch], str]
+) -> None:
     (cut_off.run / "run.json").unlink()
     if text is not None:
         (cut_off.run / "run.json").write_text(text)
     assert "no usable run.json" in refusal(cut_off)
 
 
-def test_without_checkpoints_a_changed_recipe_starts_and_is_recorded(launch: Launch) -> None:
-    begin_or_resume(launch)
-    assert begin_or_resume(changed(launch, learning_rate="1e-4")) is None
-    record = run_record.read(launch.run)
-    assert record and record.recipe["learning_rate"] == "1e-4"
-
-
-def test_a_new_run_does_not_write_among_checkpoints(cut_off: Launch) -> None:
-    text = refusal(changed(cut_off, auto_resume_from_checkpoints=None))
-    assert "`auto_resume_from_checkpoints: true`" in text
-
-
-def test_a_checkpoint_named_by_hand_is_refused(launch: Launch) -> None:
-    launch.run.mkdir()
-    assert "`resume_from_checkpoint`" in refusal(changed(launch, resume_from_checkpoint="x"))
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"auto_resume_from_checkpoints": None}, "`auto_resume_from_checkpoints: true`"),
+        ({"resume_from_checkpoint": "x"}, "`resume_from_checkpoint`"),
+    ],
+)
+def test_a_launch_neither_overwrites_checkpoints_nor_chooses_one(
+    cut_off: Launch, values: dict[str, Any], said: str, refusal: Callable[[Launch], str]
+) -> None:
+    assert said in refusal(changed(cut_off, **values))
 
 
 def test_other_versions_are_said_and_let_through(
@@ -296,7 +288,9 @@ def test_other_versions_are_said_and_let_through(
 # a finished run
 
 
-def test_a_finished_run_is_left_alone(cut_off: Launch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_left_alone(
+    cut_off: Launch, refusal: Callable[[Launch], str], capsys: pytest.CaptureFixture[str]
+) -> None:
     finish(cut_off)
     before = content(cut_off.run)
     with pytest.raises(SystemExit) as stop:
@@ -304,6 +298,7 @@ def test_a_finished_run_is_left_alone(cut_off: Launch, capsys: pytest.CaptureFix
     assert stop.value.code == 0
     assert content(cut_off.run) == before
     assert "run: this run is finished" in capsys.readouterr().err
+    assert "`num_epochs` was 5, is 9" in refusal(changed(cut_off, num_epochs=9))
 
 
 def test_a_run_that_an_error_ends_is_not_finished(cut_off: Launch) -> None:
@@ -318,11 +313,6 @@ def test_a_run_that_an_error_ends_is_not_finished(cut_off: Launch) -> None:
     plugin.post_train_unload({})
     record = run_record.read(cut_off.run)
     assert record and record.finished
-
-
-def test_a_finished_run_is_not_that_of_another_recipe(cut_off: Launch) -> None:
-    finish(cut_off)
-    assert "`num_epochs` was 5, is 9" in refusal(changed(cut_off, num_epochs=9))
 
 
 # several processes
@@ -348,72 +338,78 @@ def test_another_rank_writes_nothing_and_comes_to_the_same_answer(
     assert begin_or_resume(second) == launch.run / "checkpoint-2"
 
 
-def test_the_launcher_says_which_process_this_is(
-    launch: Launch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    monkeypatch.delenv("RANK", raising=False)
-    assert this_launch({}) == Launch({}, ranks=1, rank=0)
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    monkeypatch.setenv("RANK", "3")
-    assert this_launch({}) == Launch({}, ranks=4, rank=3)
+def test_the_launcher_says_which_process_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert this_launch({}) == Launch({}, ranks=1, rank=0, local_rank=0)
+    for name, value in (("WORLD_SIZE", "4"), ("RANK", "3"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    assert this_launch({}) == Launch({}, ranks=4, rank=3, local_rank=1)
 
 
-def write_zero2(folder: Path, ranks: int) -> None:
-    """Turn a checkpoint into what transformers writes with DeepSpeed."""
+# a checkpoint of each kind
+
+
+def as_zero2(folder: Path) -> None:
+    """Turn a checkpoint into what transformers writes with DeepSpeed on two ranks."""
     (folder / "optimizer.pt").unlink()
     shards = folder / "global_step4"
     shards.mkdir()
-    names = [f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt" for rank in range(ranks)]
-    for name in ("mp_rank_00_model_states.pt", *names):
-        torch.save({"state": torch.ones(64)}, shards / name)
-    for rank in range(ranks):
-        torch.save({"state": torch.ones(64)}, folder / f"rng_state_{rank}.pth")
+    names = [f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt" for rank in range(2)]
+    for path in (shards / "mp_rank_00_model_states.pt", *(shards / name for name in names),
+                 folder / "rng_state_0.pth", folder / "rng_state_1.pth"):  # fmt: skip
+        torch.save({"state": torch.ones(64)}, path)
     (folder / "latest").write_text("global_step4")
 
 
-ZERO2_DAMAGES: dict[str, tuple[Callable[[Path], Any], str | None]] = {
-    "none": (lambda folder: None, None),
-    "no latest": (without("latest"), "latest is missing"),
-    "no shard of rank 1": (
-        without("global_step4/bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt"),
-        "global_step4 holds 1 optimizer shards of 2",
-    ),
-    "shard cut short": (
-        cut("global_step4/bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt"),
-        "bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt is cut short or damaged",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", ZERO2_DAMAGES)
-def test_a_checkpoint_of_zero2_has_a_shard_of_each_rank(name: str, launch: Launch) -> None:
-    damage, missing = ZERO2_DAMAGES[name]
-    folder = write_checkpoint(launch.run, 4)
-    write_zero2(folder, ranks=2)
-    damage(folder)
-    assert what_is_missing(folder, replace(changed(launch, deepspeed="zero2.json"), ranks=2)) == (
-        missing
-    )
-
-
-def test_a_checkpoint_of_zero3_has_the_weights_of_each_rank(launch: Launch) -> None:
-    zero3 = replace(changed(launch, deepspeed="zero3.json"), ranks=2)
-    folder = write_checkpoint(launch.run, 4)
-    write_zero2(folder, ranks=2)
+def as_zero3(folder: Path) -> None:
+    """ZeRO-3 shards the weights too."""
+    as_zero2(folder)
     whole = folder / "global_step4/mp_rank_00_model_states.pt"
-    shards = [whole.with_name(f"zero_pp_rank_{rank}_{whole.name}") for rank in range(2)]
-    shutil.copy(whole, shards[0])
-    whole.rename(shards[1])
-    assert what_is_missing(folder, zero3) is None
-    shards[1].unlink()
-    assert what_is_missing(folder, zero3) == "global_step4 holds 1 model shards of 2"
+    for rank in range(2):
+        shutil.copy(whole, whole.with_name(f"zero_pp_rank_{rank}_{whole.name}"))
+    whole.unlink()
 
 
-def test_a_checkpoint_of_fsdp_has_its_model_and_optimizer(launch: Launch) -> None:
-    folder = write_checkpoint(launch.run, 4)
+def as_fsdp(folder: Path) -> None:
     (folder / "optimizer.pt").rename(folder / "optimizer.bin")
-    fsdp = changed(launch, fsdp_config={"state_dict_type": "FULL_STATE_DICT"})
-    assert what_is_missing(folder, fsdp) == "pytorch_model_fsdp.bin is missing"
     shutil.copy(folder / "optimizer.bin", folder / "pytorch_model_fsdp.bin")
-    assert what_is_missing(folder, fsdp) is None
+
+
+def as_whole_model(folder: Path) -> None:
+    (folder / "adapter_config.json").rename(folder / "config.json")
+    (folder / WEIGHTS).rename(folder / "model.safetensors")
+
+
+KINDS: dict[str, tuple[Callable[[Path], None], int, dict[str, Any]]] = {
+    "ZeRO-2": (as_zero2, 2, {"deepspeed": "zero2.json"}),
+    "ZeRO-3": (as_zero3, 2, {"deepspeed": "zero3.json"}),
+    "FSDP": (as_fsdp, 1, {"fsdp_config": {"state_dict_type": "FULL_STATE_DICT"}}),
+    "whole model": (as_whole_model, 1, {"adapter": None}),
+}
+SHARD = "bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt"
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage", "missing"),
+    [
+        *((kind, None, None) for kind in KINDS),
+        ("ZeRO-2", without("latest"), "latest is missing"),
+        ("ZeRO-2", without(f"global_step4/{SHARD}"), "global_step4 holds 1 optimizer shards of 2"),
+        ("ZeRO-2", cut(f"global_step4/{SHARD}"), f"{SHARD} is cut short or damaged"),
+        ("ZeRO-3", without("global_step4/zero_pp_rank_1_mp_rank_00_model_states.pt"),
+         "global_step4 holds 1 model shards of 2"),
+        ("FSDP", without("pytorch_model_fsdp.bin"), "pytorch_model_fsdp.bin is missing"),
+        ("whole model", without("model.safetensors"), "model.safetensors is missing"),
+        ("whole model", without("config.json"), "config.json is missing"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_of_each_kind_is_whole_or_says_what_it_lacks(
+    launch: Launch, kind: str, damage: Callable[[Path], Any] | None, missing: str | None
+) -> None:
+    make, ranks, values = KINDS[kind]
+    folder = write_checkpoint(launch.run, 4)
+    make(folder)
+    if damage:
+        damage(folder)
+    assert what_is_missing(folder, replace(changed(launch, **values), ranks=ranks)) == missing
