@@ -115,6 +115,16 @@ CHANGES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"lora_o_kernel": False}, "LoRA kernels", "ok", "off"),
     ({"sample_packing": True}, "attention", "note", "the loss may be 0.0"),
     ({"fsdp_config": {"offload_params": False}}, "DeepSpeed", "fail", "exclude each other"),
+    ({"deepspeed": "recipes/zero9.json"}, "DeepSpeed", "fail", "zero9.json: there is no such file"),
+    ({"deepspeed": "recipes/deepspeed/zero3.json"}, "LoRA kernels", "fail", "past the hooks"),
+    ({"attn_implementation": "flash_attention_3"}, "attention", "fail",
+     "flash_attention_3 needs the package flash_attn_interface"),
+    ({"fsdp_config": {"reshard_afer_forward": True}}, "keys", "fail", "`reshard_after_forward`"),
+    ({"logging_steps": None}, "values", "fail", "`logging_steps` has no value"),
+    ({"seed": None}, "seed", "fail", "`seed` is not set"),
+    ({"lora_target_modules": None}, "adapter", "fail", "`lora_target_modules` is not set"),
+    ({"output_dir": "outputs/cogex-tiny"}, "output folder", "fail", "folder of cogex-tiny.yml"),
+    ({"special_tokens": {"pad_token": "</s>"}}, "pad token", "fail", "is the EOS"),
 ]  # fmt: skip
 
 
@@ -129,7 +139,11 @@ def test_verdicts_are_for_the_card_planned() -> None:
     hopper = look(WHOLE | {"fp8": True, "sample_packing": True}, "h100")
     assert "not supported on this GPU" not in hopper["schema"].found
     assert hopper["attention"].verdict == "ok"
-    assert look(WHOLE | {"lora_o_kernel": True}, None)["LoRA kernels"].verdict == "fail"
+    wants_gpu = {"lora_o_kernel": True, "attn_implementation": "flash_attention_2"}
+    on_cpu = look(WHOLE | wants_gpu, None)
+    assert on_cpu["LoRA kernels"].found == "they need a GPU"
+    assert on_cpu["precision"].found == "`tf32` needs a GPU"
+    assert "flash_attention_2 needs a GPU" in on_cpu["attention"].found
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -204,6 +218,21 @@ def test_deepspeed_file_is_accepted_and_filled_with_the_recipes_values(stage: in
     assert filled["train_micro_batch_size_per_gpu"] == 4
     assert (filled["gradient_clipping"], filled["bf16"]) == (1.0, {"enabled": True})
     assert list(deepspeed_problems(path, WHOLE)) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("}", "", "is not JSON"),
+        ('"stage"', '"stag"', "`stag: 2`: Extra inputs"),
+        ('"train_micro_batch_size_per_gpu": "auto"', '"train_micro_batch_size_per_gpu": 7',
+         "ds train_micro_batch_size_per_gpu=7 vs hf"),
+    ],
+)  # fmt: skip
+def test_faulty_deepspeed_file(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "faulty.json"
+    path.write_text((ROOT / "recipes/deepspeed/zero2.json").read_text().replace(old, new))
+    assert message in "; ".join(deepspeed_problems(path, WHOLE))
 
 
 @pytest.mark.parametrize(("name", "ranks"), [("1gpu", 1), ("2gpu", 2), ("2node", 4)])
