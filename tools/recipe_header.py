@@ -20,7 +20,7 @@ from tools.errors import UserError
 LABELS = ("Needs", "Launch", "Hardware", "Time")
 NUMBERS = {"one": 1, "two": 2, "four": 4, "eight": 8}
 
-_LABEL = re.compile(r"^# (\w+): +(\S.*)$")
+_LABEL = re.compile(rf"^# ({'|'.join(LABELS)}): +(\S.*)$")
 _CARDS = re.compile(rf"({'|'.join(NUMBERS)}) (\d+) GB GPU")
 
 

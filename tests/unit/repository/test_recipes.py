@@ -51,7 +51,7 @@ def problems(path: Path) -> list[str]:
 def form_problems(text: str, name: str) -> Iterator[str]:
     """Yield what is wrong with header, launch line, sections and output folder."""
     header, body = text.split("\n\n", 1)
-    labels = re.findall(r"^# (\w+): +\S", header, re.MULTILINE)
+    labels = re.findall(r"^# ([A-Z]\w+): +\S", header, re.MULTILINE)
     if labels != [*LABELS]:
         yield f"labels: {labels}"
     if not re.match(r"# \w.*\.\n#\n# ", header):

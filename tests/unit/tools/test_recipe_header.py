@@ -15,7 +15,8 @@ HEADER = """# A purpose.
 # Hardware: two 48 GB GPUs, 128 GB of memory
 # Time:     not measured
 #
-# A note: no label, though it has a colon.
+# A note
+# here: no label, though it has a colon.
 
 base_model: a/b
 """

@@ -108,7 +108,7 @@ def test_packed_examples_are_as_near_as_they_can_be(
     packs: int, length: int, gpus: int, examples: int, advice: str
 ) -> None:
     given = recipe(sample_packing=True, packs_per_step=packs)
-    rows = lengths(*[length] * (200_000 // length // 12 * 12))
+    rows = lengths(*[length] * (200_000 // length // 84 * 84))
     row = cost(given, rows, gpus)["examples per step"]
     assert row.figures["examples_per_step"] == pytest.approx(examples, rel=0.01)
     assert (row.verdict, row.todo) == ("fail" if advice else "ok", advice)
