@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.demo_run import DemoRun
 from tests.engine.forked import ROOT, serve, start, wait
 from tests.engine.rank_runs import make_folder, train_all
-from tests.engine.recipe_runs import RecipeRun, run_recipes
+from tests.engine.recipe_runs import DemoRun, RecipeRun, run_recipes
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,15 @@ CORPORA = {
 
 
 @dataclass(frozen=True)
+class DemoRun:
+    """The folder in which the demo ran, what it wrote as JSON, and what it printed."""
+
+    folder: Path
+    result: dict[str, Any]
+    printed: str
+
+
+@dataclass(frozen=True)
 class RecipeRun:
     """A run: its working folder, its recipe, and the overrides that it was run with."""
 

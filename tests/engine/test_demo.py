@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prompt_strategies.layout import render_completion, render_prompt
-from tests.engine.demo_run import DemoRun
+from tests.engine.recipe_runs import DemoRun
 from tools.models import add_adapter
 
 TRAINING_ROWS = 480

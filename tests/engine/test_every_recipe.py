@@ -154,14 +154,11 @@ def targets(run: RecipeRun) -> list[str]:
     return run.recipe.values["lora_target_modules"]
 
 
-def test_no_token_is_added_to_the_model(run: RecipeRun) -> None:
-    assert run.report["embeddings"] == base_config(run)["vocab_size"]
-
-
-def test_qlora_alone_holds_the_base_in_4_bits(run: RecipeRun) -> None:
-    layers = base_config(run)["num_hidden_layers"]
-    quantised = run.report["in_4_bits"]
-    assert len(quantised) == (7 * layers if run.recipe.adapter == "qlora" else 0)
+def test_no_token_is_added_and_qlora_alone_holds_the_base_in_4_bits(run: RecipeRun) -> None:
+    config, quantised = base_config(run), run.report["in_4_bits"]
+    assert run.report["embeddings"] == config["vocab_size"]
+    layers = config["num_hidden_layers"] if run.recipe.adapter == "qlora" else 0
+    assert len(quantised) == 7 * layers
     assert set(quantised.values()) <= {"nf4"}
 
 

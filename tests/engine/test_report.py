@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.chromium import CHROMIUM, Scheme, browser, look
-from tests.engine.demo_run import DemoRun
+from tests.engine.recipe_runs import DemoRun
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed here")
 

@@ -36,17 +36,6 @@ class Killed:
     second: Launched
 
 
-@dataclass(frozen=True)
-class Whole:
-    """An undisturbed run that is launched again twice: as before, and with another rate."""
-
-    run: Run
-    first: Launched
-    files: dict[str, str]
-    again: Launched
-    changed: Launched
-
-
 def files(run: Run) -> dict[str, str]:
     """The hash of each file of a run folder but Axolotl's own log, which it always opens."""
     return {
@@ -62,9 +51,11 @@ def kill_and_go_on(run: Run, moment: str) -> Killed:
     return Killed(run, first, left, had_model, run.launch())
 
 
-def run_whole(run: Run) -> Whole:
+def run_whole(run: Run) -> tuple[Run, list[Launched], dict[str, str]]:
+    """A run that nobody disturbs, its files, and two launches after its end."""
     first = run.launch()
-    return Whole(run, first, files(run), run.launch(), run.launch("--learning_rate", "1e-3"))
+    kept = files(run)
+    return run, [first, run.launch(), run.launch("--learning_rate", "1e-3")], kept
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +68,10 @@ def stories(engine: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @pytest.fixture(scope="module")
-def whole(stories: dict[str, Any]) -> Whole:
-    assert stories["whole"].first.code == 0, stories["whole"].first.printed[-3000:]
-    return stories["whole"]
+def whole(stories: dict[str, Any]) -> Run:
+    run, [first, _, _], _ = stories["whole"]
+    assert first.code == 0, first.printed[-3000:]
+    return run
 
 
 @pytest.fixture(params=KILLS)
@@ -107,16 +99,16 @@ def test_the_half_written_checkpoint_was_set_aside(stories: dict[str, Any]) -> N
     assert "checkpoint-6 is half-written (trainer_state.json is missing)" in story.second.printed
 
 
-def test_the_bytes_are_those_of_the_undisturbed_run(whole: Whole, killed: Killed) -> None:
+def test_the_bytes_are_those_of_the_undisturbed_run(whole: Run, killed: Killed) -> None:
     parts = ("adapter_model.safetensors", "optimizer.pt", "rng_state.pth")
     names = [f"{folder}/{part}" for folder in EVERY_CHECKPOINT for part in parts]
     for name in ("adapter_model.safetensors", *names):
-        ours, theirs = killed.run.output / name, whole.run.output / name
+        ours, theirs = killed.run.output / name, whole.output / name
         assert ours.read_bytes() == theirs.read_bytes(), name
 
 
-def test_every_log_is_that_of_the_undisturbed_run(whole: Whole, killed: Killed) -> None:
-    assert logged(killed.run) == logged(whole.run)
+def test_every_log_is_that_of_the_undisturbed_run(whole: Run, killed: Killed) -> None:
+    assert logged(killed.run) == logged(whole)
 
 
 def logged(run: Run) -> list[dict[str, Any]]:
@@ -141,26 +133,24 @@ def test_curves_finds_no_gap(killed: Killed, monkeypatch: pytest.MonkeyPatch) ->
     assert result["passed"]
 
 
-def test_a_finished_run_is_left_as_it_is(whole: Whole) -> None:
-    assert whole.again.code == 0
-    assert "outputs: this run is finished, nothing is left to do" in whole.again.printed
-    assert files(whole.run) == whole.files
+def test_a_finished_run_is_left_as_it_is_and_another_rate_is_refused(
+    stories: dict[str, Any],
+) -> None:
+    run, [_, again, changed], kept = stories["whole"]
+    assert again.code == 0
+    assert "outputs: this run is finished, nothing is left to do" in again.printed
+    assert files(run) == kept
+    assert changed.code == 2
+    assert "the run was started differently: `learning_rate` was 2e-3, is 0.001" in changed.printed
+    assert "tools/training/resume.py" not in changed.printed  # no traceback of ours
 
 
-def test_another_learning_rate_is_refused(whole: Whole) -> None:
-    assert whole.changed.code == 1
-    assert "the run was started differently: `learning_rate` was 2e-3, is 0.001" in (
-        whole.changed.printed
-    )
-    assert "tools/training/resume.py" not in whole.changed.printed  # no traceback of ours
-
-
-def test_preprocess_is_not_disturbed(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preprocess_is_not_disturbed(whole: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from axolotl.utils.dict import DictDefault
 
     from tools.training.plugin import CogexPlugin
 
-    monkeypatch.chdir(whole.run.folder)
+    monkeypatch.chdir(whole.folder)
     values = yaml.safe_load(Path("recipe.yml").read_text()) | {"learning_rate": "1e-3"}
     plugin = CogexPlugin()
     plugin.register(DictDefault(values))

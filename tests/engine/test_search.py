@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from prompt_strategies.tokenise import encode_prompts
-from tests.engine.demo_run import DemoRun
 from tests.engine.forked import start, wait
 from tests.engine.launched import free_port
+from tests.engine.recipe_runs import DemoRun
 from tools.search.apply import apply
 from tools.search.backend import Request, Served
 from tools.search.candidates import PROGRAM

@@ -80,18 +80,13 @@ def test_a_tracker_keeps_the_losses_of_the_run(
 
 @pytest.mark.parametrize("name", [*LEFT, ALL, NONE])
 def test_only_what_is_asked_for_records_and_nothing_is_sent(
-    tracked: dict[str, tuple[Run, Launched]], name: str
+    engine: Path, tracked: dict[str, tuple[Run, Launched]], name: str
 ) -> None:
     run, launched = tracked[name]
     assert launched.code == 0, launched.printed[-3000:]
+    assert not (engine / "trackio").exists()  # where trackio keeps runs by default
     assert left_by_trackers(run.folder) == {ALL: set(LEFT), NONE: set()}.get(name, {name})
     assert (run.folder / "spoken-to").read_text() == ""
-
-
-def test_trackio_leaves_nothing_where_it_keeps_runs_by_default(
-    engine: Path, tracked: dict[str, tuple[Run, Launched]]
-) -> None:
-    assert not (engine / "trackio").exists()
 
 
 @pytest.mark.parametrize("tracker", ["wandb", "trackio", "mlflow"])
