@@ -5,6 +5,7 @@ import pytest
 from tests.engine.recipe_runs import RECIPES, RecipeRun
 
 PACKED = [name for name, recipe in RECIPES.items() if recipe.values.get("sample_packing")]
+assert PACKED  # pytest skips tests without a parameter
 
 
 @pytest.fixture(params=PACKED)
