@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import axolotl.core.builders.causal  # noqa: F401 (this and the next are imported late by the engine)
-import deepspeed  # noqa: F401
+import deepspeed
 import torch
 from axolotl.cli.args import TrainerCliArgs
 from axolotl.cli.config import load_cfg
@@ -33,6 +33,8 @@ from tests.engine.cpu_overrides import keep_quantised_weights
 
 Row = tuple[list[int], list[int]]  # ids and labels of one example, without padding
 
+# DeepSpeed's own messages between CPUs would first be compiled, for half a minute
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 gc.freeze()  # Axolotl collects garbage often, each time through a million imported objects
 
 

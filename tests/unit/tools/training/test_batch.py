@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from axolotl.cli.config import load_cfg
 from axolotl.integrations.base import PluginManager
 
 from tools.errors import UserError
@@ -63,6 +62,8 @@ def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def load(ranks: int, local_rank: int = 0, **options: str) -> Any:
         monkeypatch.setenv("WORLD_SIZE", str(ranks))
         monkeypatch.setenv("LOCAL_RANK", str(local_rank))
+        from axolotl.cli.config import load_cfg  # takes seconds to import
+
         return load_cfg("recipes/cogex-tiny.yml", output_dir=str(tmp_path), **options)
 
     return load

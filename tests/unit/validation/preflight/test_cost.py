@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from accelerate.data_loader import BatchSamplerShard
-from axolotl.core.builders import HFCausalTrainerBuilder
 from axolotl.utils.dict import DictDefault
-from axolotl.utils.trainer import calculate_total_num_steps
 from datasets import Dataset
 from torch.utils.data import BatchSampler
 from transformers import Trainer, TrainingArguments
@@ -231,6 +229,8 @@ def test_steps_in_all_are_those_of_the_engine(values: dict[str, Any], gpus: int)
         {"input_ids": [[1] * 500] * rows, "labels": [[1] * 500] * rows, "length": [500] * rows}
     )
     defaults = {"sample_packing_group_size": 100_000, "sample_packing_bin_size": 200}
+    from axolotl.utils.trainer import calculate_total_num_steps  # takes seconds to import
+
     cfg = DictDefault(given.values | defaults)
     cfg.gradient_accumulation_steps = given.values.get("gradient_accumulation_steps", 1)
     cfg.batch_size = cfg.micro_batch_size * cfg.gradient_accumulation_steps * gpus
@@ -246,6 +246,8 @@ def test_steps_in_all_are_those_of_the_engine(values: dict[str, Any], gpus: int)
 def test_warm_up_steps_are_the_trainers(values: dict[str, Any], steps: int, tmp_path: Path) -> None:
     kwargs: dict[str, Any] = {}
     builder = SimpleNamespace(cfg=DictDefault(values))
+    from axolotl.core.builders import HFCausalTrainerBuilder  # takes seconds to import
+
     HFCausalTrainerBuilder._configure_warmup_and_logging(builder, steps, kwargs)
     arguments = TrainingArguments(str(tmp_path), warmup_steps=kwargs["warmup_steps"])
     assert warmup_steps(recipe(**values), steps) == arguments.get_warmup_steps(steps)
