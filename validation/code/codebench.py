@@ -8,6 +8,7 @@ completion are then tried against the task's tests in two sandboxes (`tools.code
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,7 @@ from validation.code.samples import (
 from validation.selection.checkpoints import left_out
 
 PASS_AT = (1, 10, 100)  # if every task has that many samples
+SEARCHED = 100_000  # characters of a text that are searched for loops: a sample may have millions
 STRATEGY = "prompt_strategies.code"
 TOO_LONG = Verdict("prompt_too_long", "", 0.0)
 KINDS = (*VERDICTS, TOO_LONG.kind)
@@ -182,7 +184,8 @@ def _estimate(passed: Sequence[bool], k: int) -> Fraction:
 
 def _collapse(made: Sequence[Sample]) -> dict[str, Any]:
     """Look for mode collapse in the generations."""
-    found = measure_collapse([item.task.prompt for item in made], [item.written for item in made])
+    texts = [replace(item.written, text=item.written.text[:SEARCHED]) for item in made]
+    found = measure_collapse([item.task.prompt for item in made], texts)
     if any(item.generation is None for item in made):
         del found["length_limit"]  # unknown
     return found
@@ -194,7 +197,7 @@ def _record(sample: Sample, line: dict[str, Any]) -> dict[str, Any]:
         "prompt": sample.task.prompt,
         "completion": _unicode(sample.completion),
         "generated": _unicode(sample.written.text),
-        "loop": find_loop(_unicode(sample.written.text)),
+        "loop": find_loop(_unicode(sample.written.text[:SEARCHED])),
     }
 
 

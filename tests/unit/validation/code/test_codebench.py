@@ -77,7 +77,7 @@ def test_valid_syntax_is_of_the_program_and_not_blank(completion: str, valid: bo
     assert is_python(Sample(ADD, ADD.task_id, completion)) is valid
 
 
-ODD = "    return a + b\n" + "#" * 20_000_000
+ODD = "    return a + b\n" + "#" * 20_000_000  # its loops are searched for in its beginning
 SAMPLES = [
     ("mini/add", "    return a + b\n", "passed"),
     ("mini/add", "    return a - b\n", "wrong"),
