@@ -151,7 +151,8 @@ def test_preprocess_is_not_disturbed(whole: Run, monkeypatch: pytest.MonkeyPatch
     from tools.training.plugin import CogexPlugin
 
     monkeypatch.chdir(whole.folder)
-    values = yaml.safe_load(Path("recipe.yml").read_text()) | {"learning_rate": "1e-3"}
+    changed = {"learning_rate": "1e-3", "axolotl_config_path": "recipe.yml"}
+    values = yaml.safe_load(Path("recipe.yml").read_text()) | changed
     plugin = CogexPlugin()
     plugin.register(DictDefault(values))
     assert plugin.load_datasets(DictDefault(values), preprocess=True) is None
