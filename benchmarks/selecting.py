@@ -17,7 +17,6 @@ All on the CPU with the same rows. Prints seconds, ratios, and the losses side b
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +29,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.child import ENVIRONMENT, ROOT
+from benchmarks.child import ROOT, measure
 from benchmarks.made_cogex import cogex_rows, write_array
 from benchmarks.made_llama import make_llama, write_checkpoint
 from tools.files import write_json
@@ -113,7 +112,7 @@ def timed(run: Callable[[Recipe], list[float]], recipe: Recipe) -> tuple[list[fl
 
 def select(recipe: Recipe) -> list[float]:
     """Run `cogex select`; return the exact mean NLL of each checkpoint."""
-    _run([sys.executable, "-m", "cogex", "select", str(recipe.path)], "select.log")
+    measure([sys.executable, "-m", "cogex", "select", str(recipe.path)])
     found = json.loads((recipe.output_dir / "selection.json").read_text())["checkpoints"]
     return [item["nll_sum"] / item["tokens"] for item in found]
 
@@ -121,13 +120,11 @@ def select(recipe: Recipe) -> list[float]:
 def axolotl_evaluate(recipe: Recipe) -> list[float]:
     """Run Axolotl's own evaluation once for each checkpoint; return its losses."""
     losses = []
-    for folder in _folders(recipe):
-        log = Path("evaluate.log")
-        _run(
+    for folder in checkpoint_folders(recipe.output_dir).values():
+        measure(
             [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu",
              "--num_cpu_threads_per_process", str(os.cpu_count()), "-m", "axolotl.cli.evaluate",
-             str(recipe.path), f"--lora_model_dir={folder}", f"--output_dir={folder}-evaluated"],
-            str(log),
+             str(recipe.path), f"--lora_model_dir={folder}", f"--output_dir={folder}-evaluated"]
         )  # fmt: skip
         summary = Path(f"{folder}-evaluated/eval_summary.csv").read_text().splitlines()
         [line] = [line for line in summary if line.startswith("loss,")]
@@ -137,19 +134,8 @@ def axolotl_evaluate(recipe: Recipe) -> list[float]:
 
 def trainer_evaluate(recipe: Recipe) -> list[float]:
     """Do the same in a process of its own with transformers' Trainer; return its losses."""
-    _run([sys.executable, "-m", "benchmarks.selecting_by_trainer", str(recipe.path)], "trainer.log")
+    measure([sys.executable, "-m", "benchmarks.selecting_by_trainer", str(recipe.path)])
     return json.loads(Path("trainer.json").read_text())
-
-
-def _folders(recipe: Recipe) -> list[Path]:
-    return list(checkpoint_folders(recipe.output_dir).values())
-
-
-def _run(command: list[str], log: str) -> None:
-    with Path(log).open("w") as out:
-        done = subprocess.run(command, env=ENVIRONMENT, stdout=out, stderr=subprocess.STDOUT)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{Path(log).read_text()[-3000:]}")
 
 
 def show(seconds: dict[str, float], losses: dict[str, list[float]]) -> None:
