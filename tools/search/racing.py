@@ -122,13 +122,13 @@ def _cost(rounds: Sequence[tuple[int, int]]) -> int:
 def reaches(
     evaluate: Evaluate, candidates: int, rows: int, least: float
 ) -> tuple[list[bool], Ranking]:
-    """Tell for each candidate whether it gets at least the share `least` of the rows right.
+    """Decide for each candidate whether it gets at least the share `least` of the rows right.
 
-    Scores it on doubling numbers of rows until Serfling's bound, or arithmetic, settles it. The
-    ranking holds what was scored; its order is by share of the rows seen.
+    Scores it on doubling numbers of rows until Serfling's bound decides, or all rows are scored. The
+    ranking holds the scores; its order is by share of the scored rows.
     """
     tally = _Tally(evaluate, candidates)
-    open_ = list(range(candidates)) if least > 0 else []  # 0 asks nothing of anyone
+    open_ = list(range(candidates)) if least > 0 else []  # every candidate reaches 0
     start, stop = 0, min(FIRST_ROWS, rows)
     while open_ and start < rows:
         tally.score(open_, start, stop)
@@ -143,7 +143,7 @@ def reaches(
 
 
 def _serfling(seen: int, rows: int) -> float:
-    """How far a share of `seen` of the rows is from that of all, but for `ERROR`.
+    """Bound the distance between the share of `seen` rows and that of all rows, but for `ERROR`.
 
     Serfling's P(mean of sample - mean of all >= t) <= exp(-2 n t^2 / (1 - (n - 1) / N)).
     """
