@@ -124,8 +124,8 @@ def reaches(
 ) -> tuple[list[bool], Ranking]:
     """Decide for each candidate whether it gets at least the share `least` of the rows right.
 
-    Scores it on doubling numbers of rows until Serfling's bound decides, or all rows are scored. The
-    ranking holds the scores; its order is by share of the scored rows.
+    Scores it on doubling numbers of rows until Serfling's bound decides, or all rows are scored.
+    The ranking holds the scores; its order is by share of the scored rows.
     """
     tally = _Tally(evaluate, candidates)
     open_ = list(range(candidates)) if least > 0 else []  # every candidate reaches 0
