@@ -78,7 +78,7 @@ def test_own_metric_beside_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("answer", ["a", None])
 def test_own_metric_that_raises_is_one_message(answer: Any) -> None:
     metric = load_metric("math.sqrt")
-    with pytest.raises(UserError, match=r"metric: math.sqrt\(.*, 'b'\): TypeError: .* None too"):
+    with pytest.raises(UserError, match=r"metric: math.sqrt\(.*, 'b'\): TypeError: .* also None"):
         metric.matches(answer, "b")
 
 
