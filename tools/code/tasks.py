@@ -5,7 +5,7 @@ Two files of tasks come with this project, one JSON object a line. A new task is
 
 - `mini.jsonl`: twenty small functions, a benchmark for models that solve none of HumanEval's; its
   lines also have `wrong`, plausible wrong bodies that the tests must fail;
-- `synthetic.jsonl`: 537 small functions of seven categories, to train on without a download.
+- `synthetic.jsonl`: small functions of seven categories, to train on without a download.
 """
 
 import gzip

@@ -44,7 +44,8 @@ def test_a_task_is_a_documented_function_with_an_example_and_tests(path: Path) -
 
 
 def test_ids_say_which_file_and_which_category() -> None:
-    assert len(MINI_TASKS) == 20 and len({task.id for task in own_tasks(SYNTHETIC)}) == 537
+    ids = [task.id for task in own_tasks(SYNTHETIC)]
+    assert len(MINI_TASKS) == 20 and len(ids) == len(set(ids)) >= 537
     for name, task in MINI_TASKS.items():
         assert (task.id, task.task_id) == (f"mini_{name}", f"mini/{name}")
     for task in own_tasks(SYNTHETIC):
