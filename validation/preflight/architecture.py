@@ -1,5 +1,6 @@
-"""A recipe's model without its weights: what a config alone tells, built on the meta device."""
+"""A recipe's model without its weights, built on the meta device from its config alone."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tools.errors import UserError
 from tools.recipe import Recipe
 
 ARCHITECTURES = Path(__file__).parents[2] / "models" / "architectures.yml"
+INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def build(recipe: Recipe) -> Architecture:
 def add_fresh_adapter(base: Any, recipe: Recipe) -> Any:
     """Put a new adapter on a base model, in place, as Axolotl does; return the PEFT model.
 
-    Axolotl itself makes PEFT's LoraConfig of the recipe. Raises UserError if that cannot be done.
+    Axolotl itself builds PEFT's LoraConfig from the recipe. Raises UserError if it cannot.
     """
     from axolotl.loaders.adapter import load_lora
     from axolotl.utils.dict import DictDefault
@@ -78,9 +80,9 @@ def add_fresh_adapter(base: Any, recipe: Recipe) -> Any:
 
 
 def load_config(base_model: str) -> PretrainedConfig:
-    """Return the config of a local folder, of a model in the hub cache, or the published one.
+    """Return the config of a local folder, else of the hub cache, else the published one.
 
-    Never asks the network. Raises UserError if none of the three knows the model.
+    Never uses the network. Raises UserError if none of the three knows the model.
     """
     if folder := local_folder(base_model):
         try:
@@ -99,7 +101,7 @@ def load_config(base_model: str) -> PretrainedConfig:
 
 
 def local_folder(base_model: str) -> Path | None:
-    """Return the folder that holds a base model's files here: its own, or one of the hub cache."""
+    """Return the local folder of a base model: its own, or one of the hub cache."""
     if Path(base_model).is_dir():
         return Path(base_model)
     try:
@@ -112,6 +114,23 @@ def local_folder(base_model: str) -> Path | None:
 def published(base_model: str) -> dict[str, Any] | None:
     """Return the entry of a hub model in models/architectures.yml; None where there is none."""
     return yaml.safe_load(ARCHITECTURES.read_text(encoding="utf-8")).get(base_model)
+
+
+def missing_weights(folder: Path) -> list[str]:
+    """Name the safetensors files that a model folder lacks.
+
+    Raises UserError if the folder has an index of them that cannot be read.
+    """
+    names, index = ["model.safetensors"], folder / INDEX
+    if index.is_file():
+        try:
+            weights = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            names = sorted(set(weights.values()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(
+                f"{index}: is not an index of weights; download the model again"
+            ) from None
+    return [name for name in names if not (folder / name).is_file()]
 
 
 def _one_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ from tools.prepare.split import group_key
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
 from tools.results import Manifest, read_result
-from validation.preflight.prepared_cache import check_cache
+from validation.preflight.prepared_cache import check_caches
 from validation.preflight.tokenized import Split, Tokenized
 from validation.verdict import Verdict, VerdictRow
 
@@ -62,17 +62,12 @@ def check_data(recipe: Recipe, tokenized: Tokenized | None) -> list[VerdictRow]:
         _check_ids(train + val),
     ]
     if tokenized is None:
-        return [
-            *verdicts,
-            check_cache(recipe, "datasets", None),
-            check_cache(recipe, "test_datasets", None),
-        ]
+        return [*verdicts, *check_caches(recipe, None)]
     return [
         *verdicts,
         *_check_lengths(tokenized.train, recipe.sequence_len),
         *_check_lengths(tokenized.val, recipe.sequence_len),
-        check_cache(recipe, "datasets", tokenized.train),
-        check_cache(recipe, "test_datasets", tokenized.val),
+        *check_caches(recipe, tokenized),
     ]
 
 

@@ -1,13 +1,12 @@
 """How much memory one GPU needs to train an adapter on a Llama in bf16: an estimate in bytes.
 
-h is hidden_size, f intermediate_size. The base is frozen, and nothing is offloaded. What is left
-out (rank-wide activations, statistics of the softmax, masks) is below 3% of the activations.
+h is hidden_size, f intermediate_size. The base is frozen, and nothing is offloaded. The parts left
+out (rank-wide activations, statistics of the softmax, masks) are below 3% of the activations.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tools.errors import UserError
 from tools.recipe import Recipe
@@ -34,7 +33,7 @@ LOGIT_BACKWARD = 12
 REDUCE_BUCKET = 500_000_000  # DeepSpeed's default, in elements
 
 # an allowance, not measured: CUDA context (about 0.5 GiB), workspaces of cuBLAS and NCCL, the
-# gradients inside one layer, and what the allocator cannot use for being in pieces
+# gradients inside one layer, fragments that the allocator cannot use
 RESERVE = 3 * GIB // 2
 
 
@@ -133,27 +132,24 @@ def is_checkpointed(recipe: Recipe) -> bool:
 
 
 def read_sharding(recipe: Recipe, hidden_size: int) -> Sharding:
-    """Read how the recipe spreads the model. Raises UserError if its DeepSpeed file is no use."""
+    """Read how the recipe spreads the model. Raises UserError if its DeepSpeed file is unusable."""
     if recipe.values.get("fsdp_config"):
         return Sharding(stage=3, buckets=0)
     given = recipe.values.get("deepspeed") or {}
     try:
         whole = given if isinstance(given, dict) else json.loads(Path(given).read_text("utf-8"))
-        return _sharding(whole.get("zero_optimization", {}), hidden_size)
+        zero = whole.get("zero_optimization", {})
+        stage = zero.get("stage", 0)
+        if stage not in SHARDED:
+            raise ValueError(f"there is no ZeRO stage {stage}")
+        if not stage or not zero.get("contiguous_gradients", True):
+            return Sharding(stage, buckets=0)
+        bucket = zero.get("reduce_bucket_size", REDUCE_BUCKET)
+        if bucket == "auto":  # transformers fills it in
+            bucket = hidden_size**2
+        two = stage < 3 and zero.get("overlap_comm")  # then DeepSpeed allocates a second one
+        return Sharding(stage, buckets=BF16 * int(bucket) * (2 if two else 1))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UserError(
-            f"{recipe.path}: `deepspeed: {given}` is no DeepSpeed config; correct it: {error}"
+            f"{recipe.path}: `deepspeed: {given}` is not a DeepSpeed config; correct it: {error}"
         ) from None
-
-
-def _sharding(zero: dict[str, Any], hidden_size: int) -> Sharding:
-    stage = zero.get("stage", 0)
-    if stage not in SHARDED:
-        raise ValueError(f"there is no ZeRO stage {stage}")
-    if not stage or not zero.get("contiguous_gradients", True):
-        return Sharding(stage, buckets=0)
-    bucket = zero.get("reduce_bucket_size", REDUCE_BUCKET)
-    if bucket == "auto":  # transformers fills it in
-        bucket = hidden_size**2
-    two = stage < 3 and zero.get("overlap_comm")  # only there a second one is allocated
-    return Sharding(stage, buckets=BF16 * int(bucket) * (2 if two else 1))

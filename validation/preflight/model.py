@@ -1,15 +1,14 @@
 """Does the recipe's model have the parameters and the adapter that it should?"""
 
-import json
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import torch
 
-from tools.errors import UserError
 from tools.models import load_base
 from tools.recipe import Recipe
 from validation.preflight.architecture import (
@@ -17,6 +16,7 @@ from validation.preflight.architecture import (
     add_fresh_adapter,
     build,
     local_folder,
+    missing_weights,
     published,
 )
 from validation.verdict import VerdictRow
@@ -35,9 +35,9 @@ _TRAINED_PART = re.compile(r"\.(lora_\w+|modules_to_save)\b.*|\.(weight|bias)$")
 
 
 def check_model(recipe: Recipe) -> list[VerdictRow]:
-    """Look at parameters, adapter and vocabulary, and at the weights where there are any.
+    """Check parameters, vocabulary and adapter, and the weights where there are any.
 
-    All but the last is done on the meta device, from the config alone. Raises UserError if the
+    All but the last needs the config alone, on the meta device. Raises UserError if the
     recipe's model cannot be built, or its weights cannot be loaded.
     """
     built = build(recipe)
@@ -49,51 +49,37 @@ def check_model(recipe: Recipe) -> list[VerdictRow]:
 
 def _parameters(recipe: Recipe, built: Architecture) -> VerdictRow:
     """Count parameters; the percentage is of the base's."""
-    known = published(recipe.base_model)
-    percent = 100 * built.trained / built.parameters
-    figures = {"total": built.parameters, "trained": built.trained, "percent": percent}
-    value = f"{built.parameters:,}, of which {built.trained:,} are trained"
+    total, trained, known = built.parameters, built.trained, published(recipe.base_model)
+    percent = 100 * trained / total
+    figures = {"total": total, "trained": trained, "percent": percent}
+    found = f"{total:,}, of which {trained:,} are trained"
     if recipe.adapter is not None:
-        value = (
-            f"{built.parameters:,}, and {built.trained:,} trained in the adapter ({percent:.3f}%)"
-        )
-    if known and known["parameters"] != built.parameters:
-        return VerdictRow(
-            "parameters",
-            f"{value}; {known['parameters']:,} are published",
-            "fail",
-            f"the config.json in {local_folder(recipe.base_model)} is another model's: replace it",
-            figures,
-        )
-    return VerdictRow("parameters", value, figures=figures)
+        found = f"{total:,}, and {trained:,} trained in the adapter ({percent:.3f}%)"
+    if known is None or known["parameters"] == total:
+        return VerdictRow("parameters", found, figures=figures)
+    folder = local_folder(recipe.base_model)
+    todo = f"the config.json in {folder} is another model's: replace it"
+    found = f"{found}; {known['parameters']:,} are published"
+    return VerdictRow("parameters", found, "fail", todo, figures)
 
 
 def _vocabulary(recipe: Recipe, built: Architecture) -> VerdictRow:
-    """The recipe adds no token, and the ids of the tokens that are known lie in the vocabulary."""
+    """The recipe adds no token, and the known tokens' ids lie in the vocabulary."""
     rows = built.config.vocab_size
-    figures = {"embedding_rows": rows}
-    if adding := [key for key in ADDS_TOKENS if recipe.values.get(key)]:
-        return VerdictRow(
-            "vocabulary",
-            f"`{adding[0]}` adds tokens to the {rows:,} of the base",
-            "fail",
-            f"remove `{adding[0]}`: an added token has an untrained embedding",
-            figures,
+    adding = [key for key in ADDS_TOKENS if recipe.values.get(key)]
+    known = (published(recipe.base_model) or {}).get("tokens", {}).values()
+    beyond = [f"{token[0]} ({token[1]})" for token in known if token and token[1] >= rows]
+    row = partial(VerdictRow, "vocabulary", figures={"embedding_rows": rows})
+    if adding:
+        found = f"`{adding[0]}` adds tokens to the {rows:,} of the base"
+        return row(
+            found, "fail", f"remove `{adding[0]}`: an added token has an untrained embedding"
         )
-    tokens = [token for token in _known_tokens(recipe).values() if token]
-    if beyond := [f"{name} ({index})" for name, index in tokens if index >= rows]:
-        return VerdictRow(
-            "vocabulary",
-            f"{', '.join(beyond)} beyond the {rows:,} embedding rows",
-            "fail",
-            f"{recipe.base_model} is not the published model: download it again",
-            figures,
-        )
-    return VerdictRow("vocabulary", f"{rows:,} embedding rows, none added", figures=figures)
-
-
-def _known_tokens(recipe: Recipe) -> dict[str, Any]:
-    return (published(recipe.base_model) or {}).get("tokens", {})
+    if beyond:
+        found = f"{', '.join(beyond)} beyond the {rows:,} embedding rows"
+        todo = f"{recipe.base_model} is not the published model: download it again"
+        return row(found, "fail", todo)
+    return row(f"{rows:,} embedding rows, none added")
 
 
 def _targets(recipe: Recipe, built: Architecture) -> VerdictRow:
@@ -101,35 +87,31 @@ def _targets(recipe: Recipe, built: Architecture) -> VerdictRow:
     adapter = built.model.peft_config["default"]
     paper = recipe.path.stem.startswith(PAPER_RECIPES)
     trained = trained_modules(built.model)
-    missing, extra = _differences(
-        built.model, PAPER_TARGETS if paper else adapter.target_modules, trained
-    )
-    kinds = dict.fromkeys(_last(name) for name in trained)
-    value = f"r={adapter.r} on {', '.join(kinds)}: {len(trained)} modules"
+    wanted = PAPER_TARGETS if paper else adapter.target_modules
+    missing, extra = _differences(built.model, wanted, trained)
+    kinds = dict.fromkeys(_kind(name) for name in trained)
+    found = f"r={adapter.r} on {', '.join(kinds)}: {len(trained)} modules"
     figures = {"r": adapter.r, "modules": trained, "missing": missing, "extra": extra}
     if not missing and not extra:
-        value += f", {len(trained) / built.config.num_hidden_layers:g} in each layer"
-        return VerdictRow("adapter", value, figures=figures)
-    odd = [
-        f"{what}: {_some(names)}"
-        for what, names in (("missing", missing), ("extra", extra))
-        if names
-    ]
-    return VerdictRow(
-        "adapter",
-        f"{value}; {'; '.join(odd)}",
-        "fail",
-        "correct lora_target_modules"
-        + (" to [q_proj, k_proj, v_proj, o_proj], as the paper has it" if paper else "")
-        + ", and set no key that leaves layers out or trains more",
-        figures,
-    )
+        found += f", {len(trained) / built.config.num_hidden_layers:g} in each layer"
+        return VerdictRow("adapter", found, figures=figures)
+    for what, names in (("missing", missing), ("extra", extra)):
+        if names:
+            counts = Counter(map(_kind, names)).items()
+            counted = ", ".join(f"{kind} x {count}" for kind, count in counts)
+            found += f"; {what}: {counted} (as {names[0]})"
+    todo = "correct lora_target_modules"
+    if paper:
+        todo += " to [q_proj, k_proj, v_proj, o_proj], as in the paper"
+    todo += ", and set no key that leaves layers out or trains more"
+    return VerdictRow("adapter", found, "fail", todo, figures)
 
 
 def trained_modules(model: Any) -> list[str]:
     """Return the names, in the base model, of the modules that hold a trainable parameter."""
     names = (name for name, item in model.named_parameters() if item.requires_grad)
-    return list(dict.fromkeys(_TRAINED_PART.sub("", _base_name(name)) for name in names))
+    parts = (_TRAINED_PART.sub("", name.removeprefix(_PEFT_PREFIX)) for name in names)
+    return list(dict.fromkeys(parts))
 
 
 def _differences(
@@ -138,73 +120,41 @@ def _differences(
     """Return which wanted modules are not trained, and which are trained besides them."""
     if isinstance(wanted, str):  # a pattern: what it matches is what was asked for
         return [], []
-    names = [_base_name(name) for name, _ in model.named_modules()]
-    expected = [name for name in names if _last(name) in wanted]
-    unknown = sorted(wanted - {_last(name) for name in expected})
+    names = (name.removeprefix(_PEFT_PREFIX) for name, _ in model.named_modules())
+    expected = [name for name in names if _kind(name) in wanted]
+    unknown = sorted(wanted - set(map(_kind, expected)))
     missing = [name for name in expected if name not in trained]
     return missing + unknown, [name for name in trained if name not in expected]
 
 
-def _base_name(name: str) -> str:
-    return name.removeprefix(_PEFT_PREFIX)
-
-
-def _last(name: str) -> str:
+def _kind(name: str) -> str:
+    """The last part of a module's name, as q_proj."""
     return name.rsplit(".", 1)[-1]
 
 
-def _some(names: list[str]) -> str:
-    """Count modules by kind, as `k_proj x 32`, and name the first."""
-    kinds = Counter(_last(name) for name in names)
-    return ", ".join(f"{kind} x {count}" for kind, count in kinds.items()) + f" (as {names[0]})"
-
-
 def _start(recipe: Recipe, parameters: int) -> VerdictRow:
-    """With the weights: a new adapter changes nothing, and one with another lora_B does."""
-    folder = local_folder(recipe.base_model)
-    if folder is None or not has_weights(folder):
-        return VerdictRow("adapter's start", "not looked at: no weights here", "note")
+    """With the weights: a new adapter changes nothing, and a filled lora_B does."""
+    row, folder = partial(VerdictRow, "adapter's start"), local_folder(recipe.base_model)
+    if folder is None or missing_weights(folder):
+        return row("not checked: no weights here", "note")
     if reason := _too_large(parameters):
-        return VerdictRow("adapter's start", f"not looked at: {reason}", "note")
+        return row(f"not checked: {reason}", "note")
     logits, fresh, changed, zero = _probe(recipe, folder)
-    figures = {
-        "lora_b_zero": zero,
-        "start_difference": (fresh - logits).abs().max().item(),
-        "changed_difference": (changed - logits).abs().max().item(),
-    }
+    row = partial(
+        row,
+        figures={
+            "lora_b_zero": zero,
+            "start_difference": (fresh - logits).abs().max().item(),
+            "changed_difference": (changed - logits).abs().max().item(),
+        },
+    )
     if not zero or not torch.equal(fresh, logits):
-        return VerdictRow(
-            "adapter's start",
-            "a new adapter already changes the base",
-            "fail",
-            "remove `peft_init_lora_weights`: PEFT's default starts lora_B at zero",
-            figures,
-        )
+        todo = "remove `peft_init_lora_weights`: PEFT's default starts lora_B at zero"
+        return row("a new adapter already changes the base", "fail", todo)
     if torch.equal(changed, logits):
-        return VerdictRow(
-            "adapter's start",
-            "a filled lora_B leaves the logits as they were",
-            "fail",
-            "the adapter is not applied: look at lora_alpha and lora_target_modules",
-            figures,
-        )
-    value = "lora_B is zero and the logits are the base's; a filled lora_B changes them"
-    return VerdictRow("adapter's start", value, figures=figures)
-
-
-def has_weights(folder: Path) -> bool:
-    """Whether a model folder holds all of its safetensors files.
-
-    Raises UserError if their index cannot be read.
-    """
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
-        return (folder / "model.safetensors").is_file()
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{index}: is no index of weights; download the model again") from None
-    return all((folder / name).is_file() for name in names)
+        todo = "the adapter is not applied: look at lora_alpha and lora_target_modules"
+        return row("a filled lora_B leaves the logits as they were", "fail", todo)
+    return row("lora_B is zero and the logits are the base's; a filled lora_B changes them")
 
 
 def _too_large(parameters: int) -> str:

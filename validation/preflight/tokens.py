@@ -1,7 +1,8 @@
-"""Do the rows come out of the tokenizer as they went in, masked and ended where they should be?"""
+"""Does decoding give back each row, and are its mask and its end where they should be?"""
 
 import random
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from validation.preflight.architecture import load_config
 from validation.preflight.tokenized import Split, Tokenized
 from validation.verdict import VerdictRow
 
-SAMPLE = 5000  # rows that are decoded: a stated sample, for decoding all of them takes minutes
+SAMPLE = 5000  # rows that are decoded: to decode all of them would take minutes
 SEED = 42  # of the sample
-NAMED = 3  # rows named in one row
+NAMED = 3  # rows of data named in one verdict
 TODO = "tokenizer and strategy do not fit: is the tokenizer the base model's own?"
 
 Sampled = Sequence[tuple[Split, int]]  # a split, and the index of one of its rows
@@ -70,81 +71,103 @@ def check_tokens(
         for index in range(len(split.rows))
     ]
     drawn = random.Random(SEED).sample(every, min(sample, len(every)))
+    all_rows = f"all {len(every):,} rows"
+    stated = all_rows
+    if len(drawn) < len(every):
+        stated = f"{len(drawn):,} of {len(every):,} rows, drawn with seed {SEED}"
     return [
         _check_pad(tokenizer),
         _check_vocabulary(recipe, tokenizer, tokenized),
-        _check_bos(tokenizer, tokenized),
-        _check_eos(tokenizer, tokenized),
-        _on_sample("round trip", _round_trip(tokenizer, drawn), len(drawn), len(every)),
-        _on_sample("prompt is a prefix", _prefix(tokenizer, drawn), len(drawn), len(every)),
-        _on_sample("mask", _mask(tokenizer, drawn), len(drawn), len(every)),
+        _check_bos(tokenizer, every, all_rows),
+        _judge("EOS is trained", _eos(tokenizer, every), every, all_rows),
+        _judge("round trip", _round_trip(tokenizer, drawn), drawn, stated),
+        _judge("prompt is a prefix", _prefix(tokenizer, drawn), drawn, stated),
+        _judge("mask", _mask(tokenizer, drawn), drawn, stated),
     ]
+
+
+def _judge(check: str, problems: Iterator[Problem], rows: Sampled, stated: str) -> VerdictRow:
+    """Return the row of a check that yields the problems of `rows`."""
+    try:
+        found = list(problems)
+    except ValueError as error:  # tokenise's, where a prompt alone cannot be encoded
+        return VerdictRow(check, str(error), "fail", TODO)
+    figures = {"rows": len(rows), "failed": len(found)}
+    if not found:
+        return VerdictRow(check, f"holds for {stated}", figures=figures)
+    named = "; ".join(f"row {name}: {what}" for name, what in found[:NAMED])
+    named = f"{len(found):,} rows: {named}" + ("; …" if len(found) > NAMED else "")
+    return VerdictRow(check, f"fails for {named} ({stated})", "fail", TODO, figures)
 
 
 def _check_pad(tokenizer: Any) -> VerdictRow:
     pad, eos = tokenizer.pad_token, tokenizer.eos_token
+    row = partial(VerdictRow, "pad token")
     if pad is None or eos is None:
-        value = f"the tokenizer has no {'EOS' if eos is None else 'pad'} token"
-        return _fail("pad token", value, "use the tokenizer that belongs to the base model")
+        missing = "EOS" if eos is None else "pad"
+        todo = "use the tokenizer that belongs to the base model"
+        return row(f"the tokenizer has no {missing} token", "fail", todo)
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
-        return _fail(
-            "pad token",
+        return row(
             f"{pad}, which is EOS: where padding is masked, so is the EOS that is to be learnt",
+            "fail",
             "set `special_tokens: {pad_token: …}` to another token of the vocabulary",
         )
-    return VerdictRow("pad token", f"{pad} ({tokenizer.pad_token_id}), not EOS ({eos})")
+    return row(f"{pad} ({tokenizer.pad_token_id}), not EOS ({eos})")
 
 
 def _check_vocabulary(recipe: Recipe, tokenizer: Any, tokenized: Tokenized) -> VerdictRow:
     """No token may be added: the adapter trains no embedding, so it would stay a random vector."""
-    check = "vocabulary"
     size, before = len(tokenizer), len(_load_as_it_is(recipe))
+    row = partial(VerdictRow, "vocabulary")
     if size != before:
-        return _fail(
-            check,
+        return row(
             f"the recipe adds {size - before} tokens to the tokenizer's {before:,}",
+            "fail",
             "name only tokens that the vocabulary has in `special_tokens` and `tokens`",
         )
     rows = load_config(recipe.base_model).vocab_size
-    used = (ids.max() for split in _splits(tokenized) for ids in split.input_ids)
+    used = (ids.max() for split in (tokenized.train, tokenized.val) for ids in split.input_ids)
     largest = max(int(max(used)), *tokenizer.all_special_ids)
     if largest >= rows:
-        return _fail(
-            check,
+        return row(
             f"the token id {largest:,} has no row among the model's {rows:,} embeddings",
+            "fail",
             "tokenizer and model do not belong together: correct `base_model`",
         )
-    value = f"{size:,} tokens, none added; largest id {largest:,} of the model's {rows:,}"
-    return VerdictRow(check, value, figures={"tokens": size, "embeddings": rows})
+    found = f"{size:,} tokens, none added; largest id {largest:,} of the model's {rows:,}"
+    return row(found, figures={"tokens": size, "embeddings": rows})
 
 
-def _check_bos(tokenizer: Any, tokenized: Tokenized) -> VerdictRow:
-    check, bos = "one BOS", tokenizer.bos_token_id
+def _check_bos(tokenizer: Any, every: Sampled, stated: str) -> VerdictRow:
+    bos = tokenizer.bos_token_id
     if bos is None:
-        return VerdictRow(check, "the tokenizer has none")
+        return VerdictRow("one BOS", "the tokenizer has none")
     if tokenizer("x")["input_ids"][0] != bos:
-        value = f"the tokenizer has {tokenizer.bos_token}, but does not put it before a text"
-        return VerdictRow(check, value, "note")
-    problems = []
-    for split in _splits(tokenized):
-        for row, ids in zip(split.rows, split.input_ids, strict=True):
-            count = np.count_nonzero(ids == bos)
-            if count != 1 or ids[0] != bos:
-                found = f"{count} BOS, first token {_shown(tokenizer, ids[0])}"
-                problems.append((row["id"], f"expected one BOS, in front; found {found}"))
-    return _on_all(check, problems, tokenized, f"{tokenizer.bos_token} in front")
+        found = f"the tokenizer has {tokenizer.bos_token}, but does not put it before a text"
+        return VerdictRow("one BOS", found, "note")
+    return _judge("one BOS", _bos(tokenizer, every), every, stated)
 
 
-def _check_eos(tokenizer: Any, tokenized: Tokenized) -> VerdictRow:
-    check, eos = "EOS is trained", tokenizer.eos_token_id
-    problems = []
-    for split in _splits(tokenized):
-        for row, ids, labels in zip(split.rows, split.input_ids, split.labels, strict=True):
-            count = np.count_nonzero(ids == eos)
-            if count != 1 or ids[-1] != eos or labels[-1] != eos:
-                found = f"{count} EOS, last label {_shown(tokenizer, labels[-1])}"
-                problems.append((row["id"], f"expected one EOS, trained; found {found}"))
-    return _on_all(check, problems, tokenized, f"{tokenizer.eos_token} at the end, with a label")
+def _bos(tokenizer: Any, every: Sampled) -> Iterator[Problem]:
+    """One BOS stands in front."""
+    for split, index in every:
+        ids = split.input_ids[index]
+        count = np.count_nonzero(ids == tokenizer.bos_token_id)
+        if count != 1 or ids[0] != tokenizer.bos_token_id:
+            found = f"{count} BOS, first token {_shown(tokenizer, ids[0])}"
+            yield split.rows[index]["id"], f"expected one BOS, in front; found {found}"
+
+
+def _eos(tokenizer: Any, every: Sampled) -> Iterator[Problem]:
+    """One EOS stands at the end, and carries loss."""
+    eos = tokenizer.eos_token_id
+    for split, index in every:
+        ids, labels = split.input_ids[index], split.labels[index]
+        count = np.count_nonzero(ids == eos)
+        if count != 1 or ids[-1] != eos or labels[-1] != eos:
+            found = f"{count} EOS, last label {_shown(tokenizer, labels[-1])}"
+            yield split.rows[index]["id"], f"expected one EOS, trained; found {found}"
 
 
 def _round_trip(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
@@ -185,34 +208,6 @@ def _mask(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
             yield split.rows[index]["id"], "trained text: " + _difference(expected, found)
 
 
-def _on_sample(check: str, problems: Iterator[Problem], sample: int, rows: int) -> VerdictRow:
-    """Return the row of a check of `sample` rows out of `rows`."""
-    try:
-        found = list(problems)
-    except ValueError as error:  # masking's, where a prompt alone cannot be encoded
-        return _fail(check, str(error), TODO)
-    stated = f"all {rows:,} rows"
-    if sample < rows:
-        stated = f"{sample:,} of {rows:,} rows, drawn with seed {SEED}"
-    figures = {"rows": sample, "failed": len(found)}
-    if not found:
-        return VerdictRow(check, f"holds for {stated}", figures=figures)
-    return _fail(check, f"fails for {_named(found)} ({stated})", TODO, figures)
-
-
-def _on_all(check: str, problems: list[Problem], tokenized: Tokenized, holds: str) -> VerdictRow:
-    rows = sum(len(split.rows) for split in _splits(tokenized))
-    figures = {"rows": rows, "failed": len(problems)}
-    if not problems:
-        return VerdictRow(check, f"{holds}, in all {rows:,} rows", figures=figures)
-    return _fail(check, f"fails for {_named(problems)} (all {rows:,} rows)", TODO, figures)
-
-
-def _named(problems: list[Problem]) -> str:
-    first = "; ".join(f"row {name}: {what}" for name, what in problems[:NAMED])
-    return f"{len(problems):,} rows: {first}" + ("; …" if len(problems) > NAMED else "")
-
-
 def _difference(expected: str, found: str) -> str:
     """Return some characters of both texts around the first that differs."""
     at = _first_difference(expected, found)
@@ -228,11 +223,3 @@ def _first_difference(left: Sequence[Any], right: Sequence[Any]) -> int:
 def _shown(tokenizer: Any, token: int) -> str:
     """Return a token as it stands in the vocabulary; a label without loss as -100."""
     return str(token) if token < 0 else repr(tokenizer.convert_ids_to_tokens(int(token)))
-
-
-def _splits(tokenized: Tokenized) -> tuple[Split, Split]:
-    return tokenized.train, tokenized.val
-
-
-def _fail(check: str, value: str, todo: str, figures: dict[str, Any] | None = None) -> VerdictRow:
-    return VerdictRow(check, value, "fail", todo, figures or {})

@@ -1,4 +1,4 @@
-"""Can each tracker that a recipe asks for record a run? Without this, it dies at its first step."""
+"""Can each tracker of a recipe record a run? Otherwise the run would end at its first step."""
 
 import importlib.util
 import io
@@ -17,7 +17,7 @@ PACKAGES = {
     "mlflow": "mlflow",
     "comet": "comet_ml",
 }
-NAMES = {  # such a name asks for its tracker too: axolotl.utils.wandb_ and the like
+NAMES = {  # the key asks for its tracker too: axolotl.utils.wandb_ and others
     "wandb": "wandb_project",
     "trackio": "trackio_project_name",
     "mlflow": "mlflow_experiment_name",
@@ -34,15 +34,12 @@ def trackers(values: dict[str, Any]) -> list[str]:
 
 def tracker_problems(values: dict[str, Any]) -> Iterator[str]:
     """Yield what keeps a tracker from recording, and what to do about it."""
+    checks = {"wandb": _wandb, "trackio": _trackio, "mlflow": _mlflow}
     for name in trackers(values):
         if importlib.util.find_spec(PACKAGES[name]) is None:
             yield f"`use_{name}` needs the package {PACKAGES[name]}, which is not installed"
-        elif name == "wandb":
-            yield from _wandb(values)
-        elif name == "trackio":
-            yield from _trackio(values)
-        elif name == "mlflow":
-            yield from _mlflow(values)
+        elif check := checks.get(name):
+            yield from check(values)
 
 
 def _wandb(values: dict[str, Any]) -> Iterator[str]:
@@ -53,12 +50,10 @@ def _wandb(values: dict[str, Any]) -> Iterator[str]:
 
     try:
         with redirect_stderr(io.StringIO()):
-            found = wandb.login(prompt=False, verify=False)
+            if not wandb.login(prompt=False, verify=False):
+                yield "`use_wandb` finds no key: set WANDB_API_KEY, or `wandb_mode: offline`"
     except wandb.Error as error:
         yield f"`use_wandb`: {error}"
-        return
-    if not found:
-        yield "`use_wandb` finds no key: set WANDB_API_KEY, or `wandb_mode: offline`"
 
 
 def _trackio(values: dict[str, Any]) -> Iterator[str]:

@@ -11,9 +11,11 @@ from typing import ClassVar
 import pytest
 from huggingface_hub import close_session, constants
 
+from tools.errors import UserError
 from tools.recipe import Recipe
 from validation.preflight import access
 from validation.preflight.access import check_access
+from validation.preflight.architecture import INDEX
 from validation.verdict import VerdictRow
 
 TOKEN = "hf_secretsecretsecret"
@@ -78,41 +80,25 @@ def ask(base_model: str) -> VerdictRow:
     return row
 
 
-def write_model(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    for name in ("config.json", "tokenizer.json", "model.safetensors"):
-        (folder / name).write_text("{}")
-    return folder
-
-
-def test_open_model_may_be_read(hub: None) -> None:
-    row = ask("open/model")
-    assert row.verdict == "ok" and "grants access" in row.found
-    assert Hub.tokens == [f"Bearer {TOKEN}"]
-
-
-@pytest.mark.parametrize("name", ["gated/model", "gated/unknown-user"])
-def test_gated_model_names_the_page_to_accept(hub: None, name: str) -> None:
-    row = ask(name)
-    assert row.verdict == "fail" and "gated" in row.found
-    assert f"https://huggingface.co/{name}," in row.todo
-    assert "`hf auth login`" in row.todo
-
-
-def test_model_that_the_hub_does_not_show_fails(hub: None) -> None:
-    row = ask("private/model")
-    assert row.verdict == "fail" and "no such model" in row.found
-    assert "correct `base_model`" in row.todo and "`hf auth login`" in row.todo
-
-
 @pytest.mark.parametrize(
-    ("name", "status", "todo"),
-    [("stale/token", "401", "`hf auth login` again"), ("broken/hub", "503", "try again later")],
+    ("name", "verdict", "found", "todos"),
+    [
+        ("open/model", "ok", "grants access", []),
+        ("gated/model", "fail", "gated", ["https://huggingface.co/gated/model,", "hf auth login`"]),
+        ("gated/unknown-user", "fail", "gated", ["gated/unknown-user,", "`hf auth login`"]),
+        ("private/model", "fail", "no such model", ["correct `base_model`", "`hf auth login`"]),
+        ("stale/token", "fail", "status 401", ["`hf auth login` again"]),
+        ("broken/hub", "fail", "status 503", ["try again later"]),
+        ("./models/nothing", "fail", "no such folder", ["correct `base_model`"]),
+    ],
 )
-def test_other_answers_name_their_status(hub: None, name: str, status: str, todo: str) -> None:
+def test_answer_of_the_hub_is_told_with_what_to_do(
+    hub: None, name: str, verdict: str, found: str, todos: list[str]
+) -> None:
     row = ask(name)
-    assert row.verdict == "fail"
-    assert f"status {status}" in row.found and todo in row.todo
+    assert row.verdict == verdict and found in row.found
+    assert all(todo in row.todo for todo in todos)
+    assert set(Hub.tokens) == (set() if name.startswith(".") else {f"Bearer {TOKEN}"})
 
 
 def test_offline_fails_with_both_ways_out(online: pytest.MonkeyPatch) -> None:
@@ -123,16 +109,15 @@ def test_offline_fails_with_both_ways_out(online: pytest.MonkeyPatch) -> None:
     assert "HF_HUB_OFFLINE" in row.todo
 
 
-def test_no_server_is_as_offline(online: pytest.MonkeyPatch) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        online.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
-        assert "cannot be reached" in ask("open/model").found
-
-
-def test_silent_server_is_given_up(online: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("listening", [False, True])
+def test_server_that_never_answers_is_as_offline(
+    online: pytest.MonkeyPatch, listening: bool
+) -> None:
     online.setattr(access, "SECONDS_TO_ANSWER", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the request, never answers
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        if listening:
+            silent.listen()
         online.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert "cannot be reached" in ask("open/model").found
 
@@ -141,6 +126,13 @@ def test_token_that_no_header_can_hold_is_not_shown(hub: None, online: pytest.Mo
     online.setenv("HF_TOKEN", f"{TOKEN}\u00e9")
     row = ask("open/model")
     assert row.verdict == "fail" and "token cannot be sent" in row.found
+
+
+def write_model(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    return folder
 
 
 def test_folder_linked_under_the_hub_id_is_resolved(online: pytest.MonkeyPatch) -> None:
@@ -152,49 +144,47 @@ def test_folder_linked_under_the_hub_id_is_resolved(online: pytest.MonkeyPatch) 
     assert "safetensors weights and a tokenizer" in row.found
 
 
+SHARDS = json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})
+
+
 @pytest.mark.parametrize(
-    ("lacking", "verdict"),
-    [("model.safetensors", "note"), ("tokenizer.json", "fail"), ("config.json", "fail")],
+    ("lacking", "index", "verdict", "named"),
+    [
+        ("model.safetensors", None, "note", "model.safetensors"),
+        ("tokenizer.json", None, "fail", "a tokenizer"),
+        ("config.json", None, "fail", "config.json"),
+        (None, SHARDS, "note", "model-2.safetensors"),
+    ],
 )
 def test_folder_that_is_not_whole_says_what_it_lacks(
-    tmp_path: Path, lacking: str, verdict: str
+    tmp_path: Path, lacking: str | None, index: str | None, verdict: str, named: str
 ) -> None:
     folder = write_model(tmp_path / "model")
-    (folder / lacking).unlink()
+    if lacking:
+        (folder / lacking).unlink()
+    if index:
+        (folder / INDEX).write_text(index)
     row = ask(str(folder))
-    assert row.verdict == verdict
-    assert {"tokenizer.json": "a tokenizer"}.get(lacking, lacking) in row.found
+    assert row.verdict == verdict and named in row.found
 
 
-def test_missing_shard_is_named(tmp_path: Path) -> None:
-    folder = write_model(tmp_path / "model")
-    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
-    shards = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
-    (folder / access.INDEX).write_text(json.dumps({"weight_map": shards}))
-    row = ask(str(folder))
-    assert row.verdict == "note" and "model-2.safetensors" in row.found
+@pytest.mark.parametrize("content", ["{", "[]", '{"weight_map": 1}'])
+def test_broken_index_of_weights_is_one_message(tmp_path: Path, content: str) -> None:
+    (write_model(tmp_path / "model") / INDEX).write_text(content)
+    with pytest.raises(UserError, match="is not an index of weights; download the model again"):
+        ask(str(tmp_path / "model"))
 
 
-def write_cached(cache: Path) -> Path:
-    repository = cache / "models--open--model"
+@pytest.mark.parametrize(("whole", "verdict"), [(True, "ok"), (False, "fail")])
+def test_whole_model_in_the_cache_needs_no_hub(
+    online: pytest.MonkeyPatch, whole: bool, verdict: str
+) -> None:
+    repository = Path("cache/models--open--model")
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("abc")
-    return write_model(repository / "snapshots" / "abc")
-
-
-def test_whole_model_in_the_cache_needs_no_hub(online: pytest.MonkeyPatch) -> None:
-    folder = write_cached(Path("cache"))
+    folder = write_model(repository / "snapshots" / "abc")
+    if not whole:
+        (folder / "model.safetensors").unlink()
     online.setattr(constants, "HF_HUB_OFFLINE", True)
     row = ask("open/model")
-    assert row.verdict == "ok" and str(folder) in row.found
-
-
-def test_cache_without_weights_is_not_enough(online: pytest.MonkeyPatch) -> None:
-    (write_cached(Path("cache")) / "model.safetensors").unlink()
-    online.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert ask("open/model").verdict == "fail"
-
-
-def test_path_that_is_not_there_is_no_hub_id(online: pytest.MonkeyPatch) -> None:
-    row = ask("./models/nothing")
-    assert row.verdict == "fail" and "no such folder" in row.found
+    assert row.verdict == verdict and (not whole or str(folder) in row.found)

@@ -14,7 +14,7 @@ from tools.files import sha256, write_json, write_jsonl
 from tools.prepare.cogex import prepare_cogex
 from tools.recipe import Recipe
 from validation.preflight.data import check_data
-from validation.preflight.prepared_cache import cache_folder
+from validation.preflight.prepared_cache import cache_folders
 from validation.preflight.tokenized import Split, Tokenized, tokenize
 from validation.preflight.tokens import load_recipe_tokenizer
 from validation.verdict import VerdictRow
@@ -294,8 +294,7 @@ def test_the_cache_is_named_and_filled_as_the_engine_does_it(
 ) -> None:
     recipe.values.update(keys)
     preprocess(recipe)
-    found = {cache_folder(recipe, "datasets"), cache_folder(recipe, "test_datasets")}
-    assert found == caches(recipe)
+    assert set(cache_folders(recipe)) == caches(recipe)
     tokenized = encode(recipe)
     values = [row.found for row in check(recipe) if row.name.startswith("cache")]
     kept = [int((split.lengths <= recipe.sequence_len).sum()) for split in vars(tokenized).values()]
@@ -307,7 +306,7 @@ def keep(recipe: Recipe) -> Path:
     """Put the training rows, as they are encoded now, where the engine would look for them."""
     from datasets import Dataset
 
-    folder, train = cache_folder(recipe, "datasets"), encode(recipe).train
+    folder, train = cache_folders(recipe)[0], encode(recipe).train
     rows = Dataset.from_dict({"input_ids": train.input_ids, "labels": train.labels})
     rows.shuffle(seed=1).save_to_disk(folder)
     return folder
@@ -341,7 +340,7 @@ def test_cache_of_a_recipe_that_axolotl_refuses_is_a_note(recipe: Recipe) -> Non
 
 
 def test_cache_cut_short_is_refused(recipe: Recipe) -> None:
-    folder = cache_folder(recipe, "datasets")
+    folder = cache_folders(recipe)[0]
     folder.mkdir(parents=True)
     (folder / "data-00000-of-00001.arrow").write_bytes(b"half")
     row = find(check(recipe), "cache, " + recipe.training["path"])

@@ -116,6 +116,11 @@ FAULTS: dict[str, tuple[Callable[[], None], str, str]] = {
         "recipe",
         "Launch",
     ),
+    "tracker that is not installed": (
+        in_recipe("seed: 42\n", "seed: 42\nuse_comet: true\n"),
+        "recipe",
+        "comet_ml",
+    ),
     "no seed": (in_recipe("seed: 42\n", ""), "recipe", "`seed`"),
     "shared output folder": (
         in_recipe("outputs/cogex-tiny", "outputs/cogex-tiny-random"),

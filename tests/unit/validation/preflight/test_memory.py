@@ -136,7 +136,7 @@ def test_deepspeed_buckets(tmp_path: Path) -> None:
 def test_a_deepspeed_file_that_is_no_use(tmp_path: Path, content: str) -> None:
     path = tmp_path / "zero.json"
     path.write_text(content)
-    with pytest.raises(UserError, match=r"r\.yml: `deepspeed: .*zero\.json` is no"):
+    with pytest.raises(UserError, match=r"r\.yml: `deepspeed: .*zero\.json` is not a DeepSpeed"):
         read_sharding(recipe(deepspeed=str(path)), hidden_size=64)
 
 

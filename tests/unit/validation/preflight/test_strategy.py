@@ -43,29 +43,27 @@ def test_our_strategies_load(name: str) -> None:
     assert "trained on: completion" in verdicts[0].found
 
 
-def test_import_error_inside_the_module_is_named_with_file_and_line(broken: Path) -> None:
-    row = check_module(broken, "import os\n\nimport no_such_package\n")
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        (
+            "import os\n\nimport no_such_package\n",
+            "ModuleNotFoundError: No module named 'no_such_package' (FILE, line 3)",
+        ),
+        ("import os\n\ndef load(:\n", "SyntaxError: invalid syntax (strategy.py, line 3)"),
+        (
+            "def load(tokenizer, cfg, ds_cfg):\n    return cfg['nothing'][0]\n",
+            "TypeError: 'NoneType' object is not subscriptable (FILE, line 2)",
+        ),
+        ("", "has no attribute 'load'"),
+    ],
+)
+def test_error_of_a_module_is_named_with_file_and_line(
+    broken: Path, source: str, found: str
+) -> None:
+    row = check_module(broken, source)
     assert row.verdict == "fail"
-    assert "ModuleNotFoundError: No module named 'no_such_package'" in row.found
-    assert f"({broken / 'strategy.py'}, line 3)" in row.found
-
-
-def test_syntax_error_is_named_with_file_and_line(broken: Path) -> None:
-    row = check_module(broken, "import os\n\ndef load(:\n")
-    assert row.verdict == "fail"
-    assert "SyntaxError: invalid syntax (strategy.py, line 3)" in row.found
-
-
-def test_error_while_loading_is_named_with_file_and_line(broken: Path) -> None:
-    row = check_module(broken, "def load(tokenizer, cfg, ds_cfg):\n    return cfg['nothing'][0]\n")
-    assert row.verdict == "fail" and "TypeError" in row.found
-    assert f"({broken / 'strategy.py'}, line 2)" in row.found
-
-
-def test_module_without_load_is_named(broken: Path) -> None:
-    row = check_module(broken, "")
-    assert row.verdict == "fail"
-    assert "has no attribute 'load'" in row.found
+    assert found.replace("FILE", str(broken / "strategy.py")) in row.found
 
 
 def test_strategy_of_another_kind_is_a_note(broken: Path) -> None:
