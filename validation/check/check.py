@@ -1,14 +1,13 @@
-"""Checks that a model does what CoGEX trains: writes a program, calls it, emulates it to a dict.
+"""Checks that a model does what CoGEX trains: write a program, call it, emulate it to a dict.
 
-The two modes of arXiv 2405.16337: as *reasoner* the model writes program, call and output; as
-*emulator* it is given the row's own program, and writes call and output. Each has its measures, a
-look for mode collapse, and verified emulation: where a program is complete, it may be run, and the
-output is compared with what it truly returns. Nothing is run without consent.
+There are the two modes of arXiv 2405.16337. As *reasoner* the model writes program, call and
+output; as *emulator* it gets the row's own program, and writes call and output. Each mode has its
+measures, a search for mode collapse, and verified emulation: a complete program may be run, and the
+model's output is compared with what the program returns. Nothing is run without consent.
 """
 
 from collections import Counter
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,7 +59,6 @@ def check(
     mode: Mode = "both",
     limit: int | None = None,
     min_answer: float | None = None,
-    min_family: float | None = None,
     temperature: float = 0.0,
     seed: int = 0,
     allow_code_execution: bool = False,
@@ -94,7 +92,7 @@ def check(
         records = map(_record, judged, emulations)
         write_jsonl(recipe.output_dir / f"generations{suffix}{part}.jsonl", records)
         sections[name] = {
-            **_shares(judged, LABELS[name], thresholds, min_family),
+            **_shares(judged, LABELS[name], thresholds),
             "collapse": _collapse(prompts, generations),
             "emulation": summarize(emulations),
         }
@@ -174,32 +172,27 @@ def _generate(
 
 
 def _shares(
-    judged: list[Judged],
-    labels: dict[str, str],
-    thresholds: dict[str, float],
-    min_family: float | None,
+    judged: list[Judged], labels: dict[str, str], thresholds: dict[str, float]
 ) -> dict[str, Any]:
     """Count for each measure of `labels` the rows in which it holds, and answers by family."""
     totals = Counter(family(item.row) for item in judged)
     right = Counter(family(item.row) for item in judged if item.holds["answer_exact"])
+    counts = {name: sum(item.holds[name] for item in judged) for name in labels}
     return {
         "rows": len(judged),
         "prompts_too_long": sum(item.generation == NOTHING for item in judged),
         "measures": {
-            name: _share(
-                sum(item.holds[name] for item in judged), len(judged), thresholds.get(name)
-            )
-            for name in labels
+            name: _share(count, len(judged), thresholds.get(name)) for name, count in counts.items()
         },
         "answer_exact_by_family": {
-            name: _share(right[name], totals[name], min_family)
+            name: _share(right[name], totals[name])
             for name in sorted(filter(None, totals))
             if None not in totals
         },
     }
 
 
-def _share(count: int, rows: int, threshold: float | None) -> dict[str, Any]:
+def _share(count: int, rows: int, threshold: float | None = None) -> dict[str, Any]:
     return {
         "count": count,
         "rows": rows,
@@ -227,13 +220,14 @@ def verdicts(mode: str, section: dict[str, Any]) -> list[VerdictRow]:
 
 def _verdict(mode: str, name: str, item: dict[str, Any]) -> VerdictRow:
     sign, threshold = ("≤", item["at_most"]) if "at_most" in item else ("≥", item["threshold"])
-    row = partial(VerdictRow, name, _of(item["count"], item["rows"]), section=mode)
+    found = _of(item["count"], item["rows"])
     if threshold is None:
-        return row("note")
-    row = partial(row, expected=f"{sign} {threshold:.0%}")
+        return VerdictRow(name, found, "note", section=mode)
+    expected = f"{sign} {threshold:.0%}"
     if item["passed"]:
-        return row("ok")
-    return row("fail", "read what it wrote: generations*.jsonl in the run folder, or the report")
+        return VerdictRow(name, found, expected=expected, section=mode)
+    todo = "read what it wrote: generations*.jsonl in the run folder, or the report"
+    return VerdictRow(name, found, "fail", todo, expected=expected, section=mode)
 
 
 def _record(item: Judged, emulation: Emulation) -> dict[str, Any]:
@@ -255,17 +249,13 @@ def print_check(result: dict[str, Any], console: Console) -> None:
     console.print(f"{result['model']} on {result['rows']} held-out rows:", markup=False)
     print_verdicts(result["verdicts"], console)
     for name, section in (("reasoner", result), ("emulator", result["emulator"])):
+        if section and (count := section["prompts_too_long"]):
+            console.print(
+                f"{count} prompts fill the recipe's `sequence_len` and count as failures in every "
+                f"measure of the {name}."
+            )
         if section:
-            _print_section(name, section, console)
-
-
-def _print_section(name: str, section: dict[str, Any], console: Console) -> None:
-    if section["prompts_too_long"]:
-        console.print(
-            f"{section['prompts_too_long']} prompts fill the recipe's `sequence_len` and count as "
-            f"failures in every measure of the {name}."
-        )
-    _print_emulation(name, section["emulation"], console)
+            _print_emulation(name, section["emulation"], console)
 
 
 def _of(count: int, total: int) -> str:

@@ -50,8 +50,6 @@ def section(
     wrong: dict[str, int],
     *,
     mode: str = "reasoner",
-    thresholds: dict[str, float] = THRESHOLDS,
-    min_family: float | None = None,
     helper: str = "plus",
 ) -> dict[str, Any]:
     """The figures of one mode for 50 rows, of which some lack a measure."""
@@ -65,7 +63,7 @@ def section(
         judged.append(item)
     emulations = verify_emulation([item.completion for item in judged], allow_code_execution=False)
     return {
-        **_shares(judged, LABELS[mode], thresholds, min_family),
+        **_shares(judged, LABELS[mode], THRESHOLDS),
         "collapse": _collapse([item.row["input"] for item in judged], generations),
         "emulation": summarize(emulations),
     }
@@ -75,21 +73,16 @@ def passes(result: dict[str, Any], mode: str = "reasoner") -> bool:
     return passed(verdicts(mode, result))
 
 
-def test_everything_right_passes() -> None:
-    assert passes(section({})) and passes(section({}, mode="emulator"), "emulator")
-
-
 @pytest.mark.parametrize("mode", LABELS)
-@pytest.mark.parametrize(
-    "name", ["program_parses", "output_dict", "has_answer", "keys_agree", "ends_by_eos"]
-)
+@pytest.mark.parametrize("name", MEASURES)
 def test_thresholds_are_met_exactly(mode: str, name: str) -> None:
     """49 of 50 are 98%; EOS asks for 99%. The emulator writes no program."""
-    allowed = 0 if name == "ends_by_eos" else 1
+    held_to = name in THRESHOLDS and name in LABELS[mode]
+    allowed = 0 if name == "ends_by_eos" else 1 if held_to else 50
     assert passes(section({name: allowed}, mode=mode), mode)
-    result = section({name: allowed + 1}, mode=mode)
-    assert passes(result, mode) is (mode == "emulator" and name == "program_parses")
-    assert name not in result["measures"] or not result["measures"][name]["passed"]
+    if held_to:
+        result = section({name: allowed + 1}, mode=mode)
+        assert not passes(result, mode) and not result["measures"][name]["passed"]
 
 
 @pytest.mark.parametrize("threshold", ["0.98", "0.99", "0.55"])
@@ -101,25 +94,11 @@ def test_share_is_compared_as_exact_fractions_are(threshold: str) -> None:
             assert passed is (Fraction(count, rows) >= Fraction(threshold))
 
 
-@pytest.mark.parametrize("name", sorted(MEASURES.keys() - THRESHOLDS.keys()))
-def test_other_measures_are_only_reported(name: str) -> None:
-    result = section({name: 50})
-    assert passes(result)
-    assert result["measures"][name] == {"count": 0, "rows": 50, "threshold": None, "passed": True}
-
-
-def test_families_are_held_to_a_share_if_asked() -> None:
-    passing = section({"answer_exact": 20}, min_family=0.6)
-    assert passes(passing)
-    assert passing["answer_exact_by_family"] == {
-        "add": {"count": 30, "rows": 50, "threshold": 0.6, "passed": True}
-    }
-    assert not passes(section({"answer_exact": 21}, min_family=0.6))
-
-
-def test_no_families_where_an_id_names_none() -> None:
+def test_answers_are_counted_by_family_where_every_id_names_one() -> None:
+    found = section({"answer_exact": 20})["answer_exact_by_family"]
+    assert found == {"add": {"count": 30, "rows": 50, "threshold": None, "passed": True}}
     judged = [judge(row(1) | {"id": name}, Generation("", 0, True)) for name in ("add-1", "2")]
-    assert _shares(judged, MEASURES, THRESHOLDS, None)["answer_exact_by_family"] == {}
+    assert _shares(judged, MEASURES, THRESHOLDS)["answer_exact_by_family"] == {}
 
 
 def test_collapse_fails_the_check_though_every_measure_holds() -> None:
@@ -153,39 +132,27 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_check_writes_its_files(brief: Recipe) -> None:
-    result = check(brief, model_name="base")
-    assert json.loads((brief.output_dir / "check-base.json").read_text()) == result
-    assert (result["model"], result["rows"], result["passed"]) == ("base", 2, False)
-    keys = ["id", "instruction", "input", "generated", "tokens", "reference", "holds", "loop"]
-    for name in ("generations-base.jsonl", "generations-base-emulator.jsonl"):
-        written = lines(brief.output_dir / name)
-        assert [item["id"] for item in written] == ["f-0", "f-1"]
-        assert all(list(item) == [*keys, "emulation"] for item in written)
-
-
-def test_emulator_is_given_the_rows_own_program(brief: Recipe) -> None:
-    result = check(brief, model_name="base", limit=1)
-    assert result["emulator"]["prompts_too_long"] == 0
-    [reasoner] = lines(brief.output_dir / "generations-base.jsonl")
-    [emulator] = lines(brief.output_dir / "generations-base-emulator.jsonl")
-    parses = [item["holds"]["program_parses"] for item in (reasoner, emulator)]
-    assert parses == [False, True]
-
-
-def test_reasoner_alone_gives_the_same_figures_without_the_emulators(brief: Recipe) -> None:
-    both, alone = (check(brief, model_name="base", mode=mode) for mode in ("both", "reasoner"))
+def test_check_writes_its_files_for_both_modes_and_then_for_one(brief: Recipe) -> None:
+    both = check(brief, model_name="base", min_answer=0.9)
+    assert json.loads((brief.output_dir / "check-base.json").read_text()) == both
+    assert (both["model"], both["rows"], both["passed"]) == ("base", 2, False)
     assert both["measures"].keys() == MEASURES.keys()
     assert both["emulator"]["measures"].keys() == EMULATOR_MEASURES.keys()
-    verdicts_alone = [row for row in both["verdicts"] if row["section"] == "reasoner"]
-    assert both | {"emulator": None, "verdicts": verdicts_alone} == alone
-
-
-def test_emulators_generations_of_an_earlier_check_are_removed(brief: Recipe) -> None:
-    for mode in ("both", "reasoner"):
-        check(brief, model_name="base", mode=mode, limit=1)
+    assert both["emulator"]["prompts_too_long"] == 0
+    for part in (both, both["emulator"]):
+        assert part["measures"]["answer_exact"]["threshold"] == 0.9
+    keys = ["id", "instruction", "input", "generated", "tokens", "reference", "holds", "loop"]
+    for name, parses in (("generations-base", False), ("generations-base-emulator", True)):
+        written = lines(brief.output_dir / f"{name}.jsonl")
+        assert [item["id"] for item in written] == ["f-0", "f-1"]
+        for item in written:
+            assert list(item) == [*keys, "emulation"]
+            assert item["holds"]["program_parses"] is parses  # the emulator's is the row's own
+    alone = check(brief, model_name="base", min_answer=0.9, mode="reasoner")
+    own = [item for item in both["verdicts"] if item["section"] == "reasoner"]
+    assert both | {"emulator": None, "verdicts": own} == alone
     names = sorted(path.name for path in brief.output_dir.iterdir())
-    assert names == ["check-base.json", "generations-base.jsonl"]
+    assert names == ["check-base.json", "generations-base.jsonl"]  # the emulator's is removed
 
 
 def test_check_says_which_model_it_is_of(
@@ -197,12 +164,6 @@ def test_check_says_which_model_it_is_of(
     names = ("adapter_config.json", "adapter_model.safetensors")
     assert result["model_sha256"] == {name: sha256(folder / name) for name in names}
     assert check(brief, model_name="base", mode="reasoner", limit=1)["model_sha256"] == {}
-
-
-def test_answers_are_held_to_a_share_if_asked(brief: Recipe) -> None:
-    result = check(brief, model_name="base", limit=1, min_answer=0.9)
-    for part in (result, result["emulator"]):
-        assert part["measures"]["answer_exact"]["threshold"] == 0.9
 
 
 @needs_sandbox
@@ -276,7 +237,7 @@ def shown(reasoner: dict[str, Any], emulator: dict[str, Any] | None = None) -> s
 
 
 def test_result_is_shown() -> None:
-    reasoner = section({"output_dict": 9}, min_family=0.5)
+    reasoner = section({"output_dict": 9})
     reasoner["collapse"]["loops"] |= {"count": 7, "passed": False}
     text = shown(reasoner)
     for part in (
@@ -288,23 +249,15 @@ def test_result_is_shown() -> None:
     ):
         assert part in text
     assert "emulator" not in text and "--allow-code-execution" not in text
-
-
-def test_programs_that_leave_nothing_to_verify_are_told_without_shares() -> None:
-    """All 50 leave a helper undefined; that is no 100% of anything that was verified."""
-    text = shown(section({}))
+    # all 50 leave a helper undefined; that is no 100% of anything that was verified
     end = text[text.index("Verified emulation") :]
     told = "0 of 50 programs complete: nothing to verify (50 leave names undefined)"
     assert end.strip() == f"Verified emulation, reasoner: {told}"
 
 
-def test_emulator_is_shown_beside() -> None:
-    text = shown(section({}), section({}, mode="emulator"))
+def test_emulator_is_shown_beside_and_programs_that_wait_for_consent() -> None:
+    text = shown(section({}, helper="max"), section({}, mode="emulator"))
     assert "emulator" in text and EMULATOR_MEASURES["function_and_call"] in text
-
-
-def test_complete_programs_that_wait_for_consent_are_told() -> None:
-    text = shown(section({}, helper="max"))
     assert "To run the 50 complete programs in a sandbox: --allow-code-execution" in text
 
 

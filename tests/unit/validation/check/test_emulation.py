@@ -59,15 +59,11 @@ def test_program_is_examined(body: str, status: str, detail: tuple[str, ...]) ->
     assert examine(of_body(body)) == Emulation(status, detail)
 
 
-def test_star_hides_what_it_defines() -> None:
-    found = examine(Completion("from math import *\ndef f(x):\n    return sqrt(x)", ">>> f(1)", ""))
-    assert found == Emulation("not_allowed", ("from math import *",))
-
-
 @pytest.mark.parametrize(
     ("completion", "status"),
     [
         (Completion("", ">>> len('x')", ""), "unreadable"),
+        (Completion("from math import *\ndef f(x): return x", ">>> f(1)", ""), "not_allowed"),
         (of_body("return {", call=">>> f(1)"), "unreadable"),
         (Completion("def f(x, x):\n    return {}", ">>> f(1)", ""), "unreadable"),
         (of_body("return {}", call=""), "unreadable"),
@@ -93,11 +89,6 @@ FRAGMENTS = [
 def test_hostile_text_is_examined(text: str) -> None:
     for completion in (Completion(text, ">>> f(1)", ""), of_body("return x", call=f">>> {text}")):
         assert examine(completion).status in ("unreadable", "not_allowed", "undefined", "complete")
-
-
-def test_nothing_runs_without_consent() -> None:
-    [found] = verify_emulation([of_body("return {'answer': x}")], allow_code_execution=False)
-    assert found == Emulation("complete")
 
 
 def returned(**keys: tuple[str, ...]) -> Emulation:
