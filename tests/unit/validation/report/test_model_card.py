@@ -113,41 +113,48 @@ def test_local_base_is_no_hub_model(facts: RunFacts, base: str) -> None:
     assert f"`{base}`" in card(facts, recipe=recipe)
 
 
-def test_other_data_is_not_called_the_published(facts: RunFacts) -> None:
-    recipe = with_values(facts, datasets=[{"path": "data/tiny/train.jsonl"}])
-    assert "datasets" not in front(facts, recipe=recipe)
-    assert "mkhalifa" not in card(facts, recipe=recipe)
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {},
+            ["its own 2,000 validation rows",
+             "perplexity of `checkpoint-20`, which this is:\n  **1.50000**",
+             "of the base on the same rows: 2.25000", "| answer equals the reference | 90.0% | 96",
+             f"`{'a' * 64}`", f"`{'b' * 64}`", "truly return was not measured",
+             "No interpreter runs", "to our knowledge Llama 2 Community License",
+             "emulates correct programs wrongly at times"],
+        ),
+        (  # the figures are of the checkpoint that lies there
+            {"best": Best(Path("run/best"), "checkpoint-10", {})},
+            ["**1.75000**", "best/ holds checkpoint-10, and selection.json names checkpoint-20"],
+        ),
+        (
+            {"check": CheckFile.model_validate(CHECK | {"emulation": EMULATION})},
+            ["As reasoner, 4 of 50 programs were complete and were run in a sandbox",
+             "- keys emulated as they truly come out: 7 of 9\n"],
+        ),
+        (
+            {"check": None, "check_is_of_another": True},
+            ["check.json is of another model than best/ holds now",
+             "programs, calls and outputs: not measured"],
+        ),
+    ],
+)  # fmt: skip
+def test_figures_are_those_of_the_run(
+    facts: RunFacts, change: dict[str, Any], said: list[str]
+) -> None:
+    text = card(facts, **change)
+    assert [words for words in said if words not in text] == []
+    assert ("**1.50000**" in text) is ("best" not in change)
+    if change.get("check"):
+        assert "truly return was not measured" not in text
 
 
-def test_figures_are_those_of_the_run(facts: RunFacts) -> None:
-    text = card(facts)
-    assert "its own 2,000 validation rows" in text
-    assert "perplexity of `checkpoint-20`, which this is:\n  **1.50000**" in text
-    assert "of the base on the same rows: 2.25000" in text
-    assert "| answer equals the reference | 90.0% | 96.0% |" in text
-    for letter in "ab":
-        assert f"`{letter * 64}`" in text
-
-
-def test_figures_are_of_the_checkpoint_that_lies_there(facts: RunFacts) -> None:
-    best = Best(Path("run/best"), "checkpoint-10", {})
-    text = card(facts, best=best)
-    assert "**1.75000**" in text and "1.50000" not in text
-    assert "best/ holds checkpoint-10, and selection.json names checkpoint-20" in text
-
-
-def test_verified_emulation_is_told_as_counts(facts: RunFacts) -> None:
-    text = card(facts, check=CheckFile.model_validate(CHECK | {"emulation": EMULATION}))
-    assert "As reasoner, 4 of 50 programs were complete and were run in a sandbox" in text
-    assert "- keys emulated as they truly come out: 7 of 9\n" in text
-    assert "truly return was not measured" not in text
-    assert "truly return was not measured" in card(facts)
-
-
-def test_check_of_another_model_gives_no_figures(facts: RunFacts) -> None:
-    text = card(facts, check=None, check_is_of_another=True)
-    assert "check.json is of another model than best/ holds now" in text
-    assert "programs, calls and outputs: not measured" in text
+def test_what_was_not_measured_is_said(facts: RunFacts) -> None:
+    text = card(facts, selection=None, check=None)
+    assert len(re.findall("not measured", text)) == 3
+    assert "%" not in text.split("## Training")[0]
 
 
 @pytest.mark.parametrize(
@@ -158,50 +165,43 @@ def test_share_that_is_none_is_refused(figures: dict[str, Any]) -> None:
         CheckFile.model_validate(CHECK | {"measures": {"answer_exact": SHARE | figures}})
 
 
-def test_what_was_not_measured_is_said(facts: RunFacts) -> None:
-    text = card(facts, selection=None, check=None)
-    assert len(re.findall("not measured", text)) == 3
-    assert "%" not in text.split("## Training")[0]
+ALPACA = {"path": "data/alpaca/train.jsonl", "type": "prompt_strategies.alpaca"}
 
 
-def test_limits_and_licence_are_told(facts: RunFacts) -> None:
-    text = card(facts)
-    for sentence in ("No interpreter runs", "to our knowledge Llama 2 Community License",
-                     "emulates correct programs wrongly at times"):  # fmt: skip
-        assert sentence in text
-    other = with_values(facts, base_model="someone/else")
-    assert "to our knowledge" not in card(facts, recipe=other)
+@pytest.mark.parametrize(
+    ("values", "said", "not_said"),
+    [
+        ({"base_model": "someone/else"}, [], ["to our knowledge"]),
+        ({"datasets": [{"path": "data/tiny/train.jsonl"}]}, [], ["mkhalifa", "datasets:"]),
+        (
+            {"datasets": [ALPACA]},
+            ["in text alone", "tatsu-lab/alpaca"],
+            ["No interpreter runs", "### Code"],
+        ),
+        (
+            {"adapter": None},
+            ["A model trained from `meta-llama", "library_name: transformers"],
+            ["adapter ("],
+        ),
+        # a name cannot end its code
+        ({"base_model": "a`</code>\n\n# b\u202e"}, ["`a'</code>  # b\\u202e`"], []),
+    ],
+)
+def test_card_claims_what_the_recipe_says(
+    facts: RunFacts, values: dict[str, Any], said: list[str], not_said: list[str]
+) -> None:
+    text = card(facts, recipe=with_values(facts, **values))
+    assert [words for words in said if words not in text] == []
+    assert [words for words in not_said if words in text] == []
 
 
-def test_baseline_is_not_said_to_emulate(facts: RunFacts) -> None:
-    entry = {"path": "data/alpaca/train.jsonl", "type": "prompt_strategies.alpaca"}
-    text = card(facts, recipe=with_values(facts, datasets=[entry]))
-    assert "in text alone" in text and "tatsu-lab/alpaca" in text
-    assert "No interpreter runs" not in text and "### Code" not in text
-
-
-def test_whole_model_is_not_called_an_adapter(facts: RunFacts) -> None:
-    recipe = with_values(facts, adapter=None)
-    assert "A model trained from `meta-llama" in card(facts, recipe=recipe)
-    assert front(facts, recipe=recipe)["library_name"] == "transformers"
-
-
-def test_name_cannot_end_its_code(facts: RunFacts) -> None:
-    recipe = with_values(facts, base_model="a`</code>\n\n# b\u202e")
-    assert "`a'</code>  # b\\u202e`" in card(facts, recipe=recipe)
-
-
-def test_card_of_an_older_best_is_replaced(facts: RunFacts) -> None:
+def test_card_is_written_from_the_files_of_the_run_in_place_of_an_older(facts: RunFacts) -> None:
     readme = Path("run/best/README.md")
     readme.write_text("an older card")
-    assert write_card(facts) == readme
-    assert "older" not in readme.read_text()
-
-
-def test_card_is_written_from_the_files_of_the_run(facts: RunFacts) -> None:
     Path("run/selection.json").write_text(json.dumps(SELECTION))
     Path("run/best/checkpoint.json").write_text('{"checkpoint": "checkpoint-20"}')
-    assert "**1.50000**" in write_model_card(facts.recipe).read_text()
+    assert write_model_card(facts.recipe) == readme
+    assert "**1.50000**" in readme.read_text() and "older" not in readme.read_text()
 
 
 def test_no_best_is_an_error(facts: RunFacts) -> None:

@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -215,50 +215,73 @@ def test_histogram_counts_every_row_once() -> None:
 # ------------------------------------------------------------------------------ what is not there
 
 
-def test_missing_files_leave_sentences(recipe: Recipe) -> None:
+def without_files() -> None:
     for path in ("selection.json", "check.json", "generations.jsonl", "trainer_state.json"):
         (RUN / path).unlink()
     for path in (*RUN.glob("*/trainer_state.json"), Path("data/manifest.json")):
         path.unlink()
     Path("data/train.jsonl").unlink()
-    text = page(recipe).text
-    assert f"There is no log of training in {RUN}" in text
-    assert "No checkpoint is chosen yet: cogex select recipe.yml" in text
-    assert "programs? Not measured: cogex check recipe.yml" in text
-    assert "Nothing generated yet: cogex check recipe.yml" in text
-    assert "there is no manifest.json beside the training rows" in text
-    assert "training rows was not measured: data/train.jsonl: there is no such file" in text
 
 
-def test_manifest_of_a_corpus_names_no_rows_and_no_source(recipe: Recipe) -> None:
-    written = {"format": "code", "sha256": {}, "documents": {"train": 3}}
-    Path("data/manifest.json").write_text(json.dumps(written))
-    text = page(recipe).text
-    assert "validation rows, split with seed" not in text
-    assert "there is no manifest.json" not in text and "the rows' source" not in text
+def with_the_state_of_step_11() -> None:
+    shutil.copy(RUN / "checkpoint-11" / "trainer_state.json", RUN)
 
 
-def test_missing_parts_of_a_check_leave_sentences(recipe: Recipe) -> None:
-    edit("check.json", {"emulator": None, "collapse": {}, "emulation": None})
-    text = page(recipe).text
-    assert "Emulator mode was not measured: cogex check recipe.yml" in text
-    assert "Mode collapse Not measured: cogex check recipe.yml" in text
-    assert "Not measured as reasoner: cogex check recipe.yml" in text
-
-
-def test_unfinished_run_is_called_so(recipe: Recipe) -> None:
-    state = json.loads((RUN / "checkpoint-11" / "trainer_state.json").read_text())
-    (RUN / "trainer_state.json").write_text(json.dumps(state))
-    assert "Training has not come to its end: the log stops at step 11." in page(recipe).text
-
-
-def test_figures_of_other_rows_are_called_so(recipe: Recipe) -> None:
+def with_fewer_validation_rows() -> None:
     val = Path("data/val.jsonl")
     val.write_text(val.read_text().split("\n", 1)[1])
+
+
+def with_a_check_that_names_no_model() -> None:
+    content = json.loads((RUN / "check.json").read_text())
+    del content["model_sha256"]
+    (RUN / "check.json").write_text(json.dumps(content))
+
+
+def with_the_manifest_of_a_corpus() -> None:
+    written = {"format": "code", "sha256": {}, "documents": {"train": 3}}
+    Path("data/manifest.json").write_text(json.dumps(written))
+
+
+SAID: dict[Callable[[], None], list[str]] = {
+    without_files: [
+        f"There is no log of training in {RUN}",
+        "No checkpoint is chosen yet: cogex select recipe.yml",
+        "programs? Not measured: cogex check recipe.yml",
+        "Nothing generated yet: cogex check recipe.yml",
+        "there is no manifest.json beside the training rows",
+        "training rows was not measured: data/train.jsonl: there is no such file",
+    ],
+    lambda: edit("check.json", {"emulator": None, "collapse": {}, "emulation": None}): [
+        "Emulator mode was not measured: cogex check recipe.yml",
+        "Mode collapse Not measured: cogex check recipe.yml",
+        "Not measured as reasoner: cogex check recipe.yml",
+    ],
+    with_the_state_of_step_11: [
+        "Training has not come to its end: the log stops at step 11.",
+        "As reasoner, 0 of 12 programs are complete: nothing to verify.",
+    ],
+    with_fewer_validation_rows: [
+        "The checkpoints were scored on other rows than data/val.jsonl holds now",
+        "The check was made on other rows than data/val.jsonl holds now",
+        "data/val.jsonl is not the file that `cogex prepare` wrote",
+    ],
+    with_a_check_that_names_no_model: ["check.json is of another model than best/ holds now"],
+    with_the_manifest_of_a_corpus: [],
+}
+
+
+@pytest.mark.parametrize(("change", "sentences"), SAID.items())
+def test_what_is_missing_or_stale_is_said(
+    recipe: Recipe, change: Callable[[], None], sentences: list[str], html: str
+) -> None:
+    change()
     text = page(recipe).text
-    assert "The checkpoints were scored on other rows than data/val.jsonl holds now" in text
-    assert "The check was made on other rows than data/val.jsonl holds now" in text
-    assert "data/val.jsonl is not the file that `cogex prepare` wrote" in text
+    assert [sentence for sentence in sentences if sentence not in text] == []
+    assert "holds now" not in html and "is not the file" not in html  # of the run as it was
+    if change is with_the_manifest_of_a_corpus:
+        for words in ("split with seed", "there is no manifest.json", "the rows' source"):
+            assert words not in text
 
 
 def test_check_of_another_model_is_left_out(recipe: Recipe, html: str) -> None:
@@ -272,21 +295,6 @@ def test_check_of_another_model_is_left_out(recipe: Recipe, html: str) -> None:
     assert "answers are exactly right" not in text and "Nothing generated yet" in text
     card = (RUN / "best" / "README.md").read_text()
     assert "check.json is of another model" in card and "answer equals the reference" not in card
-
-
-def test_check_that_names_no_model_is_left_out(recipe: Recipe) -> None:
-    content = json.loads((RUN / "check.json").read_text())
-    del content["model_sha256"]
-    (RUN / "check.json").write_text(json.dumps(content))
-    assert "check.json is of another model than best/ holds now" in page(recipe).text
-
-
-def test_nothing_to_verify_is_said(recipe: Recipe) -> None:
-    assert "As reasoner, 0 of 12 programs are complete: nothing to verify." in page(recipe).text
-
-
-def test_figures_of_these_rows_are_not(html: str) -> None:
-    assert "holds now" not in html and "is not the file" not in html
 
 
 def test_no_run_folder_is_an_error(recipe: Recipe) -> None:
