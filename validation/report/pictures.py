@@ -56,8 +56,8 @@ def losses(state: TrainerState, chosen: int | None) -> Picture:
             _short(log.epoch),
             _short(_last_loss(state.training, log.step)),
             _short(log.loss),
-            _short(_exp(log.loss)),
-            _mark(log.step, chosen),
+            _short(math.exp(min(log.loss, 700.0))),
+            "base, before training" if log.step == 0 else "chosen" if log.step == chosen else "",
         )
         for log in state.evaluations
     ]
@@ -108,17 +108,23 @@ def gradient_norm(state: TrainerState, expected: ExpectedRun) -> Picture:
 
 def histogram(lengths: Lengths) -> Picture:
     """Draw how many training rows have which length."""
-    width = _bin_width(int(lengths.tokens.max()))
-    edges = np.arange(0, lengths.tokens.max() + width + 1, width)
-    counts, _ = np.histogram(lengths.tokens, edges)
-    figure = _draw_histogram(counts, edges, lengths.sequence_len)
-    total, trained = int(lengths.tokens.sum()), lengths.trained
-    longer = int((lengths.tokens > lengths.sequence_len).sum())
+    tokens, limit, trained = lengths.tokens, lengths.sequence_len, lengths.trained
+    width = _bin_width(int(tokens.max()))
+    counts, edges = np.histogram(tokens, np.arange(0, tokens.max() + width + 1, width))
+    with rc_context(STYLE):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.subplots()
+        axes.stairs(counts, edges, fill=True, color=BLUE)
+        if limit <= edges[-1]:
+            axes.axvline(limit, color=RED, linestyle="--", label="sequence_len")
+            axes.legend()
+        axes.set_xlabel("tokens in a row")
+        axes.set_ylabel("training rows")
     caption = (
-        f"Length of the {len(lengths.tokens):,} training rows: median "
-        f"{np.median(lengths.tokens):,.0f} tokens, longest {lengths.tokens.max():,}; {longer:,} "
-        f"are longer than sequence_len {lengths.sequence_len:,}. {trained:,} of {total:,} tokens "
-        f"carry loss ({trained / total:.1%})."
+        f"Length of the {len(tokens):,} training rows: median {np.median(tokens):,.0f} tokens, "
+        f"longest {tokens.max():,}; {(tokens > limit).sum():,} are longer than sequence_len "
+        f"{limit:,}. {trained:,} of {tokens.sum():,} tokens carry loss "
+        f"({trained / tokens.sum():.1%})."
     )
     rows = [
         (f"{low:,} to {low + width - 1:,}", f"{count:,}")
@@ -126,21 +132,6 @@ def histogram(lengths: Lengths) -> Picture:
         if count
     ]
     return _picture(figure, caption, ("tokens", "rows"), rows)
-
-
-def _draw_histogram(
-    counts: NDArray[np.int64], edges: NDArray[np.int64], sequence_len: int
-) -> Figure:
-    with rc_context(STYLE):
-        figure = Figure(figsize=SIZE, layout="constrained")
-        axes = figure.subplots()
-        axes.stairs(counts, edges, fill=True, color=BLUE)
-        if sequence_len <= edges[-1]:
-            axes.axvline(sequence_len, color=RED, linestyle="--", label="sequence_len")
-            axes.legend()
-        axes.set_xlabel("tokens in a row")
-        axes.set_ylabel("training rows")
-    return figure
 
 
 def _bin_width(longest: int) -> int:
@@ -168,22 +159,12 @@ def _thinned[T](logs: Sequence[T]) -> list[T]:
 
 
 def _left_out(state: TrainerState) -> int:
-    """How many logs there are, if a table holds not all of them."""
+    """The number of logs, if the table does not hold all of them."""
     return len(state.training) if len(state.training) > MOST_ROWS else 0
 
 
 def _last_loss(training: Sequence[TrainingLog], step: int) -> float | None:
     return next((log.loss for log in reversed(training) if log.step <= step), None)
-
-
-def _mark(step: int, chosen: int | None) -> str:
-    if step == 0:
-        return "base, before training"
-    return "chosen" if step == chosen else ""
-
-
-def _exp(loss: float) -> float:
-    return math.exp(min(loss, 700.0))
 
 
 def _short(value: Any) -> str:

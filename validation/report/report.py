@@ -64,28 +64,6 @@ class Compared:
     same: bool | None
 
 
-@dataclass(frozen=True)
-class Part:
-    """Program, call or output: what the model wrote beside the reference."""
-
-    name: str
-    written: str
-    reference: str
-    trained: bool  # whether the reference carries loss in training
-
-
-@dataclass(frozen=True)
-class Example:
-    """One generation on a held-out row."""
-
-    id: str
-    prompt: str
-    prompt_trained: bool
-    parts: list[Part]
-    right: bool
-    missing: list[str]  # the measures that do not hold
-
-
 def report(recipe: Recipe, out: Path | None = None) -> Path:
     """Write the report of a recipe's run, and the model card where there is a `best/`.
 
@@ -212,35 +190,38 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _examples(facts: RunFacts) -> list[Example]:
+def _examples(facts: RunFacts) -> list[dict[str, Any]]:
     """Generations evenly spaced over the file, whatever their verdict."""
     rows = facts.generations
-    shown = (
-        [rows[i * len(rows) // EXAMPLES] for i in range(EXAMPLES)] if len(rows) > EXAMPLES else rows
-    )
-    if not shown:
+    if len(rows) > EXAMPLES:
+        rows = [rows[i * len(rows) // EXAMPLES] for i in range(EXAMPLES)]
+    if not rows:
         return []
     train_on = load_strategy(facts.recipe, facts.recipe.training, None).train_on
-    return [_example(row, train_on) for row in shown]
+    return [_example(row, train_on) for row in rows]
 
 
-def _example(row: GeneratedRow, train_on: str) -> Example:
+def _example(row: GeneratedRow, train_on: str) -> dict[str, Any]:
+    """Each part as the model wrote it and in the reference; `trained`: it carries loss."""
     written, reference = parse_completion(row.generated), parse_completion(row.reference)
-    code, full = train_on != "output", train_on == "full"
-    return Example(
-        id=row.id,
-        prompt=render_prompt(row.instruction, row.input),
-        prompt_trained=full,
-        parts=[
-            Part("program", written.program, reference.program, code),
-            Part("call", written.call, reference.call, code),
-            Part("output", written.output, reference.output, True),
+    return {
+        "id": row.id,
+        "prompt": render_prompt(row.instruction, row.input),
+        "prompt_trained": train_on == "full",
+        "parts": [
+            {
+                "name": name,
+                "written": text,
+                "reference": vars(reference)[name],
+                "trained": name == "output" or train_on != "output",
+            }
+            for name, text in vars(written).items()
         ],
-        right=row.holds.get("answer_exact", False),
-        missing=[
+        "right": row.holds.get("answer_exact", False),
+        "missing": [
             LABELS["reasoner"].get(name, name) for name, holds in row.holds.items() if not holds
         ],
-    )
+    }
 
 
 def _hashes(facts: RunFacts) -> list[tuple[str, str]]:
