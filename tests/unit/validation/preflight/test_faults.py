@@ -1,7 +1,6 @@
 """Preflight as a whole: a sound run passes, and each planted fault is named by the right check."""
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -65,9 +64,9 @@ def in_recipe(old: str, new: str) -> Callable[[], None]:
 
 def leak() -> None:
     """A training row stands in validation too, and the manifest knows the file as it is."""
-    rows = [json.loads(line) for line in TRAIN.read_text().splitlines()]
+    row = json.loads(TRAIN.read_text().splitlines()[0])
     lines = VAL.read_text().splitlines()
-    lines[0] = json.dumps(rows[0] | {"id": "leaked", "instruction": rows[0]["instruction"].upper()})
+    lines[0] = json.dumps(row | {"id": "leaked", "instruction": f"  {row['instruction'].upper()}"})
     VAL.write_text("\n".join(lines) + "\n")
     trust(VAL)
 
@@ -97,78 +96,52 @@ def broken_strategy() -> None:
 
 
 def output_in_training_alone() -> None:
-    text = RECIPE.read_text()
     entry = "    type: prompt_strategies.cogex\n"
-    RECIPE.write_text(text.replace(entry, entry + "    roles_to_train: [output]\n", 1))
+    text = RECIPE.read_text().replace(entry, f"{entry}    roles_to_train: [output]\n", 1)
+    RECIPE.write_text(text)
 
 
 TOKENIZER = "tokenizer_type: AutoTokenizer"
 PAD = TOKENIZER + "\nspecial_tokens:\n  pad_token: "
-FAULTS: dict[str, tuple[Callable[[], None], str, str]] = {
-    # what is planted: (how, the section that names it, what it says)
-    "misspelt key": (
-        in_recipe("learning_rate:", "leraning_rate:"),
-        "recipe",
-        "`learning_rate`",
-    ),
-    "another file's launch line": (
-        in_recipe("recipes/cogex-tiny.yml", "recipes/tiny.yml"),
-        "recipe",
-        "Launch",
-    ),
-    "tracker that is not installed": (
-        in_recipe("seed: 42\n", "seed: 42\nuse_comet: true\n"),
-        "recipe",
-        "comet_ml",
-    ),
-    "no seed": (in_recipe("seed: 42\n", ""), "recipe", "`seed`"),
-    "shared output folder": (
-        in_recipe("outputs/cogex-tiny", "outputs/cogex-tiny-random"),
-        "recipe",
-        "cogex-tiny-random.yml",
-    ),
-    "checkpoints thrown away": (
-        in_recipe("save_total_limit: 100", "save_total_limit: 4"),
-        "recipe",
-        "save_total_limit",
-    ),
-    "evaluates more often than it saves": (
-        in_recipe("evals_per_epoch: 1", "evals_per_epoch: 2"),
-        "recipe",
-        "evaluates 2",
-    ),
-    "bad value": (in_recipe("num_epochs: 5", "num_epochs: five"), "recipe", "num_epochs"),
-    "EOS as pad": (in_recipe(TOKENIZER, PAD + "</s>"), "tokens", "EOS"),
-    "a token is added": (in_recipe(TOKENIZER, PAD + "<new>"), "tokens", "adds 1 tokens"),
-    "batch of 64": (
-        in_recipe("micro_batch_size: 32", "micro_batch_size: 24"),
-        "cost",
-        "set micro_batch_size to 16",
-    ),
-    "a projection left out": (in_recipe("v_proj, o_proj", "v_proj"), "model", "o_proj"),
-    "no such module": (in_recipe("o_proj", "out_proj"), "model", "missing: o_proj"),
-    "DeepSpeed file missing": (
-        in_recipe("bf16: false", "bf16: false\ndeepspeed: recipes/deepspeed/zero9.json"),
-        "recipe",
-        "zero9.json",
-    ),
-    "base model missing": (in_recipe("tiny-base", "tiny-bass"), "access", "models/tiny-bass"),
-    "strategy that cannot be imported": (
-        broken_strategy,
-        "strategy",
-        "a_package_that_is_not_there",
-    ),
-    "splits trained on differently": (output_in_training_alone, "strategy", "roles_to_train"),
-    "training file missing": (TRAIN.unlink, "data", "train.jsonl"),
-    "half a character": (half_a_character, "tokens", "train.jsonl, line 1: holds half a character"),
-    "file edited after prepare": (edited, "data", "manifest"),
-    "task in both splits": (leak, "data", "leaked"),
-    "fewer validation rows than declared": (
-        in_recipe("validation_rows: 12", "validation_rows: 13"),
-        "data",
-        "13",
-    ),
-    "rows cut off": (in_recipe("sequence_len: 512", "sequence_len: 160"), "data", "160"),
+DEEPSPEED = "bf16: false\ndeepspeed: recipes/deepspeed/zero9.json"
+
+# what is planted, the section that names it, what it says; faults of a list are planted together,
+# for none of them hides another, and each takes a whole preflight
+FAULTS: dict[str, list[tuple[Callable[[], None], str, str]]] = {
+    "recipe": [
+        (in_recipe("recipes/cogex-tiny.yml", "recipes/tiny.yml"), "recipe", "Launch"),
+        (in_recipe("seed: 42\n", "use_comet: true\n"), "recipe", "`seed`"),
+        (lambda: None, "recipe", "comet_ml"),
+        (in_recipe("outputs/cogex-tiny", "outputs/cogex-tiny-random"), "recipe", "tiny-random.yml"),
+        (in_recipe("save_total_limit: 100", "save_total_limit: 4"), "recipe", "save_total_limit"),
+        (in_recipe("evals_per_epoch: 1", "evals_per_epoch: 2"), "recipe", "evaluates 2"),
+        (in_recipe(TOKENIZER, PAD + "</s>"), "tokens", "</s>, which is EOS"),
+        (in_recipe("v_proj, o_proj", "v_proj"), "model", "missing: o_proj"),
+        (in_recipe("micro_batch_size: 32", "micro_batch_size: 24"), "cost", "to 16"),
+    ],
+    "data": [
+        (output_in_training_alone, "strategy", "roles_to_train"),
+        (edited, "data", "train.jsonl: changed: sha256"),
+        (leak, "data", "leaked (as "),
+        (in_recipe("validation_rows: 12", "validation_rows: 13"), "data", "12, not `validation_"),
+        (in_recipe("sequence_len: 512", "sequence_len: 160"), "data", "over 160 tokens"),
+        (in_recipe(TOKENIZER, PAD + "<new>"), "tokens", "adds 1 tokens"),
+        (in_recipe("o_proj", "out_proj"), "model", "missing: o_proj"),
+    ],
+    "misspelt key": [(in_recipe("learning_rate:", "leraning_rate:"), "recipe", "`learning_rate`")],
+    "bad value": [(in_recipe("num_epochs: 5", "num_epochs: five"), "recipe", "num_epochs")],
+    "DeepSpeed file missing": [(in_recipe("bf16: false", DEEPSPEED), "recipe", "zero9.json")],
+    "base missing": [(in_recipe("tiny-base", "tiny-bass"), "access", "models/tiny-bass")],
+    "strategy that cannot be imported": [(broken_strategy, "strategy", "a_package_that_is_not")],
+    "file missing": [(TRAIN.unlink, "data", "file data/tiny/train.jsonl: is not there")],
+    "half a character": [(half_a_character, "tokens", "train.jsonl, line 1: holds half a char")],
+    # a value of the wrong kind is a failure, and no traceback
+    "list of numbers": [(in_recipe("modules: [q_proj", "modules: [1, q_proj"), "", "")],
+    "no list": [(in_recipe("plugins:\n  -", "plugins: 7 #"), "", "")],
+    "no mapping": [(in_recipe(TOKENIZER, f"{TOKENIZER}\nspecial_tokens: []"), "", "")],
+    "no number": [(in_recipe("learning_rate: 2e-3", "learning_rate: []"), "", "")],
+    "infinity": [(in_recipe("ratio: 0.03", "ratio: 1e999"), "", "")],
+    "no text": [(in_recipe("outputs/cogex-tiny\n", '"\\ud800"\n'), "", "")],
 }
 
 
@@ -180,35 +153,13 @@ def test_a_sound_run_passes(launch: Path) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_planted_fault_is_named(launch: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    plant, section, message = FAULTS[fault]
     monkeypatch.syspath_prepend(launch)
-    plant()
-    result = run()
-    assert not result["passed"]
-    named = [text for text in failures(result) if text.startswith(section) and message in text]
-    assert named, failures(result)
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("lora_target_modules", "[1]"),
-        ("plugins", "7"),
-        ("special_tokens", "[]"),
-        ("learning_rate", "[]"),
-        ("warmup_ratio", "1e999"),
-        ("save_total_limit", "x"),
-        ("output_dir", r'"\ud800"'),
-    ],
-)
-def test_value_of_the_wrong_kind_is_a_failure_and_no_traceback(
-    launch: Path, key: str, value: str
-) -> None:
-    lines = [line for line in RECIPE.read_text().splitlines(True) if not line.startswith(f"{key}:")]
-    RECIPE.write_text("".join(lines) + f"{key}: {value}\n")
-    if key == "plugins":  # its list goes too
-        RECIPE.write_text(re.sub(r"^  - tools\..*\n", "", RECIPE.read_text(), flags=re.MULTILINE))
-    assert failures(run())
+    for plant, _, _ in FAULTS[fault]:
+        plant()
+    found = failures(run())
+    for _, section, message in FAULTS[fault]:
+        named = [text for text in found if text.startswith(section) and message in text]
+        assert named, (section, message, found)
 
 
 def test_more_gpus_than_the_micro_batch_allows(launch: Path) -> None:
