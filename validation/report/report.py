@@ -7,7 +7,6 @@ shows text of rows and models, and obeys none of it: see `_shown`.
 
 import platform
 import subprocess
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,20 +47,11 @@ PAPER = {
     "lora_target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
     "num_epochs": 5,
     "learning_rate": 3e-4,
+    "examples_per_step": 32,
+    "validation_rows": 2000,
 }
-PAPER_BATCH, PAPER_VALIDATION_ROWS = 32, 2000
 NOT_STATED = ("lora_alpha", "optimizer", "lr_scheduler", "warmup_ratio", "weight_decay",
               "max_grad_norm", "sequence_len")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One value of the paper beside the run's; `same` is None where the paper states none."""
-
-    what: str
-    paper: str
-    here: str
-    same: bool | None
 
 
 def report(recipe: Recipe, out: Path | None = None) -> Path:
@@ -143,40 +133,33 @@ def _lengths(recipe: Recipe) -> tuple[pictures.Lengths | None, str]:
     return pictures.Lengths(np.array(tokens), trained, recipe.sequence_len), ""
 
 
-def compare_with_paper(facts: RunFacts, expected: ExpectedRun) -> list[Compared]:
-    """Put the run's values beside those of the paper's section 3.1, and then what it leaves open.
+def compare_with_paper(
+    facts: RunFacts, expected: ExpectedRun
+) -> list[tuple[str, str, str, bool | None]]:
+    """Return (what, the paper's value, the run's, whether they are the same) for each value.
 
-    Validation rows are those that were scored; before scoring, those that the recipe asks for.
+    The last is None for what the paper leaves open. Validation rows are those that were scored;
+    before scoring, those that the recipe asks for.
     """
-    values = facts.recipe.values | {"learning_rate": expected.peak}
-    base = facts.recipe.base_model
-    rows = facts.selection.validation.rows if facts.selection else facts.recipe.validation_rows
-    criterion = facts.selection.criterion if facts.selection else None
+    selection, base = facts.selection, facts.recipe.base_model
+    values = facts.recipe.values | {
+        "learning_rate": expected.peak,
+        "examples_per_step": expected.examples,
+        "validation_rows": selection.validation.rows if selection else facts.recipe.validation_rows,
+    }
+    lowest, best, same = "the lowest validation perplexity", "not chosen yet", None
+    if selection:
+        same = selection.criterion == "perplexity"
+        best = lowest if same else "the lowest loss that the trainer logged"
     return [
-        Compared("base_model", "Llama-2 or Code Llama, 7B or 13B", base, base in PAPER_BASES),
+        ("base_model", "Llama-2 or Code Llama, 7B or 13B", base, base in PAPER_BASES),
         *(
-            Compared(key, _text(paper), _text(values.get(key)), values.get(key) == paper)
+            (key, _text(paper), _text(values.get(key)), values.get(key) == paper)
             for key, paper in PAPER.items()
         ),
-        _compared_number("examples in each optimizer step", PAPER_BATCH, expected.examples),
-        _compared_number("validation rows", PAPER_VALIDATION_ROWS, rows),
-        Compared(
-            "the best checkpoint has",
-            "the lowest validation perplexity",
-            _criterion(criterion),
-            None if criterion is None else criterion == "perplexity",
-        ),
-        *(Compared(key, "not stated", _text(values.get(key)), None) for key in NOT_STATED),
+        ("the best checkpoint has", lowest, best, same),
+        *((key, "not stated", _text(values.get(key)), None) for key in NOT_STATED),
     ]
-
-
-def _compared_number(what: str, paper: int, here: int | None) -> Compared:
-    return Compared(what, f"{paper:,}", f"{here or 0:,}", here == paper)
-
-
-def _criterion(criterion: str | None) -> str:
-    known = {None: "not chosen yet", "perplexity": "the lowest validation perplexity"}
-    return known.get(criterion, "the lowest loss that the trainer logged")
 
 
 def _text(value: Any) -> str:
@@ -187,6 +170,8 @@ def _text(value: Any) -> str:
             return ", ".join(map(str, value))
         case float():
             return f"{value:g}"
+        case int():
+            return f"{value:,}"
     return str(value)
 
 
