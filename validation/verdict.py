@@ -1,4 +1,4 @@
-"""One verdict: what was looked at, what was found, how good that is, and what to do.
+"""One verdict: what was checked, what was found, how good that is, and what to do.
 
 Preflight, curves, doctor and check all report a list of them, show it with `print_verdicts`, and
 pass by the same rule (`passed`), which decides the exit status.
@@ -52,9 +52,9 @@ def in_section(
 ) -> list[VerdictRow]:
     """Return the rows that `work` makes, marked with their section.
 
-    Where a recipe is so wrong that `work` raises, that is one failed row, called `name` (or as the
-    section). A list in place of a
-    number stops Axolotl, PEFT and transformers in many ways; the schema's own row names the key.
+    Where a recipe is so wrong that `work` raises, that is one failed row, called `name` or as the
+    section. A list instead of a number stops Axolotl, PEFT and transformers in many ways; the
+    schema's own row names the key.
     """
     try:
         rows = work()
