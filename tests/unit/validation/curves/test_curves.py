@@ -182,7 +182,7 @@ FAULTS: list[tuple[Plant, dict[str, str]]] = [
     (lambda run: run.state.update(train_batch_size=8), {"examples per step": ""}),
     (restart_with_another_batch, {"examples per step": "up to step 24"}),
     (rows(400), {"examples per step": ""}),
-    (rows(600, "sample_packing: true\n"), {"examples per step": ""}),
+    (rows(600, "sample_packing: true\npacks_per_step: 32\n"), {"examples per step": ""}),
     (change("tokens/total", lambda log: log["tokens/total"] * 3), {"tokens per step": ""}),
     (UNTRAINED, {"tokens per step": "up to step 24"}),
     (replaced("num_epochs: 5", "num_epochs: 3"), {"epochs": ""}),
@@ -233,7 +233,7 @@ def test_a_spike_is_half_above_the_median(
 
 
 def test_packed_rows_are_counted_on_average(run: RecordedRun) -> None:
-    run.recipe_text += "sample_packing: true\n"
+    run.recipe_text += "sample_packing: true\npacks_per_step: 32\n"
     row = run.judge()["examples per step"]
     assert (row["verdict"], row["found"]) == ("ok", "30.0 on average")
 
