@@ -16,7 +16,7 @@ from typing import Any
 
 from tools.errors import UserError
 from tools.models import quiet_and_offline  # first: what Axolotl imports would ask the hub
-from tools.recipe import Recipe, read_recipe, whole
+from tools.recipe import Recipe, number, read_recipe, whole
 from tools.recipe_header import Header
 from validation.preflight.cards import Card
 from validation.preflight.keys import empty_keys, repeated_keys, unknown_keys
@@ -32,7 +32,6 @@ from validation.verdict import VerdictRow, in_section
 COGEX_PLUGIN = "tools.training.plugin.CogexPlugin"
 LAUNCH_FOLDERS = ("deepspeed", "accelerate")  # beside the recipes, but no recipes
 KEPT_UNLESS_TOLD = 4  # axolotl.core.builders.base: save_total_limit
-EOS_TOKENS = ("</s>", "<|end_of_text|>", "<|eot_id|>", "<|endoftext|>", "<|im_end|>")
 KERNELS = ("lora_qkv_kernel", "lora_o_kernel", "lora_mlp_kernel", "lora_embedding_kernel")
 ATTENTION_PACKAGES = {
     "flash_attention_2": "flash_attn",
@@ -240,19 +239,6 @@ def _targets(subject: _Subject) -> VerdictRow:
     return _row("adapter", value, problems, todo)
 
 
-def _pad(subject: _Subject) -> VerdictRow:
-    """Padding with EOS masks the EOS that is to be learnt."""
-    tokens = subject.values.get("special_tokens")
-    tokens = tokens if isinstance(tokens, dict) else {}
-    pad = tokens.get("pad_token")
-    problems = []
-    if pad in EOS_TOKENS or (pad and pad == tokens.get("eos_token")):
-        problems.append(f"`pad_token: {pad}` is the EOS token: the model would never learn to stop")
-    return _row(
-        "pad token", str(pad or "the tokenizer's own"), problems, "choose a token it has beside EOS"
-    )
-
-
 def _output_dir(subject: _Subject) -> VerdictRow:
     """No other recipe writes into this one's folder."""
     folder = subject.values.get("output_dir")
@@ -300,43 +286,27 @@ def _kept(subject: _Subject) -> VerdictRow:
     """Every checkpoint is still there when the best is chosen."""
     limit = subject.values.get("save_total_limit") or KEPT_UNLESS_TOLD
     try:
-        made = _checkpoints(subject)
-    except UserError:  # no training file is named: section data says so
-        made = None
-    if made is None:
+        made = _checkpoints(subject.recipe)
+    except (UserError, OSError):  # another check says what is wrong with the number or the data
         return _note("checkpoints", f"the last {limit} are kept; how many come is not known yet")
     problems = [f"{made} are made, the last {limit} kept"] if made > limit else []
     todo = f"set `save_total_limit: {made}` or more"
     return _row("checkpoints", f"all {made} are kept", problems, todo)
 
 
-def _checkpoints(subject: _Subject) -> int | None:
-    """How many the run writes; None where data or numbers to count them are missing."""
-    values = subject.values
-    epochs, steps = values.get("num_epochs"), values.get("save_steps")
-    if steps is None:
-        epochs = epochs or 1
-        return math.ceil(epochs * (values.get("saves_per_epoch") or 1)) if _is(epochs) else None
-    if not _is(steps) or steps <= 0:
-        return None
-    if steps < 1:  # a share of the run
-        return math.ceil(1 / steps)
-    total = values.get("max_steps") or _steps(subject)
-    return math.ceil(total / steps) if _is(total) else None
-
-
-def _steps(subject: _Subject) -> float | None:
-    """Optimizer steps of the run; None before the training rows are there."""
-    data = Path(subject.recipe.training["path"])
-    if not data.is_file() or not _is(subject.values.get("num_epochs")):
-        return None
-    with data.open("rb") as lines:
-        rows = sum(1 for _ in lines)
-    return rows * subject.values["num_epochs"] / whole(subject.recipe, "examples_per_step")
-
-
-def _is(value: Any) -> bool:
-    return isinstance(value, int | float)
+def _checkpoints(recipe: Recipe) -> int:
+    """How many the run writes. Raises UserError or OSError where that cannot be counted."""
+    epochs = number(recipe, "num_epochs", 1)
+    if recipe.values.get("save_steps") is None:
+        return math.ceil(epochs * whole(recipe, "saves_per_epoch"))
+    every = number(recipe, "save_steps", 1) or 1
+    if every < 1:  # a share of the run
+        return math.ceil(1 / every)
+    steps: float = whole(recipe, "max_steps", 0)
+    if not steps:
+        with Path(recipe.training["path"]).open("rb") as lines:
+            steps = sum(1 for _ in lines) * epochs / whole(recipe, "examples_per_step")
+    return math.ceil(steps / every)
 
 
 # where it would run
@@ -432,7 +402,6 @@ CHECKS: tuple[Callable[[_Subject], VerdictRow], ...] = (
     _accelerate,
     _seed,
     _targets,
-    _pad,
     _output_dir,
     _rhythm,
     _kept,

@@ -1,4 +1,4 @@
-"""Preflight's cost section: the batch, batches, steps and checkpoints, beside the engine's own."""
+"""Preflight's cost section: the batch, micro batches and steps, beside the engine's own."""
 
 import gc
 import json
@@ -82,8 +82,9 @@ def cost(
 def test_the_batch_is_the_same_on_any_number_of_gpus(
     values: dict[str, Any], gpus: int, value: str
 ) -> None:
-    row = cost(recipe(**{"micro_batch_size": 4, **values}), None, gpus)["batch"]
-    assert (row.verdict, row.found) == ("ok", value)
+    found = cost(recipe(**{"micro_batch_size": 4, **values}), None, gpus)
+    assert (found["batch"].verdict, found["batch"].found) == ("ok", value)
+    assert found["steps and tokens"].verdict == "note"  # the rows' lengths are not known
 
 
 def test_a_batch_that_cannot_be_kept_fails_alone() -> None:
@@ -115,16 +116,10 @@ def test_packed_examples_are_as_near_as_they_can_be(
 # batches
 
 
-def test_a_batch_is_padded_to_its_longest_row_in_steps_of_64() -> None:
-    found = batch(recipe(micro_batch_size=2), lengths(10, 70))
-    assert (found.count, found.example_tokens, found.tokens, found.longest) == (1, 80, 256, 256)
-    assert found.padding == 176 / 256
-    assert found.pairs == 2 * 128**2
-
-
 @pytest.mark.parametrize(
     ("values", "tokens"),
     [
+        ({}, 2 * 128),  # the longest row, in steps of 64
         ({"pad_to_sequence_len": True, "sequence_len": 200}, 2 * 256),
         ({"pad_to_sequence_len": False}, 2 * 70),
         ({"pad_to_multiple_of": 8}, 2 * 72),
@@ -134,7 +129,15 @@ def test_a_batch_is_padded_to_its_longest_row_in_steps_of_64() -> None:
 )
 def test_padding_follows_the_recipe(values: dict[str, Any], tokens: int) -> None:
     found = batch(recipe(micro_batch_size=2, **values), lengths(10, 70))
-    assert found.tokens == tokens
+    assert (found.count, found.example_tokens, found.tokens, found.longest) == (
+        1,
+        80,
+        tokens,
+        tokens,
+    )
+    assert found.padding == (tokens - 80) / tokens
+    if not values:
+        assert found.pairs == 2 * 128**2
     if values.get("attn_implementation") == "flash_attention_2":  # over examples, not padding
         assert found.pairs == 10**2 + 70**2
 
@@ -268,7 +271,7 @@ def test_max_steps_end_the_run() -> None:
     assert found["tokens"].figures["examples"] == 10
 
 
-# memory and hours: the estimates themselves are in test_preflight_memory.py
+# memory and hours: the estimates themselves are in test_memory.py
 
 
 @pytest.mark.parametrize(
@@ -296,23 +299,14 @@ def test_the_longest_batch_counts_where_it_is_known(tiny_base: Path) -> None:
     assert unknown["training"] * GIB == pytest.approx(2 * 2048 * a_token)
 
 
-@pytest.mark.parametrize("check", ["GPU memory", "hours"])
-def test_nothing_is_estimated_for_a_cpu_or_for_what_is_not_modelled(
-    check: str, tiny_base: Path
-) -> None:
-    given = recipe(base_model=str(tiny_base))
-    assert cost(given, None)[check].found == "not estimated for a CPU"
-    whole = Recipe(given.path, given.values | {"adapter": None})
-    unknown = Recipe(given.path, given.values | {"base_model": "no/such"})
-    for other in (whole, unknown):
-        row = cost(other, None, card=A6000)[check]
-        assert (row.verdict, row.found[:13]) == ("note", "not estimated")
-
-
-def test_without_lengths_steps_are_a_note() -> None:
-    found = cost(recipe(micro_batch_size=4), None)
-    assert found["steps and tokens"].verdict == "note"
-    assert found["batch"].verdict == "ok"
+def test_nothing_is_estimated_for_a_cpu_or_for_what_is_not_modelled(tiny_base: Path) -> None:
+    on_cpu = cost(recipe(base_model=str(tiny_base)), None)
+    whole = cost(recipe(base_model=str(tiny_base), adapter=None), None, card=A6000)
+    unknown = cost(recipe(base_model="no/such"), None, card=A6000)
+    for check in ("GPU memory", "hours"):
+        assert on_cpu[check].found == "not estimated for a CPU"
+        for row in (whole[check], unknown[check]):
+            assert (row.verdict, row.found[:13]) == ("note", "not estimated")
 
 
 def test_a_malformed_number_is_one_message() -> None:

@@ -110,7 +110,6 @@ CHANGES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"evals_per_epoch": 2}, "evaluation", "fail", "evaluates 2 an epoch, saves 1 an epoch"),
     ({"saves_per_epoch": None, "save_steps": 50}, "evaluation", "fail", "saves every 50 steps"),
     ({"evals_per_epoch": None, "saves_per_epoch": None}, "evaluation", "fail", "untold"),
-    ({"special_tokens": {"eos_token": "<end>", "pad_token": "<end>"}}, "pad token", "fail", "EOS"),
     ({}, "LoRA kernels", "ok", "on, as Axolotl chooses"),
     ({"lora_o_kernel": False}, "LoRA kernels", "ok", "off"),
     ({"sample_packing": True}, "attention", "note", "the loss may be 0.0"),
@@ -124,7 +123,6 @@ CHANGES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"seed": None}, "seed", "fail", "`seed` is not set"),
     ({"lora_target_modules": None}, "adapter", "fail", "`lora_target_modules` is not set"),
     ({"output_dir": "outputs/cogex-tiny"}, "output folder", "fail", "folder of cogex-tiny.yml"),
-    ({"special_tokens": {"pad_token": "</s>"}}, "pad token", "fail", "is the EOS"),
 ]  # fmt: skip
 
 
