@@ -72,7 +72,7 @@ def print_curves(result: dict[str, Any], console: Console) -> None:
 
 
 def judge(state: TrainerState, run: ExpectedRun) -> list[VerdictRow]:
-    """Judge a run by its losses and by the plan of its recipe."""
+    """Judge a run by its losses and by the run that its recipe asks for."""
     return [*judge_losses(state), *judge_steps(state, run)]
 
 

@@ -91,7 +91,7 @@ def _context(facts: RunFacts) -> dict[str, Any]:
     lengths, no_lengths = _lengths(facts.recipe)
     return {
         "facts": facts,
-        "plan": expected,
+        "expected": expected,
         "stale": list(stale(facts)),
         "pictures": _pictures(facts, expected, lengths),
         "no_lengths": no_lengths,

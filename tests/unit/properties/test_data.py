@@ -61,7 +61,7 @@ def recipe(folder: Path) -> Recipe:
     shutil.copytree(DATA, "whole")
     text = (ROOT / "recipes/cogex-tiny.yml").read_text()
     path = folder / "recipe.yml"
-    path.write_text(text.replace("validation_rows: 240", "validation_rows: 12"))
+    path.write_text(text.replace("validation_rows: 144", "validation_rows: 12"))
     return read_recipe(path)
 
 
