@@ -20,7 +20,7 @@ LARGEST = 2**53  # above it a float holds no exact count
 
 
 def judge_steps(state: TrainerState, run: ExpectedRun) -> list[VerdictRow]:
-    """Compare a run with what its recipe asks for; every check has its row, always in this order."""
+    """Compare a run with its recipe; every check has its row, always in this order."""
     return [
         _learning_rate(state, run),
         _gradient_norm(state, run),
