@@ -2,7 +2,7 @@
 
 Hiding builtins from a program is no boundary: there is always a way back to them. Here the kernel
 draws the boundary. Each part has an attack in `tests/unit/tools/test_sandbox.py` or
-`tests/unit/validation/code/test_codebench_hostile.py`:
+`tests/unit/tools/code/test_trial.py`:
 
 - network, processes, shared memory and host name: own namespaces (`--unshare-all`). Of the two
   processes in them, the program may not trace or read the other, which is bubblewrap's

@@ -12,6 +12,7 @@ from cogex import app
 from tools.recipe_header import read_header
 
 ROOT = Path(__file__).parents[3]
+BASES = (ROOT, ROOT / "tests" / "unit")  # docs/fidelity.md names tests of the second
 DOCUMENTS = [
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "recipes/README.md"),
     *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")),
@@ -33,7 +34,7 @@ def missing_names(text: str, folder: Path) -> list[str]:
     paths = [path for path in PATH.findall(globs) if not YOURS.fullmatch(path)]
     return [
         *(link for link in links if not (folder / link).exists()),
-        *(path for path in paths if not any(ROOT.glob(path.rstrip("/")))),
+        *(path for path in paths if not any(any(base.glob(path.rstrip("/"))) for base in BASES)),
         *(name for name in MODULE.findall(text) if not defined(name)),
         *(line for line in cogex_lines(text) if not accepted(line)),
     ]
