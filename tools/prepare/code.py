@@ -79,16 +79,19 @@ def prepare_tasks(
     counts = commonest_first(Counter(_class_of(reason) for reason in reasons.values()))
     if not kept:
         told = ", ".join(f"{count} {reason}" for reason, count in list(counts.items())[:5])
-        raise UserError(
-            f"{path}: none of its {len(rejected)} tasks can be used ({told}); give the original "
-            f"file of {name}"
+        todo = (
+            "correct its lines by docs/code-track.md"
+            if name == "synthetic"
+            else f"give the original file, which `cogex fetch {name}` brings"
         )
-    origin = {
+        raise UserError(f"{path}: none of its {len(rejected)} tasks can be used ({told}); {todo}")
+    origin: dict[str, Any] = {
         "path": str(path) if path != SYNTHETIC else SYNTHETIC.name,
         "sha256": published.sha256,
-        "known_as": published.known_as,
         "rows": len(published.rows),
     }
+    if name != "synthetic":
+        origin["known_as"] = published.known_as
     summary = Summary(origin, len(published.rows), len(kept), len(rejected), counts)
     manifest = {
         "format": f"code/{name}",
@@ -170,7 +173,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     """Print every count and reason."""
     counts = {name: getattr(summary, name) for name in ("read", "kept", "rejected")}
     console.print(counts_table("tasks", counts, summary.reasons))
-    if summary.source["path"] != SYNTHETIC.name and not summary.source["known_as"]:
+    if not summary.source.get("known_as", "none was published"):
         console.print(
             "The file is not the published one, byte for byte; manifest.json has its hash."
         )
