@@ -96,7 +96,7 @@ def preflight(
     rows: Annotated[int, typer.Option(min=0, help="Show this many random rows.")] = 5,
     json_path: JsonOption = None,
 ) -> None:
-    """Check recipe, data, tokens, model and plan before any GPU hour is spent."""
+    """Check recipe, data, tokens, model and plan before launch."""
     from validation.inspect_rows import inspect_rows, print_rows
     from validation.preflight.run import preflight as run
     from validation.preflight.run import print_preflight

@@ -1,7 +1,7 @@
-"""Imports what a start of any verb or of training imports, so that its bytecode lies beside it.
+"""Imports all that a command or a training imports at its start, to compile the bytecode.
 
 uv compiles nothing, and under PYTHONDONTWRITEBYTECODE, which images often set, every start would
-compile it all again. To compile every file of every package takes several times as long.
+compile it all again. Compiling every file of every package takes several times as long.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ ENGINE = ("axolotl.cli.train", "axolotl.core.builders", "transformers.models.lla
 
 
 def main() -> None:
-    """Import it all; what libraries print meanwhile is of no use here."""
+    """Import everything, and discard what libraries print."""
     names = [*ENGINE, "deepspeed", "cogex"]
     for package in OURS:
         path = importlib.import_module(package).__path__

@@ -43,8 +43,8 @@ class Endpoint:
     def completions(self, requests: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Any]]:
         """Yield (index, Completion) for each request, as they are answered.
 
-        A request holds the arguments of /v1/completions, without the model. Raises UserError for
-        what no further try would change, or when the tries are used up.
+        A request holds the arguments of /v1/completions, without the model. Raises UserError for an
+        error that a retry would not change, or when all retries have failed.
         """
 
         async def create(client: openai.AsyncOpenAI, arguments: dict[str, Any]) -> Any:
@@ -74,7 +74,7 @@ class Endpoint:
                 work.cancel()
 
     async def _knock(self) -> None:
-        """Raise UserError unless somebody answers, whatever it is."""
+        """Raise UserError unless the server gives an answer of any kind."""
         async with _client(self.base_url, 1, self.timeout) as client:
             try:
                 await client.models.list()

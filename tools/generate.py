@@ -40,7 +40,7 @@ def generate(
     """Continue each prompt until EOS or until prompt and completion are `max_length` tokens.
 
     `max_new_tokens` is the most for a completion alone. Greedy at temperature 0, else sampled with
-    the seed. Prompts of like length share a batch; the answers come in the order of the prompts.
+    the seed. Prompts of similar length share a batch; the answers come in the order of the prompts.
     Raises UserError if a prompt fills `max_length`.
     """
     encoded = encode_prompts(tokenizer, prompts)
@@ -64,7 +64,7 @@ def tokens_per_batch(model: Any) -> int:
     """Return how many tokens may share a batch: `TOKENS_PER_BATCH`, or what the memory holds.
 
     The bytes of their keys and values bound it: 819,200 a token for Llama-2 13B in bf16, 131,072
-    for Llama-3.1 8B. All memory counts but the weights, whatever else is in it just now, so that
+    for Llama-3.1 8B. It counts all memory except the weights, even what is in use now, so that
     batches are the same each time.
     """
     config = model.config.get_text_config()
@@ -114,8 +114,8 @@ def generate_batch(
 ) -> list[Generation]:
     """Continue the ids of each prompt, all in one batch; see `generate`.
 
-    With `seeds`, one for each prompt, a row is sampled with its own: what stands beside it in the
-    batch then changes nothing but the rounding of its logits.
+    With `seeds`, one for each prompt, each row is sampled with its own. The rest of the batch then
+    changes only the rounding of its logits.
     """
     limits = [max_length - len(ids) for ids in batch]
     if max_new_tokens is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def quietly(function: Callable[[str], Any], text: str) -> Any:
-    """Return what a parser makes of a text; None for all that hostile text makes it raise."""
+    """Return what a parser makes of a text; None if the text makes it raise."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SyntaxWarning: invalid escape sequence
@@ -17,10 +17,10 @@ def quietly(function: Callable[[str], Any], text: str) -> Any:
 
 
 def parse(program: str) -> ast.Module:
-    """Return the tree of a program; an empty one if it is no Python."""
+    """Return the tree of a program; an empty one if it is not Python."""
     return quietly(ast.parse, program) or ast.Module(body=[], type_ignores=[])
 
 
 def literal(text: str) -> Any:
-    """Return the value of a Python literal; None if it is none."""
+    """Return the value of a Python literal; None for any other text."""
     return quietly(ast.literal_eval, text)

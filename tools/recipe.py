@@ -24,7 +24,7 @@ class Recipe:
 
     @property
     def output_dir(self) -> Path:
-        """Where the run's checkpoints lie."""
+        """Where the run's checkpoints are."""
         return Path(self._need("output_dir", str))
 
     @property
@@ -73,7 +73,7 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe. Raises UserError if the file is no YAML mapping."""
+    """Read a recipe. Raises UserError if the file is not a YAML mapping."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -193,7 +193,7 @@ def _start(
 ) -> _Running:
     """Start a sandbox, which is killed when the stack closes; `channel` is for the program."""
     started = time.monotonic()
-    # a lone surrogate passes here, for it is Python that must refuse the program
+    # a lone surrogate passes here, because Python must refuse the program
     program = stack.enter_context(_nameless(source.encode("utf-8", "surrogatepass")))
     rules = stack.enter_context(_nameless(_seccomp_filter()))
     report = stack.enter_context(_nameless())

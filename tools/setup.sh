@@ -22,7 +22,7 @@ fits() { "$1" -c 'import sys; sys.exit(not (3, 12) <= sys.version_info[:2] < (3,
 
 find_python() {
     if [ -n "${PYTHON:-}" ]; then
-        fits "$PYTHON" || refuse "PYTHON=$PYTHON is no Python 3.12, 3.13 or 3.14; name one that is"
+        fits "$PYTHON" || refuse "PYTHON=$PYTHON is not Python 3.12, 3.13 or 3.14; name one that is"
         echo "$PYTHON"
         return
     fi

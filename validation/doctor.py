@@ -1,4 +1,4 @@
-"""`cogex doctor`: what is installed on this machine, beside what this project was tested with.
+"""`cogex doctor`: what is installed on this machine, compared with the tested versions.
 
 It refuses nothing and judges each row. `collect` gathers facts; `judge` turns facts into rows and
 looks at nothing else. Packages are compared with requirements.lock. What it does not cover: whether

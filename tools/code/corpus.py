@@ -223,7 +223,7 @@ def _read(path: Path, most: int) -> bytes:
 
 
 def _decode(data: bytes) -> str:
-    """Return the text by the encoding that the file declares (PEP 263), UTF-8 unless told."""
+    """Return the text, decoded as the file declares (PEP 263), else as UTF-8."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = data.decode(encoding)

@@ -22,7 +22,7 @@ def end_to_end(scorer: Scorer) -> dict[str, Any]:
 def prompted(scorer: Scorer, base: Backend, shots: int) -> dict[str, Any]:
     """Ask the base model for answers, with `shots` similar rows of train and dev as examples.
 
-    BM25 over the inputs decides which rows are similar; the most similar row stands last.
+    BM25 over the inputs decides which rows are similar; the most similar row comes last.
     """
     task, rows = scorer.task, scorer.task.test
     examples = _most_similar([*task.train, *task.dev], rows, shots)

@@ -55,7 +55,7 @@ def as_number(answer: Any) -> float | None:
 def load_metric(name: str, tolerance: float = 0.0) -> Metric:
     """Return the metric of a task card: `exact`, `numeric`, or a function by its dotted name.
 
-    Such a function takes (answer, expected) and returns a truth value; its module may lie in the
+    Such a function takes (answer, expected) and returns a truth value; its module may be in the
     working folder. Raises UserError if it does not exist; so does `matches` if it raises anything.
     """
     if name == "exact":

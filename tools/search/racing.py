@@ -3,8 +3,8 @@
 - `rank_all` scores every candidate on every row, as the paper does.
 - `race` is successive halving on shared rows (Karnin, Koren and Somekh, 2013, "Almost optimal
   exploration in multi-armed bandits"; Jamieson and Talwalkar, 2016, arXiv 1502.07943): all
-  candidates are scored on the same growing set of rows, and after each round the better half goes
-  on. Because the rows are shared, easy rows favour no candidate.
+  candidates are scored on the same growing set of rows, and after each round the better half
+  continues. Because the rows are shared, easy rows favour no candidate.
 - `reaches` decides which candidates have a given accuracy, by a Hoeffding race (Maron and Moore,
   1993) with Serfling's bound (1974, Annals of Statistics 2:39-48) for rows drawn without
   replacement.

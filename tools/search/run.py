@@ -143,7 +143,7 @@ def _test(scorer: Scorer, found: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _plan_recipe(target: Target) -> Path | None:
-    """The sibling recipe that trains NL plans in place of programs, if it was trained."""
+    """The recipe that trains NL plans instead of programs on the same base, if it was trained."""
     if target.recipe is None or target.endpoint is not None:
         return None
     sibling = target.recipe.with_name(f"{target.recipe.stem}-plan{target.recipe.suffix}")

@@ -1,1 +1,1 @@
-"""What runs inside a training: the Axolotl plugins, resuming, the record of a run."""
+"""What runs inside training: the Axolotl plugins, resuming, the record of a run."""

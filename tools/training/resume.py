@@ -27,7 +27,7 @@ from tools.training import run_record
 
 STATE = "trainer_state.json"
 SECONDS_TO_SPEAK = 60  # the launcher ends all ranks when one ends: the one that speaks goes first
-ANEW = "to train anew, move that folder away or set another `output_dir`"
+ANEW = "to train again from the start, move that folder away or set another `output_dir`"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def this_launch(values: dict[str, Any]) -> Launch:
 
 
 def begin_or_resume(launch: Launch) -> Path | None:
-    """Return the checkpoint to go on from; None for a run that starts.
+    """Return the checkpoint to continue from; None for a new run.
 
     Half-written checkpoints are renamed, and a run that starts is recorded. Exits with 2 and a
     message where the run may not go on, and with 0 where it is finished. Each rank comes to the
@@ -90,7 +90,7 @@ def begin_or_resume(launch: Launch) -> Path | None:
 
 
 def stop_unless_ranks_agree(launch: Launch, checkpoint: Path | None) -> None:
-    """Compare where each rank goes on; machines that see different run folders would differ.
+    """Compare where each rank continues; machines that see different run folders would differ.
 
     They would train to the end, each from its own step. Exits with 2 and a message.
     """
@@ -123,7 +123,7 @@ def _objection(
     before: run_record.Record | None,
     now: run_record.Record,
 ) -> str | None:
-    """Say why a launch may not go on with what its folder holds, and what to do."""
+    """Say why a launch may not continue from what its folder holds, and what to do."""
     if launch.values.get("resume_from_checkpoint"):
         return (
             "a run goes on from its own last whole checkpoint: leave `resume_from_checkpoint` "

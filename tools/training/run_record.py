@@ -1,4 +1,4 @@
-"""What a run was started with: `run.json` in its folder, and how a later launch differs from it.
+"""What a run was started with (`run.json` in its folder), and how a later launch differs from it.
 
 {"recipe": {"learning_rate": "3e-4", ...},         the keys that the result depends on
  "files": {"data/cogex/train.jsonl": "9f86...", ...},  SHA-256 of data, local base, DeepSpeed file

@@ -1,7 +1,7 @@
-"""Trainer callback: the trainer's state lies in the run folder while training runs.
+"""Trainer callback: keeps the trainer's state in the run folder while training runs.
 
 The trainer itself writes `trainer_state.json` with a checkpoint only, so that between two of them
-no file tells losses and learning rates, and a run that dies takes the last ones with it.
+no file holds losses and learning rates, and a run that dies loses the last ones.
 """
 
 from contextlib import suppress

@@ -113,7 +113,7 @@ def check(
 
 
 def _check_possible(recipe: Recipe, allow_code_execution: bool) -> None:
-    """Refuse at once what would be refused after an hour of generation."""
+    """Refuse at once what would otherwise be refused after an hour of generation."""
     if recipe.validation.get("type") != STRATEGY:
         raise UserError(
             f"{recipe.path}: check judges CoGEX programs, and its validation rows are "

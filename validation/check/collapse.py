@@ -1,4 +1,4 @@
-"""Finds mode collapse: loops, empty generations, the same text for whatever is asked.
+"""Finds mode collapse: loops, empty generations, the same text for every prompt.
 
 A generation loops where
 

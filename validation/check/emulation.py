@@ -9,8 +9,8 @@ execution, not to the reference.
 Integers, strings and all else must be equal in value and type; floats to 1e-9, relative. A true
 value must be a literal (`repr`, read back by `ast.literal_eval`), and the same for two orders of
 sets, so each program is run twice. What depends on chance, the clock or the machine has no one
-true value, and is not run. These lists keep such programs out; they are no boundary, the sandbox
-is.
+true value, and is not run. These lists keep such programs out. They do not isolate a program; the
+sandbox does.
 """
 
 import ast

@@ -1,8 +1,8 @@
-"""Judges one generation: what of a CoGEX completion is there, and is its answer right?
+"""Judges one generation: which parts of a CoGEX completion are there, and is its answer right?
 
-Perplexity alone never proves that: a model that misspells one heading has a fine perplexity and
-not one usable answer. What is measured here is the form of each part and the answer, against the
-reference; whether the output is what the program really returns is `validation.check.emulation`.
+Perplexity alone does not show that: a model that misspells one heading has a fine perplexity and no
+usable answer. What is measured here is the form of each part and the answer, against the reference;
+whether the output is what the program really returns is `validation.check.emulation`.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What programs and values of a model hold: nothing is run, and no text makes it raise."""
+"""Reads programs and values that a model wrote: nothing is run, and no text makes it raise."""
 
 import ast
 import builtins
@@ -46,7 +46,7 @@ def call_of(call: str) -> str:
 
 
 def called_name(call: str) -> str:
-    """Return the name that `>>> name(…)` calls; empty if it is no such call."""
+    """Return the name that `>>> name(…)` calls; empty for any other text."""
     match parse(call_of(call)).body:
         case [ast.Expr(value=ast.Call(func=ast.Name(id=name)))]:
             return name
@@ -54,7 +54,7 @@ def called_name(call: str) -> str:
 
 
 def names_from_outside(source: str) -> frozenset[str] | None:
-    """Return the names that a module reads and does not define; None if it is no Python.
+    """Return the names that a module reads and does not define; None if it is not Python.
 
     These are builtins and undefined names. Scopes are Python's own: what one function keeps to
     itself, another cannot read.
@@ -75,7 +75,7 @@ def undefined_names(source: str) -> frozenset[str]:
 
 
 def _tables(module: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-    """Yield the tables of all scopes; no recursion, for a thousand lambdas can be nested."""
+    """Yield the tables of all scopes, without recursion: a thousand lambdas can be nested."""
     waiting = [module]
     while waiting:
         table = waiting.pop()

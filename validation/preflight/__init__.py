@@ -1,1 +1,1 @@
-"""Is a run worth its GPU hours? One module for each thing that is looked at beforehand."""
+"""Is a run worth its GPU hours? One module for each kind of check before launch."""

@@ -52,7 +52,7 @@ def kept(recipe: Recipe, lengths: Lengths) -> Lengths:
 def batch(recipe: Recipe, lengths: Lengths, *, grouped: bool | None = None) -> Batches:
     """Put rows of these lengths, at least one, into the micro batches of an epoch.
 
-    `grouped` says whether rows of like length go together: the recipe's `group_by_length` if not
+    `grouped` says whether rows of similar length go together: the recipe's `group_by_length` if not
     given. Packing takes no notice of it.
     """
     if recipe.values.get("sample_packing"):

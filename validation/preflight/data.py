@@ -1,4 +1,4 @@
-"""Are both data files the prepared ones, apart from each other, and short enough to train on?"""
+"""Are both data files as prepared, without a common task, and short enough to train on?"""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Are the files that say how a run is spread accepted by those who read them?"""
+"""Do accelerate and DeepSpeed accept the files that spread a run over GPUs?"""
 
 import json
 from collections.abc import Iterator

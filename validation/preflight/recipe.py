@@ -81,7 +81,7 @@ def check_recipe(
 
 
 def _looked_at(check: Callable[[_Subject], VerdictRow], subject: _Subject) -> list[VerdictRow]:
-    """Let no check that stumbles over a value keep the others from being made."""
+    """Run all checks even if one stumbles over a value."""
     return in_section("recipe", lambda: [check(subject)], check.__name__.strip("_"))
 
 

@@ -1,4 +1,4 @@
-"""`cogex preflight`: asks everything that can be asked before a GPU hour is spent, in one table.
+"""`cogex preflight`: checks everything that can be checked before launch, in one table.
 
 Each section is a module of its own. What it covers: recipe, strategy, access, data, tokens, model
 and cost. What it does not: the GPUs themselves, their driver and the network between them, and

@@ -17,7 +17,7 @@ class Schedule:
 
     @property
     def epochs(self) -> float:
-        """Passes over the data: the last may end a few steps early, for Axolotl caps the steps."""
+        """Passes over the data; the last may end early, because Axolotl caps the steps."""
         return self.steps / self.steps_per_epoch
 
 

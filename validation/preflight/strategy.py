@@ -1,4 +1,4 @@
-"""Does each dataset's `type` load as Axolotl loads it, and if not, for what reason really?
+"""Does each dataset's `type` load as Axolotl loads it, and if not, for what true reason?
 
 Axolotl swallows a ModuleNotFoundError, also one raised inside the strategy's own module, and says
 "unhandled prompt tokenization strategy" in its place.
@@ -75,7 +75,7 @@ def _check_alike(training: dict[str, Any], validation: dict[str, Any]) -> Verdic
 
 
 def _load(recipe: Recipe, entry: dict[str, Any]) -> Any:
-    """Return what Axolotl gets for the entry. Raises whatever stands in the way.
+    """Return what Axolotl gets for the entry. Raises whatever keeps it from loading.
 
     No tokenizer is at hand yet: a strategy of this project keeps it and asks it nothing.
     """

@@ -1,4 +1,4 @@
-"""What is known of a run, read from what its commands left: for the report and the model card.
+"""What is known about a run, read from the files of its commands, for report and model card.
 
 Only the run folder must be there. A file that is missing is None here; one that is there must be
 what its command wrote.
@@ -29,7 +29,7 @@ from validation.selection.checkpoints import model_hashes
 
 @dataclass(frozen=True)
 class Best:
-    """What lies in `best/`, and the checkpoint that it is a copy of."""
+    """What is in `best/`, and the checkpoint that it is a copy of."""
 
     folder: Path
     checkpoint: str

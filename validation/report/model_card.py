@@ -1,6 +1,6 @@
 """The model card: `README.md` in `best/`, so that an upload of the folder shows what it is.
 
-Its figures are those of the run; what was not measured is said, not left out.
+Its figures are those of the run. It names what was not measured.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
 """`cogex report`: a run on one page that loads nothing, pictures first.
 
 Everything on it is read from the run folder and the recipe, so that the same run gives the same
-page. What was not measured is said in a sentence, with the command that measures it. The page
-shows text of rows and models, and obeys none of it: see `_shown`.
+page. A sentence names what was not measured, with the command that measures it. The page shows text
+of rows and models, and executes none of it: see `_shown`.
 """
 
 import platform
@@ -82,7 +82,7 @@ def _environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Show what a page would obey or hide as escapes; Jinja then escapes what HTML would obey."""
+    """Show as escapes what a page would execute or hide; Jinja then escapes HTML."""
     return printable(value) if type(value) is str else value
 
 

@@ -89,7 +89,7 @@ def test_an_interpreter_that_does_not_fit_is_refused(place: Path, version: tuple
     add_python(place / "bin/python3", (3, 12))
     add_python(place / "other", version)
     done = setup(place, PYTHON=str(place / "other"))
-    assert f"PYTHON={place / 'other'} is no Python 3.12" in refusal(done)
+    assert f"PYTHON={place / 'other'} is not Python 3.12" in refusal(done)
 
 
 def test_a_uv_that_cannot_be_brought_is_said_with_what_to_install(place: Path) -> None:

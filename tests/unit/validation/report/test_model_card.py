@@ -123,7 +123,7 @@ def test_local_base_is_no_hub_model(facts: RunFacts, base: str) -> None:
              "of the base on the same rows: 2.25000", "| answer equals the reference | 90.0% | 96",
              f"`{'a' * 64}`", f"`{'b' * 64}`", "truly return was not measured",
              "No interpreter runs", "to our knowledge Llama 2 Community License",
-             "emulates correct programs wrongly at times"],
+             "emulates a correct program wrongly"],
         ),
         (  # the figures are of the checkpoint that lies there
             {"best": Best(Path("run/best"), "checkpoint-10", {})},

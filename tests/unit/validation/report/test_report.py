@@ -258,7 +258,7 @@ SAID: dict[Callable[[], None], list[str]] = {
         "Not measured as reasoner: cogex check recipe.yml",
     ],
     with_the_state_of_step_11: [
-        "Training has not come to its end: the log stops at step 11.",
+        "Training is not finished: the log stops at step 11.",
         "As reasoner, 0 of 12 programs are complete: nothing to verify.",
     ],
     with_fewer_validation_rows: [
