@@ -18,6 +18,7 @@ from tools.errors import UserError
 from tools.files import write_json
 from tools.prepare.command import prepare
 from tools.recipe import Recipe, read_recipe
+from validation.preflight.cards import CARDS
 
 app = typer.Typer(
     help="Recipes that reproduce CoGEX, and the checks around them.",
@@ -88,10 +89,7 @@ ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Requests under way 
 @app.command()
 def preflight(
     recipe: RecipeArgument,
-    gpu: Annotated[
-        str | None,
-        typer.Option(help="a6000, a100-80g, h100, h200, rtx4090 or rtx5090; else the header's."),
-    ] = None,
+    gpu: Annotated[str | None, typer.Option(help=f"{', '.join(CARDS)}; else the header's.")] = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="How many; else the header's.")] = None,
     rows: Annotated[int, typer.Option(min=0, help="Show this many random rows.")] = 5,
     json_path: JsonOption = None,
