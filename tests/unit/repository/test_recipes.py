@@ -26,9 +26,7 @@ ROOT = Path(__file__).parents[3]
 RECIPES_FOLDER = ROOT / "recipes"
 RECIPES = recipes_in(RECIPES_FOLDER)
 BREAKABLE = [RECIPES_FOLDER / f"{name}.yml" for name in (
-    "cogex-llama2-7b", "cogex-llama2-7b-packed", "cogex-llama2-13b-fsdp2", "alpaca-llama2-7b",
-    "cogex-llama3.1-8b-qlora", "arxivdl-llama3.1-8b-qlora-200", "code-base-29m", "code-lora-tiny",
-    "cogex-tiny", "tiny-base",
+    "cogex-tiny", "cogex-llama3.1-8b-qlora", "code-base-29m", "cogex-llama2-7b-packed",
 )]  # fmt: skip
 SECTIONS = ["model", "method", "data", "training", "precision and memory", "evaluation and output"]
 
@@ -177,24 +175,15 @@ def test_planted_breakage_is_found(
     breakage: Breakage, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(copy)
-    found = {
-        path.stem: problems_of(broken, copy / "recipes" / path.name)
-        for path in BREAKABLE
-        if (broken := breakage.change(path.read_text())) != path.read_text()
-    }
-    assert found
-    for name, said in found.items():
-        assert any(re.search(breakage.problem, problem) for problem in said), (name, said)
-
-
-def problems_of(text: str, path: Path) -> list[str]:
-    """What is said of a recipe with that text in place of the whole one, which is put back."""
-    whole = path.read_text()
-    path.write_text(text)
-    try:
-        return problems(path)
-    finally:
-        path.write_text(whole)
+    changed = {path: breakage.change(path.read_text()) for path in BREAKABLE}
+    broken = [path for path, text in changed.items() if text != path.read_text()]
+    assert broken
+    for path in broken[:2]:
+        place = copy / "recipes" / path.name
+        place.write_text(changed[path])
+        said = problems(place)
+        shutil.copy(path, place)  # the other recipes' checks read it
+        assert any(re.search(breakage.problem, problem) for problem in said), (path.stem, said)
 
 
 def test_every_recipe_of_the_project_is_here() -> None:
