@@ -8,7 +8,8 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 
 from prompt_strategies.layout import Completion, parse_completion, render_prompt
-from tools.generate import generate
+from tools.errors import UserError
+from tools.generate import NOTHING, generate
 from tools.models import load_trained
 
 
@@ -21,13 +22,20 @@ def ask(
     seed: int = 0,
     max_length: int | None = None,
 ) -> Completion:
-    """Let the model of a recipe's `best/`, or of a model folder, answer one instruction."""
+    """Let the model of a recipe's `best/`, or of a model folder, answer one instruction.
+
+    Raises UserError if there is no such model, or if the instruction fills its context.
+    """
     model, tokenizer = load_trained(target)
     prompt = render_prompt(instruction, input)
     limit = max_length or min(2048, model.config.max_position_embeddings)
     [generation] = generate(
         model, tokenizer, [prompt], max_length=limit, temperature=temperature, seed=seed
     )
+    if generation == NOTHING:
+        raise UserError(
+            f"the instruction fills the {limit} tokens that the model takes; shorten it"
+        )
     return parse_completion(generation.text)
 
 

@@ -11,7 +11,6 @@ from rich.progress import track
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from prompt_strategies.tokenise import decode, encode_prompts
-from tools.errors import UserError
 
 # prompt and completion at their longest: 64 rows of 512 tokens, 16 of 2,048
 TOKENS_PER_BATCH = 32_768
@@ -25,6 +24,10 @@ class Generation:
     text: str
     tokens: int
     ended: bool
+
+
+# for a prompt that leaves no room for an answer: a failure, and no lost row
+NOTHING = Generation(text="", tokens=0, ended=False)
 
 
 def generate(
@@ -41,23 +44,23 @@ def generate(
 
     `max_new_tokens` is the most for a completion alone. Greedy at temperature 0, else sampled with
     the seed. Prompts of similar length share a batch; the answers come in the order of the prompts.
-    Raises UserError if a prompt fills `max_length`.
+    A prompt that fills `max_length` has `NOTHING` for its answer.
     """
     encoded = encode_prompts(tokenizer, prompts)
-    longest = max(map(len, encoded), default=0)
-    if longest >= max_length:
-        raise UserError(f"a prompt has {longest} tokens, the model takes {max_length}; shorten it")
+    fitting = [index for index, ids in enumerate(encoded) if len(ids) < max_length]
     torch.manual_seed(seed)
-    results: dict[int, Generation] = {}
-    lengths = [len(ids) for ids in encoded]
+    results = [NOTHING] * len(encoded)
+    lengths = [len(encoded[index]) for index in fitting]
     batches = plan_batches(lengths, tokens_per_batch(model), max_length, max_new_tokens)
-    for indices in track(batches, "Generating", transient=True, disable=len(batches) == 1):
+    for places in track(batches, "Generating", transient=True, disable=len(batches) < 2):
+        indices = [fitting[place] for place in places]
         batch = [encoded[index] for index in indices]
         made = generate_batch(
             model, tokenizer, batch, max_length, temperature, max_new_tokens=max_new_tokens
         )
-        results.update(zip(indices, made, strict=True))
-    return [results[index] for index in range(len(encoded))]
+        for index, generation in zip(indices, made, strict=True):
+            results[index] = generation
+    return results
 
 
 def tokens_per_batch(model: Any) -> int:

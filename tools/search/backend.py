@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from prompt_strategies.tokenise import encode_prompts
 from tools.errors import UserError
 from tools.files import sha256
-from tools.generate import Generation, generate_batch, plan_batches, tokens_per_batch
+from tools.generate import (
+    NOTHING,
+    Generation,
+    generate_batch,
+    plan_batches,
+    tokens_per_batch,
+)
 from tools.recipe import read_recipe
 
 if TYPE_CHECKING:  # openai takes a second to import, and only an endpoint needs it
     from tools.endpoint import Endpoint
 
 MOST_TOKENS = 2048  # of prompt and completion together, even if the model has room for more
-
-# for a prompt that fills the context
-NOTHING = Generation(text="", tokens=0, ended=False)
 
 Batch = list[tuple[int, Generation]]
 

@@ -15,10 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from prompt_strategies.layout import render_emulator_prompt, render_prompt, split_code
-from prompt_strategies.tokenise import encode_prompts
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
-from tools.generate import Generation, generate
+from tools.generate import NOTHING, Generation, generate
 from tools.models import load_base, load_tokenizer, load_trained, quantization
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
@@ -46,9 +45,6 @@ EMULATION = {
     "faithful": "programs emulated faithfully in every key",
     "answers": "answers emulated faithfully",
 }
-# for a prompt that fills the context: a failure, not a lost row
-NOTHING = Generation(text="", tokens=0, ended=False)
-
 Mode = Literal["both", "reasoner"]
 
 
@@ -83,7 +79,10 @@ def check(
     sections = {}
     for name, programs in given.items():
         prompts = list(map(_prompt, rows, programs))
-        generations = _generate(recipe, model, tokenizer, prompts, temperature, seed)
+        length = recipe.sequence_len
+        generations = generate(
+            model, tokenizer, prompts, max_length=length, temperature=temperature, seed=seed
+        )
         judged = list(map(judge, rows, generations, programs))
         emulations = verify_emulation(
             [item.completion for item in judged], allow_code_execution=allow_code_execution
@@ -151,24 +150,6 @@ def _prompt(row: dict[str, str], given: str | None) -> str:
     if given is None:
         return render_prompt(row["instruction"], row["input"])
     return render_emulator_prompt(row["instruction"], row["input"], given)
-
-
-def _generate(
-    recipe: Recipe, model: Any, tokenizer: Any, prompts: list[str], temperature: float, seed: int
-) -> list[Generation]:
-    """One generation for each prompt; `NOTHING` where the prompt leaves no room for an answer."""
-    lengths = [len(ids) for ids in encode_prompts(tokenizer, prompts)]
-    fitting = [index for index, length in enumerate(lengths) if length < recipe.sequence_len]
-    generations = generate(
-        model,
-        tokenizer,
-        [prompts[index] for index in fitting],
-        max_length=recipe.sequence_len,
-        temperature=temperature,
-        seed=seed,
-    )
-    generated = dict(zip(fitting, generations, strict=True))
-    return [generated.get(index, NOTHING) for index in range(len(prompts))]
 
 
 def _shares(

@@ -17,7 +17,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from prompt_strategies.tokenise import encode_prompts
 from tools.code.tasks import read_published, strings
 from tools.endpoint import KEY, Endpoint
 from tools.errors import UserError
@@ -337,13 +336,8 @@ def _models(recipe: Recipe, model: str) -> Iterator[tuple[str, Path | None, tupl
 
 def _write_code(model: Any, tokenizer: Any, prompts: Sequence[str], recipe: Recipe) -> list[str]:
     """Return the model's code for each prompt; it is empty if the prompt fills the context."""
-    lengths = [len(ids) for ids in encode_prompts(tokenizer, prompts)]
-    fits = [index for index, length in enumerate(lengths) if length < recipe.sequence_len]
-    made = generate(
-        model, tokenizer, [prompts[index] for index in fits], max_length=recipe.sequence_len
-    )
-    written = dict(zip(fits, (item.text for item in made), strict=True))
-    return [written.get(index, "") for index in range(len(prompts))]
+    made = generate(model, tokenizer, prompts, max_length=recipe.sequence_len)
+    return [item.text for item in made]
 
 
 def _bert_scores(encoder: Encoder, pairs: Sequence[Pair], kept: Kept) -> list[BertScore]:

@@ -7,12 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from prompt_strategies.tokenise import encode_prompts
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
 from tools.code.tasks import MINI, Task, all_tasks, own_tasks, read_published
 from tools.errors import UserError
-from tools.generate import Generation, generate
+from tools.generate import NOTHING, Generation, generate
 from tools.models import load_trained
 from tools.prepare.fetch import verified
 from tools.recipe import Recipe
@@ -101,29 +100,22 @@ def _generate(
 ) -> list[Sample]:
     """Load model and tokenizer; return the samples of the tasks, in the order of the tasks."""
     model, tokenizer = load()
-    lengths = [len(ids) for ids in encode_prompts(tokenizer, [task.prompt for task in tasks])]
-    context = model.config.max_position_embeddings
-    fitting = [index for index, length in enumerate(lengths) if length < context]
-    numbers = [index for index in fitting for _ in range(sampling.samples)]
+    every = [task for task in tasks for _ in range(sampling.samples)]
     generations = generate(
         model,
         tokenizer,
-        [tasks[index].prompt for index in numbers],
-        max_length=context,
+        [task.prompt for task in every],
+        max_length=model.config.max_position_embeddings,
         max_new_tokens=sampling.max_new_tokens,
         temperature=sampling.temperature,
         seed=sampling.seed,
     )
-    rest = iter(generations)
-    made = []
-    for index, task in enumerate(tasks):
-        for _ in range(sampling.samples):
-            if index in fitting:
-                written = next(rest)
-                made.append(Sample(task, task.task_id, cut(written.text), written))
-            else:
-                made.append(Sample(task, task.task_id, "", too_long=True))
-    return made
+    return [
+        Sample(task, task.task_id, "", too_long=True)
+        if written == NOTHING
+        else Sample(task, task.task_id, cut(written.text), written)
+        for task, written in zip(every, generations, strict=True)
+    ]
 
 
 def cut(text: str) -> str:

@@ -37,7 +37,7 @@ def test_generation_is_split_into_its_parts(
 
 
 def test_prompt_that_is_too_long(tiny_base: Path) -> None:
-    with pytest.raises(UserError, match="the model takes 512; shorten it"):
+    with pytest.raises(UserError, match="fills the 512 tokens that the model takes; shorten it"):
         ask(tiny_base, "word " * 600)
 
 

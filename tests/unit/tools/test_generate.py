@@ -15,8 +15,7 @@ from transformers.cache_utils import DynamicCache
 from prompt_strategies.layout import render_prompt
 from prompt_strategies.tokenise import decode, encode_prompts
 from tools import generate as module
-from tools.errors import UserError
-from tools.generate import Generation, generate, generate_batch, plan_batches
+from tools.generate import NOTHING, Generation, generate, generate_batch, plan_batches
 
 PROMPTS = [render_prompt("Add.", "1 " * count) for count in (9, 0, 30, 3, 0, 17, 5, 12)]
 MAX_LENGTH = 100
@@ -102,13 +101,10 @@ def test_high_temperature_reaches_tokens_beyond_the_first_fifty(
     assert len({item.text for item in generations}) > 60
 
 
-def test_prompt_that_is_too_long(model: Any, tiny_tokenizer: Any) -> None:
+def test_prompt_that_fills_the_context_has_no_answer(model: Any, tiny_tokenizer: Any) -> None:
     [ids] = encode_prompts(tiny_tokenizer, [PROMPTS[2]])
-    with pytest.raises(UserError, match=rf"has {len(ids)} tokens, .* takes {len(ids)}; shorten"):
-        generate(model, tiny_tokenizer, PROMPTS, max_length=len(ids))
-
-
-def test_no_prompts(model: Any, tiny_tokenizer: Any) -> None:
+    made = generate(model, tiny_tokenizer, PROMPTS, max_length=len(ids))
+    assert [item == NOTHING for item in made] == [prompt == PROMPTS[2] for prompt in PROMPTS]
     assert generate(model, tiny_tokenizer, [], max_length=MAX_LENGTH) == []
 
 
