@@ -1,4 +1,4 @@
-"""Generates completions in batches: the prompts and the ids are those of training."""
+"""Generates completions in batches, from the same prompt ids as in training."""
 
 import os
 import random

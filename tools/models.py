@@ -66,7 +66,7 @@ _UNUSABLE = (
 
 
 def device() -> torch.device:
-    """The first GPU where there is one, else the CPU."""
+    """The first GPU, or the CPU without one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -1,4 +1,4 @@
-"""Reads Python that a model wrote: nothing is run, and no text makes it raise."""
+"""Reads Python that a model wrote, without running it; no text makes it raise."""
 
 import ast
 import warnings

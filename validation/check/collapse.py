@@ -5,9 +5,8 @@ A generation loops where
 - a statement keyword of Python stands twice in a row on a line ("return return", "def def"), or
 - the same n-gram, of 1 to 32 words and with a letter in it, stands 8 times or more in a row.
 
-A word here is a run of letters and digits, or one other character. A loop with a comma in it
-does not count: `['a', 'a', 'a']` is honest data, and one that never ends hits the length limit.
-Of the 88 rows in data/sample none is said to loop.
+A word is a run of letters and digits, or one other character. A repetition with a comma in it does
+not count: `['a', 'a', 'a']` is honest data, and if it never ends it hits the length limit.
 """
 
 import operator
@@ -37,7 +36,7 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def find_loop(text: str) -> str | None:
-    """Return what stands repeated in a text, once; None if nothing loops."""
+    """Return what a text repeats, once; None if nothing loops."""
     if match := _TWICE.search(text):
         return match[0]
     for part in text.split(","):

@@ -1,10 +1,10 @@
 """Verified emulation: does the output say what the program really returns?
 
-A CoGEX program mostly leaves helpers undefined, and then only a model can execute it. Where it is
-complete, so that every name it reads is defined in it, is a builtin, or comes from a module of
-`PURE_MODULES`, Python can: the program and its call are run in `tools.sandbox`, and the emulated
-dict is compared with the true one, key by key. An output that agrees is *faithful*: to the true
-execution, not to the reference.
+Most CoGEX programs leave helpers undefined, and only a model can execute those. A program is
+*complete* if every name that it reads is defined in it, is a builtin, or comes from a module of
+`PURE_MODULES`. Then Python can run it: program and call run in `tools.sandbox`, and the emulated
+dict is compared with the true one, key by key. An output that agrees is *faithful* to the true
+execution; the reference plays no part.
 
 Integers, strings and all else must be equal in value and type; floats to 1e-9, relative. A true
 value must be a literal (`repr`, read back by `ast.literal_eval`), and the same for two orders of
@@ -107,8 +107,8 @@ def verify_emulation(
 ) -> list[Emulation]:
     """Compare each emulated output with the true one, where the program is complete.
 
-    Without consent complete programs stay `complete`. Raises UserError where there is one to run
-    and the sandbox cannot run.
+    Without consent complete programs stay `complete`. Raises UserError if there is a program to
+    run and the sandbox cannot run.
     """
     found = [examine(completion) for completion in completions]
     complete = [index for index, item in enumerate(found) if item.status == "complete"]

@@ -56,8 +56,8 @@ def called_name(call: str) -> str:
 def names_from_outside(source: str) -> frozenset[str] | None:
     """Return the names that a module reads and does not define; None if it is not Python.
 
-    These are builtins and undefined names. Scopes are Python's own: what one function keeps to
-    itself, another cannot read.
+    These are builtins and undefined names, by Python's own scopes: one function cannot read the
+    local names of another.
     """
     module = quietly(lambda text: symtable.symtable(text, "<program>", "exec"), source)
     if module is None:

@@ -1,8 +1,7 @@
 """`cogex preflight`: checks everything that can be checked before launch, in one table.
 
-Each section is a module of its own. What it covers: recipe, strategy, access, data, tokens, model
-and cost. What it does not: the GPUs themselves, their driver and the network between them, and
-whether the model will learn.
+Each section is a module: recipe, strategy, access, data, tokens, model and cost. Not covered are
+the GPUs themselves, their driver and the network between them, and whether the model will learn.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """What is known about a run, read from the files of its commands, for report and model card.
 
-Only the run folder must be there. A file that is missing is None here; one that is there must be
-what its command wrote.
+Only the run folder must be there. A missing file is None here; a file must be what its command
+wrote.
 """
 
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ def read_facts(recipe: Recipe) -> RunFacts:
 
 
 def stale(facts: RunFacts) -> Iterator[str]:
-    """Yield a sentence for each figure that was measured on other files than are there now."""
+    """Yield a sentence for each figure that was measured on files that have changed since."""
     recipe = facts.recipe
     val = Path(recipe.validation["path"])
     now = sha256(val) if val.is_file() else None
