@@ -31,7 +31,7 @@ data:
   train: {generator: tiny, seed: 1, rows: 60, options: {family: sorting}}
 input: "{{ input }}"
 answer: "{{ target }}"
-split: {train: 4, dev: 8, test: 8}
+split: {train: 3, dev: 4, test: 4}
 """
 SETTINGS = Settings(seed=1)
 
@@ -60,8 +60,8 @@ def test_search_finds_programs_that_sort(whole: Path) -> None:
     result = read(whole)
     known = {program.source for program in ALL_FAMILIES["sorting"].programs}
     assert {item["program"] for item in result["programs"]} <= known
-    assert result["programs"][0]["dev"]["right"] >= 6  # of 8
-    assert result["test"]["cotacs_k1"]["right"] >= 6
+    assert result["programs"][0]["dev"]["right"] >= 3  # of 4
+    assert result["test"]["cotacs_k1"]["right"] >= 3
     assert set(result["test"]) >= {"end_to_end", "zero_shot", "two_shot_bm25"}
     assert result["test"]["zero_shot"]["right"] == 0  # the base cannot do it
     kept = (whole / NAME).read_text().splitlines()
