@@ -17,7 +17,7 @@ left out, because it hashes the base before each run. Variants, each in its own 
 
 A variant that fails is a row with its reason. Each row is written to OUT/results.jsonl at once and
 is not measured again, so a long list can be spread over several calls: `--minutes` ends a call.
-OUT/table.md is written anew each time. Two models are for a CPU: `small` is large
+OUT/table.md is written again each time. Two models are for a CPU: `small` is large
 enough to compare the variants; `tiny` only shows that everything works.
 """
 
@@ -116,7 +116,7 @@ def main(
     models: Annotated[str, typer.Option(help=f"Of {', '.join(MODELS)}.")] = "7b,13b,8b",
     variants: Annotated[str, typer.Option(help="Which ones.")] = ",".join(VARIANTS),
     steps: Annotated[int, typer.Option(help="Optimizer steps of about 32 examples.")] = 20,
-    minutes: Annotated[float, typer.Option(help="No run goes on for longer than this.")] = 9,
+    minutes: Annotated[float, typer.Option(help="No run takes longer than this.")] = 9,
     limit: Annotated[float, typer.Option(help="Seconds for each variant.")] = 300,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Also write the results here.")
@@ -138,7 +138,7 @@ def main(
         except RunFailed as failed:
             row = {"reason": str(failed)}
         if time.monotonic() > end:
-            print(f"{name} {variant}: no time left; the same command goes on from here")
+            print(f"{name} {variant}: no time left; the same command continues from here")
             break
         with results.open("a") as file:
             file.write(json.dumps(key | {"versions": card["versions"]} | row) + "\n")

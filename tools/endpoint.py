@@ -176,7 +176,7 @@ def _explained(error: Exception, base_url: str) -> Exception:
             # the server's own words may repeat a part of the key
             return UserError(f"{base_url}: refuses the key; put the right one in {KEY}")
         case openai.APITimeoutError():
-            return UserError(f"{base_url}: does not answer in time; run this again to go on")
+            return UserError(f"{base_url}: does not answer in time; run this again to continue")
         case openai.APIConnectionError():
             return UserError(
                 f"{base_url}: no server answers; start it or correct the address, "

@@ -57,7 +57,7 @@ def read_header(path: Path) -> Header:
 
 
 def _fields(comment: list[str]) -> dict[str, str]:
-    """Return the text of each label; a line indented below one goes on with it."""
+    """Return the text of each label; an indented line below one continues it."""
     fields: dict[str, str] = {}
     last = None
     for line in comment:

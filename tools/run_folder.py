@@ -1,4 +1,4 @@
-"""What lies in a run folder: its checkpoints, which transformers names `checkpoint-STEP`."""
+"""What is in a run folder: its checkpoints, which transformers names `checkpoint-STEP`."""
 
 import re
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Runs a Python program that nobody has read, under bubblewrap, and returns what it printed.
+"""Runs an untrusted Python program under bubblewrap, and returns what it printed.
 
-Hiding builtins from a program is no boundary: there is always a way back to them. Here the kernel
-draws the boundary. Each part has an attack in `tests/unit/tools/test_sandbox.py` or
+Hiding builtins does not isolate a program, because it can always get them back. Here the kernel
+isolates it. Each part has an attack in `tests/unit/tools/test_sandbox.py` or
 `tests/unit/tools/code/test_trial.py`:
 
 - network, processes, shared memory and host name: own namespaces (`--unshare-all`). Of the two
@@ -127,7 +127,7 @@ def _run_all(
 ) -> list[list[Outcome]]:
     if not allow_code_execution:
         raise UserError(
-            f"{len(groups)} programs that nobody has read would be run here, in a sandbox without "
+            f"{len(groups)} untrusted programs would run here, in a sandbox without "
             "network, without your files, with limits on time and memory; "
             f"if you agree, pass {CONSENT}"
         )

@@ -46,7 +46,7 @@ SECONDS_TO_IMPORT = 300.0  # a cold disk
 SECONDS_TO_ANSWER = 3.0
 LEAST_DISK, RUN_DISK, BASE_DISK = 0.1 * GB, 5 * GB, 30 * GB
 DEMO_MEMORY = 3 * GB
-LEAST_SHARED_MEMORY = 1 * GB  # Docker gives 64 MB unless told; NCCL and data loaders use it
+LEAST_SHARED_MEMORY = 1 * GB  # Docker's default is 64 MB; NCCL and data loaders use it
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Place:
     writable: bool
 
     def __str__(self) -> str:
-        """How it stands in the table."""
+        """How the table shows it."""
         closed = "" if self.writable else ", cannot be written"
         return f"{self.free / GB:,.1f} GB free in {self.path}{closed}"
 
@@ -130,7 +130,7 @@ def read_pins(path: Path) -> dict[str, str]:
 
 
 def _required() -> dict[str, str]:
-    """The ranges that Axolotl and this project ask for; an exact pin is no range."""
+    """The ranges that Axolotl and this project ask for; an exact pin is not a range."""
     ranges: dict[str, SpecifierSet] = {}
     for package in ("axolotl", "cogex-recipes"):
         try:

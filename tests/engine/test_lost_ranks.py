@@ -72,14 +72,14 @@ def test_the_launcher_says_which_rank_was_lost_and_how(story: Story) -> None:
 
 def test_machines_that_see_different_run_folders_are_stopped(story: Story) -> None:
     assert (
-        "outputs/zero2: rank 0 would go on from checkpoint-4, rank 1 from the start: "
+        "outputs/zero2: rank 0 would continue from checkpoint-4, rank 1 from the start: "
         "all machines must see one `output_dir`"
     ) in story.apart[0]
 
 
 def test_a_launch_goes_on_after_a_lost_rank(story: Story) -> None:
     printed = "".join(story.machine.printed)
-    assert "outputs/zero2: goes on from checkpoint-4" in printed, printed[-3000:]
+    assert "outputs/zero2: continues from checkpoint-4" in printed, printed[-3000:]
 
 
 def test_a_lost_machine_ends_the_launch_on_the_other(story: Story) -> None:
@@ -98,6 +98,6 @@ def test_the_survivor_says_that_its_connection_was_closed(story: Story) -> None:
 def test_the_run_goes_on_after_a_lost_machine_and_ends_as_if_undisturbed(
     spread: Path, story: Story
 ) -> None:
-    assert "outputs/zero2: goes on from checkpoint-8" in story.last[0], story.last[0][-3000:]
+    assert "outputs/zero2: continues from checkpoint-8" in story.last[0], story.last[0][-3000:]
     assert logged(story.folder, NAME, "loss") == logged(spread, NAME, "loss")
     assert adapter(story.folder, NAME).read_bytes() == adapter(spread, NAME).read_bytes()

@@ -90,7 +90,7 @@ def test_the_same_command_goes_on_after_a_kill(killed: Killed, moment: str) -> N
     assert killed.left == [f"checkpoint-{step}" for step in kept]
     assert not killed.had_model
     assert killed.second.code == 0, killed.second.printed[-3000:]
-    assert f"outputs: goes on from checkpoint-{last}" in killed.second.printed
+    assert f"outputs: continues from checkpoint-{last}" in killed.second.printed
 
 
 def test_the_half_written_checkpoint_was_set_aside(stories: dict[str, Any]) -> None:

@@ -115,7 +115,7 @@ def test_a_checkpoint_of_each_kind_is_whole(spread: Path, name: str) -> None:
 @pytest.mark.parametrize("name", RESUMED, indirect=True)
 def test_a_run_cut_off_at_its_end_comes_to_the_same(spread: Path, name: str) -> None:
     resumed = f"{name}-resumed"
-    assert f"outputs/{resumed}: goes on from checkpoint-{STEPS - STEPS_OF_AN_EPOCH}" in (
+    assert f"outputs/{resumed}: continues from checkpoint-{STEPS - STEPS_OF_AN_EPOCH}" in (
         spread / f"{resumed}-0.log"
     ).read_text(errors="replace")
     assert logged(spread, resumed, "loss") == logged(spread, name, "loss")

@@ -24,7 +24,7 @@ def mbpp_task(row: Any) -> Task:
     """Make a task of a published row. Raises RejectedError."""
     try:
         return _task(row)
-    except (RecursionError, MemoryError):  # from ast, for a thousand nested brackets
+    except (RecursionError, MemoryError):  # from ast, on a thousand nested brackets
         raise RejectedError("nested too deep") from None
 
 

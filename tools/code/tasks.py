@@ -122,7 +122,7 @@ def own_task(row: Any) -> Task:
     name, prompt, solution, tests = strings(row, "id", "prompt", "solution", "tests")
     functions = re.findall(r"^def (\w+)\(", prompt, re.MULTILINE)
     if not functions or not prompt.endswith("\n"):
-        raise RejectedError("the prompt is no function's signature and docstring")
+        raise RejectedError("the prompt is not a function's signature and docstring")
     return Task(
         id=name,
         task_id=row.get("task_id", name),

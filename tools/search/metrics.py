@@ -107,7 +107,7 @@ def _close(answer: Any, expected: str, tolerance: float) -> bool:
 def wilson(right: int, total: int) -> tuple[float, float]:
     """Return Wilson's 95% score interval of a share (E. B. Wilson, 1927, JASA 22:209-212).
 
-    `total` must be positive. Both ends lie within 0 and 1.
+    `total` must be positive. Both ends are within 0 and 1.
     """
     share, z = right / total, _Z95
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)

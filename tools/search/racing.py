@@ -93,7 +93,7 @@ def race(
 
 
 def schedule(candidates: int, rows: int, keep: int, share: float = SHARE) -> list[tuple[int, int]]:
-    """Return the rounds of a race: how many candidates go on, and up to which row."""
+    """Return the rounds of a race: how many candidates continue, and up to which row."""
     first = rows
     while first > LEAST_ROWS and _cost(_rounds(candidates, rows, keep, first)) > (
         share * candidates * rows

@@ -124,5 +124,5 @@ def _parse(path: Path, number: int, line: bytes) -> tuple[str, int, Generation]:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(
             f"{path}, line {number}: is not a generation of a search; "
-            "remove the file to search anew"
+            "remove the file to search again from the start"
         ) from None

@@ -1,7 +1,7 @@
 """The tiny base before training: tokenizer and architecture, without weights.
 
 The tokenizer is byte-level BPE. Its pre-tokenizer splits off letter runs, single digits and lone
-capitals, so that a word or a digit is the same token wherever it stands, and so small a model can
+capitals, so that a word or a digit is the same token in every position, and so small a model can
 learn to copy. Every word that it knows is one token.
 """
 

@@ -1,7 +1,7 @@
 """The Axolotl plugin that every recipe of this project names.
 
 It adds keys to a recipe, keeps the number of examples in each optimizer step, decides whether and
-from where a run goes on, makes several ranks train as one does, and keeps the trainer's log.
+from where a run continues, makes several ranks train as one does, and keeps the trainer's log.
 """
 
 import sys
@@ -32,7 +32,7 @@ class CogexArgs(BaseModel):
 
 
 class CogexPlugin(BasePlugin):
-    """Says where a run goes on, makes ranks train as one does, adds callbacks to the trainer."""
+    """Says where a run continues, makes ranks train as one does, adds callbacks to the trainer."""
 
     def get_input_args(self) -> str:
         """Name the keys' model."""
@@ -51,7 +51,7 @@ class CogexPlugin(BasePlugin):
             self.launch.stop(str(error))
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> None:
-        """Before `axolotl train` loads anything, and in no other command: where it goes on from.
+        """Before `axolotl train` loads anything, and in no other command: where it continues.
 
         Set here and not left to Axolotl's `auto_resume_from_checkpoints`, which decides after the
         callbacks are made: the count of tokens would then start again.

@@ -70,7 +70,7 @@ def begin_or_resume(launch: Launch) -> Path | None:
     """Return the checkpoint to continue from; None for a new run.
 
     Half-written checkpoints are renamed, and a run that starts is recorded. Exits with 2 and a
-    message where the run may not go on, and with 0 where it is finished. Each rank comes to the
+    message where the run may not continue, and with 0 where it is finished. Each rank comes to the
     same answer by itself, before or after rank 0 has written.
     """
     checkpoints = [*checkpoint_folders(launch.run).values()][::-1]  # the last one first
@@ -83,7 +83,7 @@ def begin_or_resume(launch: Launch) -> Path | None:
         raise SystemExit(0)
     whole = _last_whole(launch, checkpoints)
     if whole:
-        launch.say(f"goes on from {whole.name}")
+        launch.say(f"continues from {whole.name}")
     elif launch.rank == 0:
         run_record.write(launch.run, now)
     return whole
@@ -105,7 +105,7 @@ def stop_unless_ranks_agree(launch: Launch, checkpoint: Path | None) -> None:
     for rank, place in enumerate(places):
         if place != places[0]:
             launch.stop(
-                f"{launch.run}: rank 0 would go on from {places[0]}, rank {rank} from {place}: "
+                f"{launch.run}: rank 0 would continue from {places[0]}, rank {rank} from {place}: "
                 "all machines must see one `output_dir`; put it on storage that they share"
             )
 
@@ -126,7 +126,7 @@ def _objection(
     """Say why a launch may not continue from what its folder holds, and what to do."""
     if launch.values.get("resume_from_checkpoint"):
         return (
-            "a run goes on from its own last whole checkpoint: leave `resume_from_checkpoint` "
+            "a run continues from its own last whole checkpoint: leave `resume_from_checkpoint` "
             "out; to go further back, move the later ones away"
         )
     if not has_checkpoints:
@@ -134,7 +134,7 @@ def _objection(
     if not launch.values.get("auto_resume_from_checkpoints"):
         return (
             "holds checkpoints, which a new run would overwrite: set "
-            f"`auto_resume_from_checkpoints: true` to go on with them; {ANEW}"
+            f"`auto_resume_from_checkpoints: true` to continue from them; {ANEW}"
         )
     if before is None:
         return (
@@ -177,7 +177,7 @@ class _NotWhole(Exception):
 
 
 def what_is_missing(checkpoint: Path, launch: Launch) -> str | None:
-    """Say why training cannot go on from a checkpoint; None if it is whole."""
+    """Say why training cannot continue from a checkpoint; None if it is whole."""
     try:
         _check_step(checkpoint)
         for name in _needed(checkpoint, launch):
@@ -202,7 +202,7 @@ def _check_step(checkpoint: Path) -> None:
 
 
 def _needed(checkpoint: Path, launch: Launch) -> Iterator[str]:
-    """The files without which a launch cannot go on from a checkpoint."""
+    """The files without which a launch cannot continue from a checkpoint."""
     if launch.values.get("adapter"):
         yield from ("adapter_config.json", "adapter_model.safetensors")
     else:  # the whole model is trained
@@ -252,7 +252,7 @@ def _check_readable(path: Path) -> None:
             return
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except Exception:  # zipfile and safetensors raise whatever they meet in a damaged file
+    except Exception:  # zipfile and safetensors raise many errors on a damaged file
         damaged = path.name
     if damaged:
         raise _NotWhole(f"{path.name} is cut short or damaged")

@@ -28,6 +28,6 @@ class StateWriter(TrainerCallback):
             return
         path = Path(args.output_dir) / "trainer_state.json"
         fresh = path.with_name(".trainer_state.json.next")
-        with suppress(OSError):  # training goes on where its log cannot be written
+        with suppress(OSError):  # training continues where its log cannot be written
             state.save_to_json(str(fresh))
             fresh.replace(path)

@@ -68,7 +68,7 @@ def _losses(state: TrainerState) -> VerdictRow:
     value = f"{bad[0].loss:g} at step {bad[0].step}; {len(bad)} of {len(logs)} in all"
     todo = (
         "lower learning_rate, look for rows without a trained token, and start again from a "
-        "checkpoint before that step (a logged 0 stands for NaN)"
+        "checkpoint before that step (a logged 0 means NaN)"
     )
     return row(value, "fail", todo)
 

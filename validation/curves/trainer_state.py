@@ -71,7 +71,8 @@ class TrainerState:
 
     @property
     def base(self) -> Evaluation | None:
-        """The evaluation before the first step: the base model, for an adapter starts at zero."""
+        """The evaluation before the first step: the base model, because an adapter starts at
+        zero."""
         first = self.evaluations[0] if self.evaluations else None
         return first if first and first.step == 0 else None
 

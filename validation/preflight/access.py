@@ -74,7 +74,7 @@ def _ask_hub(name: str) -> VerdictRow:
         found = f"{name} is gated, and you have no access to it yet"
         todo = f"accept its terms on {page}, then run `hf auth login`"
     except RepositoryNotFoundError:
-        found = f"{name} is no folder here, and the hub shows you no such model"
+        found = f"{name} is not a folder here, and the hub shows you no such model"
         todo = f"correct `base_model`; if {page} is private or gated, run `hf auth login`"
     except HfHubHTTPError as error:
         status = error.response.status_code

@@ -94,7 +94,7 @@ def load_config(base_model: str) -> PretrainedConfig:
     if known := published(base_model):
         return AutoConfig.for_model(**known["config"])
     raise UserError(
-        f"{base_model}: is no folder here, not in the hub cache and not in "
+        f"{base_model}: is not a folder here, not in the hub cache and not in "
         "models/architectures.yml; make the folder, or for a hub model run "
         "`hf download OWNER/MODEL config.json`"
     )

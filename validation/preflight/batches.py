@@ -1,4 +1,4 @@
-"""How Axolotl puts the rows of an epoch into batches: its own samplers, run on lengths alone."""
+"""How Axolotl puts the rows of an epoch into batches: its own samplers, run on lengths only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tools.recipe import Recipe, number, whole
 Lengths = NDArray[np.int32]
 Rows = Sequence[Sequence[int]]  # the rows of one batch, as the lengths of the examples in each
 
-PAD_TO = 64  # Axolotl pads to a multiple of this unless told (core/builders/causal.py)
+PAD_TO = 64  # Axolotl pads to a multiple of this by default (core/builders/causal.py)
 GROUP_SIZE, BIN_SIZE = 100_000, 200  # Axolotl's defaults for packing (utils/schemas/config.py)
 
 

@@ -8,10 +8,10 @@ from validation.preflight.memory import is_checkpointed
 
 # The share of a card's dense bf16 throughput that training reaches: a calibration on the paper's
 # two run times (12 h for 7B and 20 h for 13B on two A6000), not a measurement. Its assumption is
-# 530 tokens a row, for the paper gives none: between the 313 of data/sample (with a tokenizer of
-# Llama-2's kind) and the 907 of the published file if all its 160 MB / 52,000 rows were trained on
-# (3.39 bytes a token, as in data/sample), their geometric mean. Twice the tokens would take twice
-# the hours. With it the estimates are 11.1 h and 21.6 h.
+# 530 tokens a row, because the paper gives none: between the 313 of data/sample (with a tokenizer
+# of Llama-2's kind) and the 907 of the published file if all its 160 MB / 52,000 rows were trained
+# on (3.39 bytes a token, as in data/sample), their geometric mean. Twice the tokens would take
+# twice the hours. With it the estimates are 11.1 h and 21.6 h.
 UTILISATION = 0.43
 
 

@@ -16,7 +16,7 @@ def unknown_keys(values: dict[str, Any], model: type[BaseModel], where: str = ""
         if key not in fields:
             near = get_close_matches(str(key), fields, n=1)
             hint = f"; did you mean `{near[0]}`?" if near else ""
-            yield f"`{where}{key}` is no key of Axolotl{hint}"
+            yield f"`{where}{key}` is not a key of Axolotl{hint}"
         elif inner := _inner_model(fields[key]):
             for item in value if isinstance(value, list) else [value]:
                 if isinstance(item, dict):
@@ -50,7 +50,7 @@ def empty_keys(value: dict[str, Any] | list[Any], where: str = "") -> Iterator[s
 
 
 def repeated_keys(text: str) -> Iterator[str]:
-    """Yield each key that stands more than once in one mapping of a YAML text."""
+    """Yield each key that is more than once in one mapping of a YAML text."""
     yield from _repeated(yaml.compose(text, yaml.SafeLoader))
 
 

@@ -64,7 +64,7 @@ def _parameters(recipe: Recipe, built: Architecture) -> VerdictRow:
 
 
 def _vocabulary(recipe: Recipe, built: Architecture) -> VerdictRow:
-    """The recipe adds no token, and the known tokens' ids lie in the vocabulary."""
+    """The recipe adds no token, and the known tokens' ids are in the vocabulary."""
     rows = built.config.vocab_size
     adding = [key for key in ADDS_TOKENS if recipe.values.get(key)]
     known = (published(recipe.base_model) or {}).get("tokens", {}).values()

@@ -106,7 +106,7 @@ def _note(check: str, value: str) -> VerdictRow:
 
 
 def _plugins(subject: _Subject) -> VerdictRow:
-    """Load the recipe's plugins, for they may add keys; CogexPlugin must be among them."""
+    """Load the recipe's plugins, because they may add keys; CogexPlugin must be among them."""
     from axolotl.integrations.base import PluginManager, load_plugin
 
     names = subject.values.get("plugins") or []
@@ -114,7 +114,7 @@ def _plugins(subject: _Subject) -> VerdictRow:
     for name in names:
         try:
             PluginManager.get_instance().plugins[name] = load_plugin(str(name))
-        except (ImportError, AttributeError, ValueError) as error:  # Axolotl goes on without it
+        except (ImportError, AttributeError, ValueError) as error:  # Axolotl continues without it
             problems.append(f"`{name}` cannot be loaded: {error}")
     if COGEX_PLUGIN not in names:
         problems.append(f"`{COGEX_PLUGIN}` is not there: nothing keeps the batch or resumes")
@@ -138,7 +138,7 @@ def _written(subject: _Subject) -> VerdictRow:
     """No key without a value, and none twice in one mapping: YAML keeps the last."""
     text = subject.recipe.path.read_text(encoding="utf-8")
     problems = [f"`{key}` has no value" for key in empty_keys(subject.values)]
-    problems += [f"`{key}` stands more than once" for key in repeated_keys(text)]
+    problems += [f"`{key}` is written more than once" for key in repeated_keys(text)]
     return _row("values", "none empty, none twice", problems, "keep one value of each key")
 
 
@@ -230,7 +230,7 @@ def _seed(subject: _Subject) -> VerdictRow:
 
 
 def _targets(subject: _Subject) -> VerdictRow:
-    """Which modules carry LoRA is written down, for Axolotl fills in none."""
+    """The recipe names the modules that carry LoRA, because Axolotl fills in none."""
     targets = subject.values.get("lora_target_modules")
     given = targets or subject.values.get("lora_target_linear")
     problems = ["`lora_target_modules` is not set"] if subject.is_adapter and not given else []
@@ -388,7 +388,7 @@ def _trackers(subject: _Subject) -> VerdictRow:
         "trackers",
         ", ".join(trackers(subject.values)) or "none",
         list(tracker_problems(subject.values)),
-        "mend that, or take the tracker's keys out (docs/trackers.md)",
+        "correct that, or remove the tracker's keys (docs/trackers.md)",
     )
 
 

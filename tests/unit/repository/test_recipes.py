@@ -105,13 +105,13 @@ PAPER = r"^output_dir: outputs/(cogex|alpaca)-"  # the recipes that docs/fidelit
 
 BREAKAGES = [
     Breakage("misspelt key", sub("^learning_rate", "leraning_rate"),
-             "keys: `leraning_rate` is no key of Axolotl; did you mean `learning_rate`"),
+             "keys: `leraning_rate` is not a key of Axolotl; did you mean `learning_rate`"),
     Breakage("misspelt key of a dataset", sub("    ds_type", "    ds_tpye"),
-             r"keys: `datasets\.ds_tpye` is no key of Axolotl; did you mean `ds_type`"),
+             r"keys: `datasets\.ds_tpye` is not a key of Axolotl; did you mean `ds_type`"),
     Breakage("misspelt special token", sub("^  pad_token", "  pad_tokn"),
-             r"keys: `special_tokens\.pad_tokn` is no key .* `pad_token`"),
+             r"keys: `special_tokens\.pad_tokn` is not a key .* `pad_token`"),
     Breakage("key twice", lambda text: text + "sequence_len: 99\n",
-             "values: `sequence_len` stands more than once"),
+             "values: `sequence_len` is written more than once"),
     Breakage("no YAML", lambda text: text + "a: [1\n", "is not valid YAML"),
     Breakage("label missing", sub(r"^# Hardware:.*\n", ""), "has no `# Hardware:` line"),
     Breakage("labels in another order", swap("# Hardware:", "# Time:    "), "labels: "),

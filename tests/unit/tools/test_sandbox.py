@@ -380,7 +380,7 @@ def test_sets_have_an_order_that_the_hash_seed_decides() -> None:
 
 
 def test_nothing_runs_without_consent() -> None:
-    with pytest.raises(UserError, match=r"^2 programs that .* pass --allow-code-execution$"):
+    with pytest.raises(UserError, match=r"^2 untrusted programs .* pass --allow-code-execution$"):
         run_programs(["1", "2"], allow_code_execution=False)
 
 

@@ -147,8 +147,8 @@ MAKERS: dict[str, tuple[Callable[[Any], Task], dict[str, Any]]] = {
         ("humaneval", {"prompt": "def f():"}, "the prompt does not end in a newline"),
         ("humaneval", {"test": 1}, "wrong type: test"),
         ("own", {"tests": None}, "wrong type: tests"),
-        ("own", {"prompt": "x = 1\n"}, "the prompt is no function's signature and docstring"),
-        ("own", {"prompt": "def f(x):"}, "the prompt is no function's signature and docstring"),
+        ("own", {"prompt": "x = 1\n"}, "the prompt is not a function's signature and docstring"),
+        ("own", {"prompt": "def f(x):"}, "the prompt is not a function's signature and docstring"),
     ],
 )
 def test_row_that_cannot_be_used_has_its_reason(kind: str, changed: Any, reason: str) -> None:

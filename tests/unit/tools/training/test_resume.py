@@ -1,4 +1,4 @@
-"""A run goes on from its last whole checkpoint, and only with what it was started with."""
+"""A run continues from its last whole checkpoint, and only with what it was started with."""
 
 import hashlib
 import json

@@ -266,7 +266,7 @@ def test_every_check_and_what_to_do_is_printed(run: RecordedRun) -> None:
     printed = console.file.getvalue()
     for check in result["verdicts"]:
         assert check["name"] in printed and check["found"] in printed
-    assert "a logged 0 stands for NaN" in printed
+    assert "a logged 0 means NaN" in printed
     assert "The base before training: validation loss 0.06079, perplexity 1.06268" in printed
 
 

@@ -217,7 +217,7 @@ def test_a_config_never_comes_from_the_network(monkeypatch: pytest.MonkeyPatch) 
     assert load_config(LLAMA_7B).hidden_size == 4096
     for name in ("owner/unknown", "data/my/base"):
         with pytest.raises(
-            UserError, match=f"{name}: is no folder here, not in the.*make the folder"
+            UserError, match=f"{name}: is not a folder here, not in the.*make the folder"
         ):
             load_config(name)
 

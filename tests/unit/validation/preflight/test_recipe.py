@@ -77,7 +77,7 @@ def test_keys_of_a_plugin_are_known_with_it_alone(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(PluginManager.get_instance(), "plugins", {})  # it keeps all it has met
     values = WHOLE | {"liger_rope": True}
-    assert "`liger_rope` is no key" in look(values)["keys"].found
+    assert "`liger_rope` is not a key" in look(values)["keys"].found
     values["plugins"] = [*PLUGINS, "axolotl.integrations.liger.LigerPlugin"]
     assert look(values)["keys"].verdict == "ok"
 
@@ -86,8 +86,8 @@ def test_keys_of_a_plugin_are_known_with_it_alone(monkeypatch: pytest.MonkeyPatc
 
 CHANGES: list[tuple[dict[str, Any], str, str, str]] = [
     ({}, "keys", "ok", "known to Axolotl"),
-    ({"zzzzzz": 1}, "keys", "fail", "`zzzzzz` is no key of Axolotl"),
-    ({"lora_rr": 16}, "keys", "fail", "`lora_rr` is no key of Axolotl; did you mean `lora_r`?"),
+    ({"zzzzzz": 1}, "keys", "fail", "`zzzzzz` is not a key of Axolotl"),
+    ({"lora_rr": 16}, "keys", "fail", "`lora_rr` is not a key of Axolotl; did you mean `lora_r`?"),
     ({"bnb_config_kwargs": {"any": 1}}, "keys", "ok", ""),  # a free mapping
     ({"model_type": "LlamaForCausalLM"}, "keys", "ok", ""),  # an alias
     ({"lora_r": "many"}, "schema", "fail", "`lora_r: many`: Input should be a valid integer"),
