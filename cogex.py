@@ -210,13 +210,13 @@ def ask(
     seed: SeedOption = 42,
     json_path: JsonOption = None,
 ) -> None:
-    """Ask a trained model one instruction; show program, call and output."""
+    """Ask a trained model one instruction; show the parts of its answer."""
     from tools.ask import ask as run
-    from tools.ask import print_completion
+    from tools.ask import print_answer
 
-    completion = run(model, instruction, input, temperature=temperature, seed=seed)
-    print_completion(completion, console)
-    _write_json(vars(completion), json_path)
+    answer = run(model, instruction, input, temperature=temperature, seed=seed)
+    print_answer(answer, console)
+    _write_json(answer, json_path)
 
 
 @app.command()

@@ -11,20 +11,28 @@ Loss is on the response unless the recipe says otherwise: see `prompt_strategies
 A response is all output, so `roles_to_train: [output]` is the default under another name.
 """
 
-from typing import Any, ClassVar
-
-from transformers import PreTrainedTokenizerFast
+from collections.abc import Mapping
+from typing import ClassVar
 
 from prompt_strategies import alpaca_layout
-from prompt_strategies.base import CompletionStrategy, Rendered
+from prompt_strategies.base import CompletionStrategy, Rendered, Task
 
 
 class AlpacaStrategy(CompletionStrategy):
     """Rows in the templates of `prompt_strategies.alpaca_layout`."""
 
     columns: ClassVar[tuple[str, ...]] = ("id", "instruction", "input", "output")
+    dataset: ClassVar[str] = "alpaca"
+    prepared_by: ClassVar[str] = "cogex prepare alpaca"
+    published: ClassVar[str] = "alpaca_data.json, the paper's baseline."
+    hub_dataset: ClassVar[str | None] = "tatsu-lab/alpaca"
+    licence: ClassVar[str] = "to our knowledge CC BY-NC 4.0; its page tells them"
+    layout_version: ClassVar[int] = alpaca_layout.LAYOUT_VERSION
+    task: ClassVar[Task] = "answer"
+    trained_to: ClassVar[str] = "answer an instruction in text alone (the paper's baseline)"
 
-    def render(self, row: dict[str, str]) -> Rendered:
+    @staticmethod
+    def render(row: Mapping[str, str]) -> Rendered:
         """Return prompt (instruction, input) and completion (the response)."""
         return Rendered(
             prompt=alpaca_layout.render_prompt(row["instruction"], row["input"]),
@@ -33,8 +41,4 @@ class AlpacaStrategy(CompletionStrategy):
         )
 
 
-def load(
-    tokenizer: PreTrainedTokenizerFast, cfg: dict[str, Any], ds_cfg: dict[str, Any] | None = None
-) -> AlpacaStrategy:
-    """Return the strategy of one dataset entry of a recipe; Axolotl calls this by its name."""
-    return AlpacaStrategy.from_recipe(tokenizer, cfg, ds_cfg)
+load = AlpacaStrategy.from_recipe  # what Axolotl calls

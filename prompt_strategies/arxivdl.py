@@ -5,20 +5,25 @@
         ds_type: json
         type: prompt_strategies.arxivdl
 
-Rows, templates and loss are those of `prompt_strategies.alpaca`: the instruction asks for a
-function, the response is the function. An augmented row's input is the rest of the function's
-file; a plain row's is empty, and then the template without the Input section stands.
+Templates and loss are those of `prompt_strategies.alpaca`: the instruction asks for a function,
+the response is the function. An augmented row's input is the rest of the function's file; a plain
+row's input is empty, and its prompt has no Input section.
 """
 
-from typing import Any
-
-from transformers import PreTrainedTokenizerFast
+from typing import ClassVar
 
 from prompt_strategies.alpaca import AlpacaStrategy
 
 
-def load(
-    tokenizer: PreTrainedTokenizerFast, cfg: dict[str, Any], ds_cfg: dict[str, Any] | None = None
-) -> AlpacaStrategy:
-    """Return the strategy of one dataset entry of a recipe; Axolotl calls this by its name."""
-    return AlpacaStrategy.from_recipe(tokenizer, cfg, ds_cfg)
+class ArxivdlStrategy(AlpacaStrategy):
+    """Rows in Alpaca's templates whose response is a function."""
+
+    dataset: ClassVar[str] = "arxivdl"
+    prepared_by: ClassVar[str] = "cogex prepare arxivdl"
+    published: ClassVar[str] = ""
+    hub_dataset: ClassVar[str | None] = "AlgorithmicResearchGroup/ArXivDLInstruct"
+    licence: ClassVar[str] = "each function keeps those of its own repository"
+    trained_to: ClassVar[str] = "write a function of research code that an instruction asks for"
+
+
+load = ArxivdlStrategy.from_recipe  # what Axolotl calls

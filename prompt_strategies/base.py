@@ -1,7 +1,9 @@
-"""What every strategy here shares: rows to token ids and labels, what carries loss, the counts.
+"""What every strategy here shares: its declaration, rows to token ids and labels, the counts.
 
-A strategy of ours is a module that Axolotl can name in a recipe (`type: prompt_strategies.cogex`):
-a subclass of `CompletionStrategy` that says how a row becomes text, and a function `load`.
+A strategy is a module that Axolotl can name in a recipe (`type: prompt_strategies.cogex`): a
+subclass of `CompletionStrategy`, and a function `load`. The class is also the one declaration of
+its dataset; preparing, preflight, run record, check, ask and model card read it, by
+`find_strategy`. Nothing that takes seconds to import is imported before a row is encoded.
 
 What carries loss (EOS always does, BOS never):
 
@@ -13,30 +15,34 @@ Both keys are Axolotl's own, for its schema drops any other key of a dataset wit
 and both are part of the name under which it caches a prepared dataset.
 """
 
+import importlib
 import os
-from collections.abc import Iterator, Sequence
+import pkgutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import numpy as np
-import pyarrow  # type: ignore[import-untyped]
-import pyarrow.compute  # type: ignore[import-untyped]
-from axolotl.prompt_tokenizers import DatasetWrappingStrategy
 from axolotl.utils.logging import get_logger
-from datasets import Dataset
-from datasets.fingerprint import Hasher
-from transformers import PreTrainedTokenizerFast
 
 from prompt_strategies import tokenise
-from prompt_strategies.fast_encoding import COMPARED, FastEncoder
+
+if TYPE_CHECKING:  # these take seconds to import
+    import pyarrow  # type: ignore[import-untyped]
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerFast
+
+    from prompt_strategies.fast_encoding import FastEncoder
 
 LOG = get_logger("axolotl." + __name__)  # Axolotl prints its own loggers from INFO on
 
+Task = Literal["program", "plan", "answer", "code"]
 TrainOn = Literal["completion", "output", "full"]
 BATCH = 1_000  # rows encoded at once: few enough to hold, enough to use every core
-FAST_FROM = 1_000  # rows; to build a fast encoder takes as long as it saves on these
+FAST_FROM = 1_000  # rows; building a fast encoder takes as long as it saves on these
+COMPARED = 200  # rows, evenly spaced, that a fast encoder must encode as the tokenizer does
 
 
 @dataclass(frozen=True)
@@ -48,14 +54,25 @@ class Rendered:
     output_start: int  # in characters of `completion`
 
 
-class CompletionStrategy(DatasetWrappingStrategy):
-    """Turn a dataset of prepared rows into token ids and labels, and say what will be lost."""
+class CompletionStrategy:
+    """The declaration of a dataset, and what turns its prepared rows into token ids and labels."""
 
-    columns: ClassVar[tuple[str, ...]]  # the fields of a prepared row, `id` among them
+    # the dataset
+    columns: ClassVar[tuple[str, ...]]  # the fields of a prepared row, all strings; `id` is one
+    given: ClassVar[tuple[str, ...]] = ("instruction", "input")  # those of `columns` that ask
+    dataset: ClassVar[str]  # `format` in manifest.json, and the folder data/NAME
+    prepared_by: ClassVar[str]  # the command that writes the rows
+    published: ClassVar[str] = ""  # the file that `cogex prepare NAME` reads, if it is one
+    hub_dataset: ClassVar[str | None] = None  # its id on the Hugging Face hub
+    licence: ClassVar[str] = "its page tells them"  # its terms, as the model card points to them
+    # the text of a row
+    layout_version: ClassVar[int] = 1  # raise it when the text that `render` makes changes
+    task: ClassVar[Task]  # what the model writes: what check, codebench and codescore can judge
+    trained_to: ClassVar[str]  # for the model card: "trained by Axolotl to ..."
 
     def __init__(
         self,
-        tokenizer: PreTrainedTokenizerFast,
+        tokenizer: "PreTrainedTokenizerFast",
         *,
         train_on: TrainOn,
         sequence_len: int,
@@ -73,7 +90,7 @@ class CompletionStrategy(DatasetWrappingStrategy):
     @classmethod
     def from_recipe(
         cls,
-        tokenizer: PreTrainedTokenizerFast,
+        tokenizer: "PreTrainedTokenizerFast",
         cfg: dict[str, Any],
         ds_cfg: dict[str, Any] | None = None,
     ) -> Self:
@@ -82,6 +99,9 @@ class CompletionStrategy(DatasetWrappingStrategy):
         Raises ValueError if the recipe says two things about what carries loss, or one that
         cannot be done.
         """
+        from axolotl.prompt_tokenizers import DatasetWrappingStrategy
+
+        DatasetWrappingStrategy.register(CompletionStrategy)  # what Axolotl asks `isinstance` of
         dataset = ds_cfg or {}
         return cls(
             tokenizer,
@@ -91,17 +111,34 @@ class CompletionStrategy(DatasetWrappingStrategy):
             name=str(dataset.get("path") or "dataset"),
         )
 
-    def render(self, row: dict[str, str]) -> Rendered:
+    @staticmethod
+    def render(row: Mapping[str, str]) -> Rendered:
         """Return the text of one row."""
         raise NotImplementedError
 
+    @classmethod
+    def render_question(cls, instruction: str, input: str = "") -> str:
+        """Return the prompt of a row that holds only what is given."""
+        row = dict.fromkeys(cls.columns, "")
+        return cls.render(row | {"instruction": instruction, "input": input}).prompt
+
+    @staticmethod
+    def parse(text: str) -> dict[str, str]:
+        """Return the parts of a generated completion by name; an absent part is ""."""
+        return {"answer": text.strip()}
+
+    @classmethod
+    def prepared_version(cls) -> int:
+        """Return the `layout_version` in manifest.json of the rows that this strategy reads."""
+        return cls.layout_version
+
     def wrap_dataset(
         self,
-        dataset: Dataset,
+        dataset: "Dataset",
         process_count: int | None = None,
         keep_in_memory: bool | None = False,
         **kwargs: Any,
-    ) -> Dataset:
+    ) -> "Dataset":
         """Return the dataset with `input_ids`, `attention_mask`, `labels`; log one line of counts.
 
         `process_count` is not used: the tokenizers' threads take every core, and a process each
@@ -130,23 +167,27 @@ class CompletionStrategy(DatasetWrappingStrategy):
         self._log_counts(tokenized)
         return tokenized
 
-    def _fast_encoder(self, rows: int, sample: dict[str, list[str]]) -> FastEncoder | None:
+    def _fast_encoder(self, rows: int, sample: dict[str, list[str]]) -> "FastEncoder | None":
         """Return gigatoken's copy of the tokenizer where it pays and can be trusted."""
+        from prompt_strategies.fast_encoding import FastEncoder
+
         if rows < FAST_FROM:
             return None
         fast = FastEncoder.of(self.tokenizer, *self._texts(sample), sample["id"])
         if fast is None:
             LOG.info(
-                f"{self.name}: tokenising is slower, for gigatoken is not installed (the extra "
-                "`fast`) or cannot stand in for this tokenizer"
+                f"{self.name}: tokenising is slower: gigatoken is not installed (the extra "
+                "`fast`), or does not fit this tokenizer"
             )
         return fast
 
-    def _fingerprint(self, dataset: Dataset) -> str:
+    def _fingerprint(self, dataset: "Dataset") -> str:
         """Name what the rows will be, for the caches of what Axolotl does with them.
 
         Left to itself, datasets would pickle the tokenizer for a second, and not see our code.
         """
+        from datasets.fingerprint import Hasher
+
         code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
         tokenizer = [self.tokenizer.backend_tokenizer.to_str(), self.tokenizer.special_tokens_map]
         settings = [type(self).__qualname__, type(self).__module__, self.train_on]
@@ -168,7 +209,7 @@ class CompletionStrategy(DatasetWrappingStrategy):
         """Return ids, mask and labels of a batch of rows, given as columns."""
         return self._encode_table(batch).to_pydict()
 
-    def _encode_table(self, batch: dict[str, list[str]]) -> pyarrow.Table:
+    def _encode_table(self, batch: dict[str, list[str]]) -> "pyarrow.Table":
         """Return what `encode` does, in the types that datasets would choose for it.
 
         Told so, it need not look at each token to choose them, which takes three times as long.
@@ -208,7 +249,7 @@ class CompletionStrategy(DatasetWrappingStrategy):
             case "completion":
                 return len(text.prompt)
 
-    def _log_counts(self, tokenized: Dataset) -> None:
+    def _log_counts(self, tokenized: "Dataset") -> None:
         counts = count_lengths(tokenized, self.sequence_len)
         log = LOG.warning if counts["over_long"] else LOG.info
         log(
@@ -219,11 +260,14 @@ class CompletionStrategy(DatasetWrappingStrategy):
         )
 
 
-def count_lengths(tokenized: Dataset, sequence_len: int) -> dict[str, int]:
+def count_lengths(tokenized: "Dataset", sequence_len: int) -> dict[str, int]:
     """Return `rows`, `over_long`, `fully_masked` and `longest`; lengths are in tokens.
 
     A row is fully masked if its first `sequence_len` tokens hold none that carries loss.
     """
+    import numpy as np
+    import pyarrow.compute  # type: ignore[import-untyped]
+
     column = tokenized.with_format("arrow")["input_ids"][:]
     lengths = pyarrow.compute.list_value_length(column).to_numpy()
     over_long = np.flatnonzero(lengths > sequence_len)
@@ -237,6 +281,55 @@ def count_lengths(tokenized: Dataset, sequence_len: int) -> dict[str, int]:
         "fully_masked": fully_masked,
         "longest": int(lengths.max()),
     }
+
+
+def find_strategy(kind: object) -> type[CompletionStrategy] | None:
+    """Return the strategy class of a dataset's `type`; None for one of Axolotl's own or unknown.
+
+    It is the last one that the module of that name defines. As for Axolotl, the module may lie in
+    the working folder. Raises what importing the module raises.
+    """
+    if not isinstance(kind, str) or "." not in kind:  # Axolotl's own have no package
+        return None
+    with modules_of_working_folder():
+        try:
+            module = importlib.import_module(kind)
+        except ModuleNotFoundError as error:
+            if error.name and f"{kind}.".startswith(f"{error.name}."):
+                return None
+            raise
+    return _defined_in(module)
+
+
+def own_strategies() -> list[type[CompletionStrategy]]:
+    """Return the strategy classes of this package, by the names of their modules."""
+    package = Path(__file__).parent
+    names = sorted(module.name for module in pkgutil.iter_modules([str(package)]))
+    modules = [importlib.import_module(f"{package.name}.{name}") for name in names]
+    return [strategy for module in modules if (strategy := _defined_in(module))]
+
+
+def _defined_in(module: Any) -> type[CompletionStrategy] | None:
+    own = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, CompletionStrategy)
+        and value.__module__ == module.__name__
+        and value is not CompletionStrategy
+    ]
+    return own[-1] if own else None
+
+
+@contextmanager
+def modules_of_working_folder() -> Iterator[None]:
+    """Find the modules of the working folder, as `accelerate launch -m` does."""
+    path = sys.path.copy()
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        yield
+    finally:
+        sys.path[:] = path
 
 
 @contextmanager
@@ -257,7 +350,10 @@ def _sample(rows: int) -> range:
     return range(0, rows, max(1, rows // COMPARED))
 
 
-def _table(rows: list[tokenise.EncodedRow]) -> pyarrow.Table:
+def _table(rows: list[tokenise.EncodedRow]) -> "pyarrow.Table":
+    import numpy as np
+    import pyarrow
+
     starts = np.cumsum([0, *(len(row.ids) for row in rows)])
     ids = np.concatenate([np.asarray(row.ids, np.int32) for row in rows])
     labels = ids.astype(np.int64)

@@ -9,20 +9,30 @@
 Loss is on code and output unless the recipe says otherwise: see `prompt_strategies.base`.
 """
 
-from typing import Any, ClassVar
-
-from transformers import PreTrainedTokenizerFast
+from collections.abc import Mapping
+from typing import ClassVar
 
 from prompt_strategies import layout
-from prompt_strategies.base import CompletionStrategy, Rendered
+from prompt_strategies.base import CompletionStrategy, Rendered, Task
 
 
 class CogexStrategy(CompletionStrategy):
     """Rows in the four sections of `prompt_strategies.layout`."""
 
     columns: ClassVar[tuple[str, ...]] = ("id", "instruction", "input", "code", "output")
+    dataset: ClassVar[str] = "cogex"
+    prepared_by: ClassVar[str] = "cogex prepare cogex"
+    published: ClassVar[str] = "data.json of mkhalifa/CoGEX, on the Hugging Face hub."
+    hub_dataset: ClassVar[str | None] = "mkhalifa/CoGEX"
+    layout_version: ClassVar[int] = layout.LAYOUT_VERSION
+    task: ClassVar[Task] = "program"
+    trained_to: ClassVar[str] = (
+        "answer an instruction by writing a program, calling it, and emulating its\n"
+        "execution to a dict with an `answer`"
+    )
 
-    def render(self, row: dict[str, str]) -> Rendered:
+    @staticmethod
+    def render(row: Mapping[str, str]) -> Rendered:
         """Return prompt (instruction, input) and completion (program, call, output)."""
         return Rendered(
             prompt=layout.render_prompt(row["instruction"], row["input"]),
@@ -30,9 +40,10 @@ class CogexStrategy(CompletionStrategy):
             output_start=len(layout.render_code_section(row["code"])),
         )
 
+    @staticmethod
+    def parse(text: str) -> dict[str, str]:
+        """Return program, call and output of a generated completion."""
+        return vars(layout.parse_completion(text))
 
-def load(
-    tokenizer: PreTrainedTokenizerFast, cfg: dict[str, Any], ds_cfg: dict[str, Any] | None = None
-) -> CogexStrategy:
-    """Return the strategy of one dataset entry of a recipe; Axolotl calls this by its name."""
-    return CogexStrategy.from_recipe(tokenizer, cfg, ds_cfg)
+
+load = CogexStrategy.from_recipe  # what Axolotl calls

@@ -9,21 +9,26 @@ Loss is on plan and output unless the recipe says otherwise: see `prompt_strateg
 `roles_to_train: [code, output]` is that default; the plan stands where the code stood.
 """
 
-from typing import Any, ClassVar
-
-from transformers import PreTrainedTokenizerFast
+from collections.abc import Mapping
+from typing import ClassVar
 
 from prompt_strategies import nl_plan_layout
-from prompt_strategies.base import CompletionStrategy, Rendered
+from prompt_strategies.base import Rendered, Task
 from prompt_strategies.cogex import CogexStrategy
 
 
-class PlanStrategy(CompletionStrategy):
+class PlanStrategy(CogexStrategy):
     """CoGEX rows in the four sections of `prompt_strategies.nl_plan_layout`."""
 
-    columns: ClassVar[tuple[str, ...]] = CogexStrategy.columns
+    layout_version: ClassVar[int] = nl_plan_layout.LAYOUT_VERSION
+    task: ClassVar[Task] = "plan"
+    trained_to: ClassVar[str] = (
+        "answer an instruction by a numbered plan and a dict with an\n"
+        "`answer` (the paper's NL plan ablation)"
+    )
 
-    def render(self, row: dict[str, str]) -> Rendered:
+    @staticmethod
+    def render(row: Mapping[str, str]) -> Rendered:
         """Return prompt (instruction, input) and completion (plan, output)."""
         return Rendered(
             prompt=nl_plan_layout.render_prompt(row["instruction"], row["input"]),
@@ -31,9 +36,15 @@ class PlanStrategy(CompletionStrategy):
             output_start=len(nl_plan_layout.render_plan_section(row["code"])),
         )
 
+    @staticmethod
+    def parse(text: str) -> dict[str, str]:
+        """Return plan and output of a generated completion."""
+        return vars(nl_plan_layout.parse_completion(text))
 
-def load(
-    tokenizer: PreTrainedTokenizerFast, cfg: dict[str, Any], ds_cfg: dict[str, Any] | None = None
-) -> PlanStrategy:
-    """Return the strategy of one dataset entry of a recipe; Axolotl calls this by its name."""
-    return PlanStrategy.from_recipe(tokenizer, cfg, ds_cfg)
+    @classmethod
+    def prepared_version(cls) -> int:
+        """Return the version of the CoGEX rows that are read: no plan is in them."""
+        return CogexStrategy.layout_version
+
+
+load = PlanStrategy.from_recipe  # what Axolotl calls

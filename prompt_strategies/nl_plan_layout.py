@@ -22,6 +22,8 @@ from typing import Literal
 
 from prompt_strategies import layout
 
+LAYOUT_VERSION = 1  # raise it when a rendered text changes: the run record names it
+
 PLAN_HEADER = "### Plan\n"
 
 PlanSource = Literal["steps", "comments", "docstring", "name"]

@@ -174,13 +174,18 @@ def add_adapter(base: Any, folder: Path) -> Any:
     return model.eval()
 
 
+def is_recipe(target: Path) -> bool:
+    """Tell a recipe from a model folder, also one that is not there."""
+    return target.suffix in {".yml", ".yaml"} or target.is_file()
+
+
 def load_trained(target: Path, quantized: Quantization | None = None) -> tuple[Any, Any]:
     """Load (model, tokenizer) of a recipe's `best/`, an adapter folder or a model folder.
 
     A recipe and a `best/` know how their base is quantised; a `checkpoint-N` folder does not, and
     takes `quantized` (see `quantization`). Raises UserError if there is nothing to load.
     """
-    if target.suffix in {".yml", ".yaml"} or target.is_file():
+    if is_recipe(target):
         recipe = read_recipe(target)
         folder = recipe.output_dir / "best"
         if not folder.is_dir():

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prompt_strategies.base import CompletionStrategy, find_strategy
+from prompt_strategies.cogex import CogexStrategy
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.errors import UserError
 from tools.recipe import Recipe
-
-COGEX_FIELDS = ("id", "instruction", "input", "code", "output")
 
 Tokens = NDArray[np.int32]
 Pair = tuple[Tokens, Tokens]
 
 
-def read_prepared_rows(path: Path, fields: Sequence[str] = COGEX_FIELDS) -> list[dict[str, str]]:
+def read_prepared_rows(
+    path: Path, fields: Sequence[str] = CogexStrategy.columns
+) -> list[dict[str, str]]:
     """Read prepared rows from JSON lines. Raises UserError naming file and line."""
     try:
         # "\n" alone ends a line: a field may hold any other that Unicode knows
@@ -64,18 +66,33 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def load_strategy(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Any:
-    """Return the CompletionStrategy that the dataset entry of a recipe names.
+def declared_strategy(recipe: Recipe, entry: dict[str, Any]) -> type[CompletionStrategy] | None:
+    """Return the strategy class of a dataset entry; None for a `type` that declares none.
+
+    Raises UserError if its module cannot be imported.
+    """
+    try:
+        return find_strategy(entry.get("type"))
+    except Exception as error:  # a module may raise anything when it is imported
+        raise _unusable(recipe, entry, error) from error
+
+
+def load_strategy(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> CompletionStrategy:
+    """Return the strategy that the dataset entry of a recipe names, as Axolotl gets it.
 
     Raises UserError with the true cause, which Axolotl swallows, if it cannot be loaded.
     """
+    if (strategy := declared_strategy(recipe, entry)) is None:
+        raise _unusable(recipe, entry, "declares no dataset in a CompletionStrategy")
     try:
-        strategy = importlib.import_module(str(entry.get("type"))).load(
-            tokenizer, recipe.values, entry
-        )
-    except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
-        raise UserError(f"{recipe.path}: type: {entry.get('type')}: {error}") from error
-    return strategy
+        load = importlib.import_module(strategy.__module__).load
+        return load(tokenizer, recipe.values, entry)
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise _unusable(recipe, entry, error) from error
+
+
+def _unusable(recipe: Recipe, entry: dict[str, Any], why: Any) -> UserError:
+    return UserError(f"{recipe.path}: type: {entry.get('type')}: {why}")
 
 
 def encode_entry(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Iterator[Pair]:
@@ -88,7 +105,9 @@ def encode_entry(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Itera
     return encode_pairs(strategy, read_prepared_rows(path, strategy.columns), path)
 
 
-def encode_pairs(strategy: Any, rows: Sequence[dict[str, str]], path: Path) -> Iterator[Pair]:
+def encode_pairs(
+    strategy: CompletionStrategy, rows: Sequence[dict[str, str]], path: Path
+) -> Iterator[Pair]:
     """Yield (input_ids, labels) of rows read from `path`. Raises UserError if one is refused."""
     try:
         for row in strategy.encode_prepared(rows):

@@ -19,11 +19,11 @@ from typing import Any
 
 from rich.console import Console
 
+from prompt_strategies.code import CodeStrategy
 from tools.code import near_duplicates
 from tools.code.tasks import MINI, own_tasks
 from tools.errors import UserError
 from tools.files import sha256
-from tools.prepare.code import ROW_FIELDS
 from tools.prepare.folder import check_out, counts_table, write_folder
 from tools.prepare.pipeline import commonest_first
 from tools.prepare.split import choose_validation
@@ -123,7 +123,7 @@ def _check(inputs: Sequence[Path], out: Path, train_size: int, val_size: int) ->
 def _prepared(folder: Path) -> list[dict[str, str]]:
     """Read a prepared folder. Its rows are verified if the manifest knows the file."""
     path = folder / "rows.jsonl"
-    rows = read_prepared_rows(path, ROW_FIELDS)
+    rows = read_prepared_rows(path, CodeStrategy.columns)
     try:
         manifest = (folder / "manifest.json").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -147,7 +147,7 @@ def _unwanted(rows: Sequence[dict[str, str]], held_out: Sequence[Path]) -> dict[
     """
     kept_away = [task.row for task in own_tasks(MINI)]
     for path in held_out:
-        kept_away += read_prepared_rows(_rows_file(path), ROW_FIELDS)
+        kept_away += read_prepared_rows(_rows_file(path), CodeStrategy.columns)
     held_ids = {row["id"] for row in kept_away}
     held_keys = {key: row["id"] for row in kept_away for key in _keys(row)}
     texts: dict[tuple[str, str], str] = {}

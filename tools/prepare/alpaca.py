@@ -8,9 +8,9 @@ The reasons and flags are those of `tools.prepare.pipeline`.
 from functools import partial
 from typing import Any
 
-from prompt_strategies import alpaca_layout
+from prompt_strategies.alpaca import AlpacaStrategy
 from tools.prepare.fields import PreparedRow, as_text, required, without_blank_ends
-from tools.prepare.pipeline import Format, prepare
+from tools.prepare.pipeline import Format, prepare_rows
 
 
 def _read(row: dict[str, Any]) -> PreparedRow:
@@ -26,21 +26,11 @@ def _normalise(row: PreparedRow) -> PreparedRow:
     return row | {"output": without_blank_ends(row["output"])}
 
 
-def _render(row: PreparedRow) -> tuple[str, str]:
-    return (
-        alpaca_layout.render_prompt(row["instruction"], row["input"]),
-        alpaca_layout.render_completion(row["output"]),
-    )
-
-
-ALPACA = Format(
-    name="alpaca",
-    layout_version=alpaca_layout.LAYOUT_VERSION,
+FORMAT = Format(
+    strategy=AlpacaStrategy,
     published_fields="instruction, input and output",
     read=_read,
     normalise=_normalise,
-    find_flags=lambda row: [],
-    render=_render,
 )
 
-prepare_alpaca = partial(prepare, ALPACA)  # (source, out, *, val_size=2000, …) -> Summary
+prepare_alpaca = partial(prepare_rows, FORMAT)  # (source, out, *, val_size=2000, …) -> Summary

@@ -32,7 +32,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from prompt_strategies import alpaca_layout
+from prompt_strategies.arxivdl import ArxivdlStrategy
 from tools.errors import UserError
 from tools.files import sha256, whole_file, write_json, write_jsonl
 from tools.prepare.arxivdl_source import RowStream
@@ -79,21 +79,11 @@ def _normalise(row: PreparedRow) -> PreparedRow:
     return row | {"output": textwrap.dedent(without_blank_ends(row["output"]))}
 
 
-def _render(row: PreparedRow) -> tuple[str, str]:
-    return (
-        alpaca_layout.render_prompt(row["instruction"], row["input"]),
-        alpaca_layout.render_completion(row["output"]),
-    )
-
-
-ARXIVDL = Format(
-    name="arxivdl",
-    layout_version=alpaca_layout.LAYOUT_VERSION,
+FORMAT = Format(
+    strategy=ArxivdlStrategy,
     published_fields="prompt, function and repo",
     read=_read,
     normalise=_normalise,
-    find_flags=lambda row: [],
-    render=_render,
 )
 
 
@@ -167,8 +157,8 @@ def prepare_arxivdl(
         "unit": unit,
         "tokenizer": tokenizer,
         "test_size": test_size,
-        "format": ARXIVDL.name,
-        "layout_version": ARXIVDL.layout_version,
+        "format": FORMAT.strategy.dataset,
+        "layout_version": FORMAT.strategy.layout_version,
     }
     origin = {"path": source.name, "sha256": source.sha256(), "rows": summary.read}
     for size in sizes:
@@ -301,7 +291,7 @@ def _prepared(
     if not isinstance(raw, dict):
         raise RejectedError("not an object")
     given = read({key: _unix(value) for key, value in raw.items()})
-    fields = ARXIVDL.normalise(given)
+    fields = FORMAT.normalise(given)
     fields |= {"repo": required(raw, "repo", ("repo",), str)}
     file = raw.get("file")
     fields |= {"file": file if isinstance(file, str) else ""}
@@ -348,7 +338,7 @@ def _choose(
         raise UserError(
             f"{source.name}: has too few usable rows for --size {max(sizes)}: {found} (rejected: "
             f"{reasons or 'none'}). Give the whole dataset, whose rows have "
-            f"{ARXIVDL.published_fields}, or a smaller --size."
+            f"{FORMAT.published_fields}, or a smaller --size."
         )
     return chosen
 
@@ -356,7 +346,7 @@ def _choose(
 def _keys(row: PreparedRow) -> Iterator[tuple[str, ...]]:
     """Yield what no two splits may share: the function, and the task."""
     yield (_folded(row["output"]),)
-    yield group_key(row)
+    yield group_key(row, FORMAT.strategy.given)
 
 
 def _summary(counts: _Counts, chosen: dict[str, list[PreparedRow]], sizes: list[int]) -> Summary:

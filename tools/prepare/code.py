@@ -30,7 +30,6 @@ from tools.prepare.folder import MANIFEST, check_out, counts_table, write_folder
 from tools.prepare.pipeline import commonest_first
 
 OUTPUTS = ("rows.jsonl", "rejected.jsonl", MANIFEST)
-ROW_FIELDS = ("id", "prompt", "solution")
 
 TaskFile = Literal["humaneval", "mbpp", "synthetic"]
 Difficulty = Literal["simple", "any"]

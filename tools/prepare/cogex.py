@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any
 
 from prompt_strategies import layout
+from prompt_strategies.cogex import CogexStrategy
 from tools.prepare.fields import PreparedRow, RejectedError, as_text, required, without_blank_ends
-from tools.prepare.pipeline import Format, prepare
+from tools.prepare.pipeline import Format, prepare_rows
 
 # the dataset card and its replications spell the fields differently; the first one wins
 _CODE = ("code_prompt", "code")
@@ -71,21 +72,12 @@ def _find_flags(row: PreparedRow) -> list[str]:
     return flags
 
 
-def _render(row: PreparedRow) -> tuple[str, str]:
-    return (
-        layout.render_prompt(row["instruction"], row["input"]),
-        layout.render_completion(row["code"], row["output"]),
-    )
-
-
-COGEX = Format(
-    name="cogex",
-    layout_version=layout.LAYOUT_VERSION,
+FORMAT = Format(
+    strategy=CogexStrategy,
     published_fields="instruction, input, code_prompt and code_output",
     read=_read,
     normalise=_normalise,
     find_flags=_find_flags,
-    render=_render,
 )
 
-prepare_cogex = partial(prepare, COGEX)  # (source, out, *, val_size=2000, …) -> Summary
+prepare_cogex = partial(prepare_rows, FORMAT)  # (source, out, *, val_size=2000, …) -> Summary

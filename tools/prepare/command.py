@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from prompt_strategies.base import CompletionStrategy, own_strategies
 from tools.files import write_json
 
 prepare = typer.Typer(
@@ -17,10 +18,10 @@ prepare = typer.Typer(
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result here.")]
 
 
-def _add_rows_command(name: str, function: str, description: str) -> None:
-    """Add `cogex prepare NAME` for a dataset of instruction, input, code and output."""
+def _add_rows_command(strategy: type[CompletionStrategy]) -> None:
+    """Add `cogex prepare NAME`, which reads a published file as tools/prepare/NAME.py says."""
 
-    @prepare.command(name, help=description)
+    @prepare.command(strategy.dataset, help=strategy.published)
     def command(
         source: Annotated[Path, typer.Option("--input", help="The dataset's published file.")],
         out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
@@ -34,10 +35,11 @@ def _add_rows_command(name: str, function: str, description: str) -> None:
         ] = None,
         json_path: JsonOption = None,
     ) -> None:
-        from tools.prepare.pipeline import print_summary
+        from tools.prepare.pipeline import prepare_rows, print_summary
 
-        module, called = function.split(":")
-        summary = getattr(import_module(module), called)(
+        module = import_module(f"tools.prepare.{strategy.dataset}")
+        summary = prepare_rows(
+            module.FORMAT,
             source,
             out,
             val_size=val_size,
@@ -53,14 +55,8 @@ def _add_rows_command(name: str, function: str, description: str) -> None:
         raise typer.Exit(0 if summary.ok else 1)
 
 
-_add_rows_command(
-    "cogex",
-    "tools.prepare.cogex:prepare_cogex",
-    "data.json of mkhalifa/CoGEX, on the Hugging Face hub.",
-)
-_add_rows_command(
-    "alpaca", "tools.prepare.alpaca:prepare_alpaca", "alpaca_data.json, the paper's baseline."
-)
+for _strategy in {each.dataset: each for each in own_strategies() if each.published}.values():
+    _add_rows_command(_strategy)
 
 
 @prepare.command("python-corpus")

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from prompt_strategies.base import CompletionStrategy, Rendered
 from prompt_strategies.tokenise import encode_texts
 from tools.errors import UserError
 from tools.files import sha256, whole_file, write_json, write_jsonl
@@ -37,7 +38,7 @@ from tools.results import Manifest
 OUTPUTS = ("train.jsonl", "val.jsonl", "rejected.jsonl", "flagged.jsonl", "manifest.json")
 CHARACTERS_PER_TOKEN = 3  # a low estimate for Llama tokenizers, so that few long rows pass
 
-LengthCheck = Callable[[str, str], str | None]
+LengthCheck = Callable[[Rendered], str | None]
 
 
 @dataclass(frozen=True)
@@ -65,24 +66,21 @@ class Summary:
 
 @dataclass(frozen=True)
 class Format:
-    """What is special to one dataset.
+    """How one dataset's published rows become the prepared rows that its strategy declares.
 
     `read` takes the fields of a prepared row but for its id from a published object and
     `find_flags` names what is odd in them; both may raise RejectedError. `normalise` gets
-    and returns such fields; only `input` may be empty afterwards. `render` returns the
-    prompt and the completion that training makes of them.
+    and returns such fields; only `input` may be empty afterwards.
     """
 
-    name: str
-    layout_version: int
+    strategy: type[CompletionStrategy]
     published_fields: str  # for the person who gave another file
     read: Callable[[dict[str, Any]], PreparedRow]
     normalise: Callable[[PreparedRow], PreparedRow]
-    find_flags: Callable[[PreparedRow], list[str]]
-    render: Callable[[PreparedRow], tuple[str, str]]
+    find_flags: Callable[[PreparedRow], list[str]] = lambda row: []
 
 
-def prepare(
+def prepare_rows(
     dataset: Format,
     source: Path,
     out: Path,
@@ -107,7 +105,7 @@ def prepare(
     data = read_source_file(source)
     rows = _sort_rows(dataset, data, check_length, strict)
     _check_kept(dataset, source, rows, val_size)
-    groups = group_rows(rows.kept)
+    groups = group_rows(rows.kept, dataset.strategy.given)
     validation = choose_validation(groups, val_size, seed)
     train = [row for index, row in enumerate(rows.kept) if index not in validation]
     val = [row for index, row in enumerate(rows.kept) if index in validation]
@@ -131,8 +129,8 @@ def prepare(
         "strict": strict,
         "sequence_len": sequence_len,
         "tokenizer": tokenizer,
-        "format": dataset.name,
-        "layout_version": dataset.layout_version,
+        "format": dataset.strategy.dataset,
+        "layout_version": dataset.strategy.layout_version,
     }
     try:
         _write(out, data, rows, train, val, summary, settings)
@@ -190,15 +188,20 @@ def _check_settings(
 
 
 def _length_check(sequence_len: int, tokenizer: str | None) -> LengthCheck:
-    """Return what tells the flag of a (prompt, completion) that is too long, else None."""
+    """Return what tells the flag of a row that is too long, else None."""
     if tokenizer is None:
         limit = sequence_len * CHARACTERS_PER_TOKEN
-        return lambda prompt, text: "maybe-too-long" if len(prompt) + len(text) > limit else None
+
+        def estimate(row: Rendered) -> str | None:
+            return "maybe-too-long" if len(row.prompt + row.completion) > limit else None
+
+        return estimate
     encoder = _load_tokenizer(tokenizer)
 
-    def count(prompt: str, completion: str) -> str | None:
+    def count(rendered: Rendered) -> str | None:
+        text = rendered.prompt + rendered.completion
         try:
-            [row] = encode_texts(encoder, [prompt + completion], [len(prompt)], ["0"])
+            [row] = encode_texts(encoder, [text], [len(rendered.prompt)], ["0"])
         except ValueError:
             return "not-tokenisable"
         return "too-long" if len(row.ids) > sequence_len else None
@@ -252,7 +255,7 @@ def _sort_rows(
             try:
                 fields, normalised = _read_fields(dataset, row)
                 flags = dataset.find_flags(fields)
-                if flag := check_length(*dataset.render(fields)):
+                if flag := check_length(dataset.strategy.render(fields)):
                     flags.append(flag)
                 name = _own_id(row.value) or f"row-{index}"
                 if name in taken:

@@ -5,16 +5,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 
-def group_key(row: Mapping[str, str]) -> tuple[str, str]:
-    """Return what makes rows one task: instruction and input, without case and spacing."""
-    return _folded(row["instruction"]), _folded(row["input"])
+def group_key(row: Mapping[str, str], given: Sequence[str]) -> tuple[str, ...]:
+    """Return what makes rows one task: the fields that ask, without case and spacing."""
+    return tuple(_folded(row[field]) for field in given)
 
 
-def group_rows(rows: Sequence[Mapping[str, str]]) -> list[list[int]]:
-    """Return the indexes of the rows of each group, in an order of the content alone."""
-    groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+def group_rows(rows: Sequence[Mapping[str, str]], given: Sequence[str]) -> list[list[int]]:
+    """Return the indexes of the rows of each task, in an order of the content alone."""
+    groups: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        groups[group_key(row)].append(index)
+        groups[group_key(row, given)].append(index)
     return [groups[key] for key in sorted(groups)]
 
 

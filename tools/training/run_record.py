@@ -16,7 +16,7 @@ from typing import Any
 from huggingface_hub import try_to_load_from_cache
 from pydantic import BaseModel
 
-from prompt_strategies import alpaca_layout, layout
+from prompt_strategies.base import find_strategy
 from tools.files import sha256, write_json
 
 NAME = "run.json"
@@ -122,10 +122,9 @@ def _files(values: dict[str, Any]) -> Iterator[Path]:
 
 
 def _layout_versions(values: dict[str, Any]) -> dict[str, int]:
-    """The version of the text that the strategy makes of a row."""
-    kind = str(values["datasets"][0].get("type"))
-    module = alpaca_layout if kind.endswith("alpaca") else layout
-    return {"layout_version": module.LAYOUT_VERSION}
+    """The version of the text that the strategy makes of a row; none for Axolotl's own types."""
+    strategy = find_strategy(values["datasets"][0].get("type"))
+    return {"layout_version": strategy.layout_version} if strategy else {}
 
 
 def _base_commit(values: dict[str, Any]) -> dict[str, str]:

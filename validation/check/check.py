@@ -19,7 +19,7 @@ from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.generate import NOTHING, Generation, generate
 from tools.models import load_base, load_tokenizer, load_trained, quantization
-from tools.prepared_rows import read_prepared_rows
+from tools.prepared_rows import declared_strategy, read_prepared_rows
 from tools.recipe import Recipe
 from tools.results import CheckFile
 from tools.run_folder import checkpoint_folders
@@ -38,7 +38,6 @@ THRESHOLDS = {
     "keys_agree": 0.98,
     "ends_by_eos": 0.99,
 }
-STRATEGY = "prompt_strategies.cogex"
 LABELS = {"reasoner": MEASURES, "emulator": EMULATOR_MEASURES}
 EMULATION = {
     "keys": "keys emulated as they truly come out",
@@ -113,15 +112,22 @@ def check(
 
 def _check_possible(recipe: Recipe, allow_code_execution: bool) -> None:
     """Refuse at once what would otherwise be refused after an hour of generation."""
-    if recipe.validation.get("type") != STRATEGY:
+    if not judges(recipe):
         raise UserError(
             f"{recipe.path}: check judges CoGEX programs, and its validation rows are "
-            f"`type: {recipe.validation.get('type')}`; name a recipe with `type: {STRATEGY}`"
+            f"`type: {recipe.validation.get('type')}`; name a recipe whose strategy has "
+            "`task: program`, as prompt_strategies.cogex"
         )
     if allow_code_execution and (reason := unavailable()):
         raise UserError(
             f"{CONSENT}: nothing can be run here: {reason}; without the option all else is checked"
         )
+
+
+def judges(recipe: Recipe) -> bool:
+    """Whether a recipe's validation rows are programs, which check can judge."""
+    strategy = declared_strategy(recipe, recipe.validation)
+    return strategy is not None and strategy.task == "program"
 
 
 def load_named(recipe: Recipe, model_name: str) -> tuple[Any, Any]:

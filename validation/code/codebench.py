@@ -22,8 +22,7 @@ from tools.code.tasks import Task
 from tools.code.trial import VERDICTS, Verdict, try_programs
 from tools.errors import UserError
 from tools.files import write_json, write_jsonl
-from tools.prepare.code import ROW_FIELDS
-from tools.prepared_rows import read_prepared_rows
+from tools.prepared_rows import declared_strategy, read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from tools.sandbox import CONSENT, unavailable
 from validation.check.collapse import find_loop, measure_collapse
@@ -41,7 +40,6 @@ from validation.selection.checkpoints import left_out
 
 PASS_AT = (1, 10, 100)  # if every task has that many samples
 SEARCHED = 100_000  # characters of a text that are searched for loops: a sample may have millions
-STRATEGY = "prompt_strategies.code"
 TOO_LONG = Verdict("prompt_too_long", "", 0.0)
 KINDS = (*VERDICTS, TOO_LONG.kind)
 _DEFAULT = Sampling()
@@ -212,12 +210,13 @@ def trained_on(recipe: Recipe, tasks: Sequence[Task]) -> list[str]:
     Rows of another strategy, or that are not there any more, are not compared.
     """
     entries = recipe.values.get("datasets")
-    if not entries or recipe.training.get("type") != STRATEGY:
+    strategy = declared_strategy(recipe, recipe.training) if entries else None
+    if strategy is None or strategy.task != "code":
         return []
     path = Path(recipe.training["path"])
     if not path.is_file():
         return []
-    known = {key for row in read_prepared_rows(path, ROW_FIELDS) for key in _keys(row)}
+    known = {key for row in read_prepared_rows(path, strategy.columns) for key in _keys(row)}
     return [task.id for task in tasks if _keys(task.row) & known]
 
 

@@ -24,7 +24,7 @@ from tools.files import sha256, write_json, write_jsonl
 from tools.generate import generate
 from tools.models import add_adapter, compute_dtype, device, load_base, load_tokenizer, quantization
 from tools.prepare.fields import RejectedError, refuse_surrogates
-from tools.prepared_rows import load_strategy, read_prepared_rows
+from tools.prepared_rows import declared_strategy, load_strategy, read_prepared_rows
 from tools.recipe import Recipe
 from validation.code.codebertscore import (
     BertScore,
@@ -39,7 +39,6 @@ from validation.code.kept import Kept
 from validation.selection.checkpoints import checkpoints, file_hashes, left_out
 from validation.selection.score_cache import base_identity, digest
 
-STRATEGY = "prompt_strategies.arxivdl"
 AUGMENTED = "-augmented"  # suffix of the folder of augmented rows
 METRICS = ("codebertscore", "codejudge")
 RESAMPLES = 10_000
@@ -135,9 +134,10 @@ def test_path(recipe: Recipe, augmented: bool) -> Path:
     With `augmented` it is in the folder of the same size below the one that ends in `-augmented`.
     Raises UserError if the recipe's rows are not those of ArXivDLInstruct.
     """
-    if recipe.training.get("type") != STRATEGY:
+    strategy = declared_strategy(recipe, recipe.training)
+    if strategy is None or strategy.dataset != "arxivdl":
         raise UserError(
-            f"{recipe.path}: codescore needs test rows of `type: {STRATEGY}`, and this recipe has "
+            f"{recipe.path}: codescore needs the test rows of ArXivDLInstruct, and this recipe has "
             f"`type: {recipe.training.get('type')}`; give your own pairs with --pairs"
         )
     folder = Path(recipe.training["path"]).parent

@@ -3,42 +3,22 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from prompt_strategies.base import CompletionStrategy
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.code import near_duplicates
 from tools.files import sha256
-from tools.prepare.alpaca import ALPACA
-from tools.prepare.arxivdl import ARXIVDL
-from tools.prepare.code import ROW_FIELDS
-from tools.prepare.cogex import COGEX
-from tools.prepare.pipeline import Format
 from tools.prepare.split import group_key
-from tools.prepared_rows import read_prepared_rows
+from tools.prepared_rows import declared_strategy, read_prepared_rows
 from tools.recipe import Recipe
 from tools.results import Manifest, read_result
 from validation.preflight.prepared_cache import check_caches
 from validation.preflight.tokenized import Split, Tokenized
 from validation.verdict import Verdict, VerdictRow
 
-
-class Made(NamedTuple):
-    """What `cogex prepare NAME` writes into its manifest."""
-
-    name: str
-    layout_version: int = 1
-
-
-CODE = Made("code")
-FORMATS: dict[str, Format | Made] = {  # what must have been made for a dataset's `type`
-    "prompt_strategies.cogex": COGEX,
-    "prompt_strategies.nl_plan": COGEX,
-    "prompt_strategies.alpaca": ALPACA,
-    "prompt_strategies.arxivdl": ARXIVDL,
-    "prompt_strategies.code": CODE,
-}
 PERCENTILES = (50, 90, 99)
 MOST_OVER_LONG = 0.01  # share of a file's rows; above it the data or `sequence_len` is wrong
 NAMED = 10  # ids named in one row
@@ -52,12 +32,15 @@ def check_data(recipe: Recipe, tokenized: Tokenized | None) -> list[VerdictRow]:
     Raises UserError if a file's rows or manifest cannot be read.
     """
     entries = recipe.training, recipe.validation
-    verdicts = [_check_file(entry) for entry in entries]
-    if not all(_format(entry) and Path(entry["path"]).is_file() for entry in entries):
+    strategies = [declared_strategy(recipe, entry) for entry in entries]
+    verdicts = list(map(_check_file, entries, strategies))
+    strategy = strategies[0]
+    if not all(strategies) or not all(Path(entry["path"]).is_file() for entry in entries):
         return verdicts
-    train, val = _rows(recipe, tokenized)
+    assert strategy
+    train, val = _rows(recipe, strategy, tokenized)
     verdicts += [
-        _check_groups(train, val),
+        _check_groups(train, val, strategy),
         _check_validation(recipe, len(val)),
         _check_ids(train + val),
     ]
@@ -71,17 +54,13 @@ def check_data(recipe: Recipe, tokenized: Tokenized | None) -> list[VerdictRow]:
     ]
 
 
-def _format(entry: dict[str, Any]) -> Format | Made | None:
-    """Return how an entry's rows are prepared; None for a `type` that is not this project's."""
-    return FORMATS.get(str(entry.get("type")))
-
-
-def _rows(recipe: Recipe, tokenized: Tokenized | None) -> tuple[Rows, Rows]:
+def _rows(
+    recipe: Recipe, strategy: type[CompletionStrategy], tokenized: Tokenized | None
+) -> tuple[Rows, Rows]:
     if tokenized is not None:
         return tokenized.train.rows, tokenized.val.rows
-    fields = ROW_FIELDS if _format(recipe.training) == CODE else ("id", "instruction", "input")
     train, val = Path(recipe.training["path"]), Path(recipe.validation["path"])
-    return read_prepared_rows(train, fields), read_prepared_rows(val, fields)
+    return read_prepared_rows(train, strategy.columns), read_prepared_rows(val, strategy.columns)
 
 
 def _manifest(entry: dict[str, Any]) -> Manifest | None:
@@ -89,10 +68,10 @@ def _manifest(entry: dict[str, Any]) -> Manifest | None:
     return read_result(Manifest, Path(entry["path"]).parent / "manifest.json", "cogex prepare")
 
 
-def _check_file(entry: dict[str, Any]) -> VerdictRow:
-    """Is the file there, byte for byte as `cogex prepare` wrote it for this `type`?"""
-    path, check, known = Path(entry["path"]), f"file {entry['path']}", _format(entry)
-    again = f"run `cogex prepare {known.name}`" if known else "put the file there"
+def _check_file(entry: dict[str, Any], known: type[CompletionStrategy] | None) -> VerdictRow:
+    """Is the file there, byte for byte as it was prepared for this `type`?"""
+    path, check = Path(entry["path"]), f"file {entry['path']}"
+    again = f"run `{known.prepared_by}`" if known else "put the file there"
     if not path.is_file():
         return VerdictRow(check, "is not there", "fail", again)
     if known is None:
@@ -105,19 +84,19 @@ def _check_file(entry: dict[str, Any]) -> VerdictRow:
         value = f"changed: sha256 {digest[:12]}, manifest.json has {expected[:14]}"
         return VerdictRow(check, value, "fail", again)
     made = f"{manifest.format}, layout version {manifest.layout_version}"
-    if (manifest.format, manifest.layout_version) != (known.name, known.layout_version):
-        value = f"made as {made}; needed is {known.name}, layout version {known.layout_version}"
-        return VerdictRow(check, value, "fail", again)
+    needed = f"{known.dataset}, layout version {known.prepared_version()}"
+    if made != needed:
+        return VerdictRow(check, f"made as {made}; needed is {needed}", "fail", again)
     return VerdictRow(check, f"as manifest.json says: {made}, sha256 {digest[:12]}")
 
 
-def _check_groups(train: Rows, val: Rows) -> VerdictRow:
+def _check_groups(train: Rows, val: Rows, strategy: type[CompletionStrategy]) -> VerdictRow:
     """No task may be in both files."""
-    tasks = {key: row["id"] for row in train for key in _task_keys(row)}
+    tasks = {key: row["id"] for row in train for key in _task_keys(row, strategy)}
     shared = [
         f"{row['id']} (as {tasks[same[0]]})"
         for row in val
-        if (same := sorted(tasks.keys() & _task_keys(row)))
+        if (same := sorted(tasks.keys() & _task_keys(row, strategy)))
     ]
     if not shared:
         return VerdictRow("tasks in both files", "none")
@@ -130,13 +109,15 @@ def _check_groups(train: Rows, val: Rows) -> VerdictRow:
     )
 
 
-def _task_keys(row: dict[str, str]) -> frozenset[tuple[str, str]]:
-    """What rows of one task share: instruction and input without case and spacing.
+def _task_keys(
+    row: dict[str, str], strategy: type[CompletionStrategy]
+) -> frozenset[tuple[str, ...]]:
+    """What rows of one task share: the fields that ask, without case and spacing.
 
-    Of the code track: name, body or docstring (`tools.code.near_duplicates`).
+    For code: name, body or docstring (`tools.code.near_duplicates`).
     """
-    if "solution" not in row:
-        return frozenset({group_key(row)})
+    if strategy.task != "code":
+        return frozenset({group_key(row, strategy.given)})
     try:
         return near_duplicates.keys(row)
     except (SyntaxError, ValueError):  # no function: then the very text

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from tools.errors import UserError
+from tools.prepared_rows import declared_strategy
 from tools.recipe import Recipe
 from tools.recipe_header import read_header
 from validation.preflight.access import check_access
@@ -60,10 +61,10 @@ def preflight(recipe: Recipe, *, gpu: str | None = None, gpus: int | None = None
 
 def _tokenize(recipe: Recipe) -> tuple[Any, Tokenized | None, list[VerdictRow]]:
     """Return the tokenizer, all rows encoded by it, and what stood in the way."""
-    if not str(recipe.training.get("type")).startswith("prompt_strategies."):
-        value = f"not looked at: `type: {recipe.training.get('type')}` is Axolotl's own"
-        return None, None, [VerdictRow("rows", value, "note")]
     try:
+        if declared_strategy(recipe, recipe.training) is None:
+            value = f"not checked: `type: {recipe.training.get('type')}` is not of this project"
+            return None, None, [VerdictRow("rows", value, "note")]
         tokenizer = load_recipe_tokenizer(recipe)
         return tokenizer, tokenize(recipe, tokenizer), []
     except UserError as error:

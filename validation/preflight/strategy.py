@@ -7,7 +7,6 @@ Axolotl swallows a ModuleNotFoundError, also one raised inside the strategy's ow
 import importlib
 import importlib.util
 import logging
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import tools.models  # noqa: F401 - Axolotl, imported in the functions, must find it loaded
+from prompt_strategies.base import CompletionStrategy, modules_of_working_folder
 from tools.recipe import Recipe
 from validation.verdict import VerdictRow
 
@@ -43,8 +43,6 @@ def is_axolotls_own(entry: dict[str, Any]) -> bool:
 
 
 def _check_entry(recipe: Recipe, check: str, entry: dict[str, Any]) -> VerdictRow:
-    from prompt_strategies.base import CompletionStrategy
-
     kind = entry.get("type")
     if not kind:
         return VerdictRow(check, "the entry has no `type`", "fail", f"give it one: {OWN_TYPE}")
@@ -56,7 +54,7 @@ def _check_entry(recipe: Recipe, check: str, entry: dict[str, Any]) -> VerdictRo
         todo = f"correct the module, or the entry: {OWN_TYPE}"
         return VerdictRow(check, f"{kind}: {_cause(error)}", "fail", todo)
     if not isinstance(strategy, CompletionStrategy):
-        value = f"{kind} is no CompletionStrategy: its rows are not looked at"
+        value = f"{kind} is no CompletionStrategy: its rows are not checked"
         return VerdictRow(check, value, "note")
     return VerdictRow(check, f"{kind}, trained on: {strategy.train_on}")
 
@@ -82,7 +80,7 @@ def _load(recipe: Recipe, entry: dict[str, Any]) -> Any:
     from axolotl.prompt_strategies import load
     from axolotl.utils.dict import DictDefault
 
-    with _as_launched():
+    with _quiet(), modules_of_working_folder():
         strategy = load(entry["type"], None, DictDefault(recipe.values), DictDefault(entry))
         if strategy is None:
             importlib.import_module(entry["type"])  # raises what Axolotl has swallowed
@@ -91,15 +89,13 @@ def _load(recipe: Recipe, entry: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def _as_launched() -> Iterator[None]:
-    """Find modules of the working folder, as `-m axolotl.cli.train` does; log no error twice."""
-    level, path = logging.root.manager.disable, sys.path.copy()
+def _quiet() -> Iterator[None]:
+    """Log no error that is reported as a finding."""
+    level = logging.root.manager.disable
     logging.disable(logging.ERROR)
-    sys.path.insert(0, str(Path.cwd()))
     try:
         yield
     finally:
-        sys.path[:] = path
         logging.disable(level)
 
 

@@ -12,27 +12,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from prompt_strategies.layout import render_prompt
 from tools.errors import UserError
 from tools.files import sha256, whole_file
+from tools.prepared_rows import declared_strategy
 from tools.recipe import Recipe
 from tools.results import CheckFile, EmulationFigures, Share
-from validation.check.check import COLLAPSE, EMULATION, LABELS, STRATEGY
+from validation.check.check import COLLAPSE, EMULATION, LABELS
 from validation.inspect_rows import TEMPLATES, printable
 from validation.report.facts import RunFacts, read_facts, stale
 
-# the folders that the README fills from these datasets of the hub
-HUB_DATASETS = {"data/cogex": "mkhalifa/CoGEX", "data/alpaca": "tatsu-lab/alpaca"}
 # as the bases' own pages name them; a card can only point there
 BASE_LICENCES = {
     "meta-llama/Llama-2-": "Llama 2 Community License",
     "codellama/": "Llama 2 Community License",
     "meta-llama/Llama-3.1-": "Llama 3.1 Community License",
     "models/tiny-base": "Apache-2.0",
-}
-TASKS = {
-    STRATEGY: "answer an instruction by writing a program, calling it, and emulating its\n"
-    "execution to a dict with an `answer`",
-    "prompt_strategies.nl_plan": "answer an instruction by a numbered plan and a dict with an\n"
-    "`answer` (the paper's NL plan ablation)",
-    "prompt_strategies.alpaca": "answer an instruction in text alone (the paper's baseline)",
 }
 LOCAL = ("models", "outputs", "data", ".", "..", "~", "")  # first folders of what is on no hub
 
@@ -68,7 +60,8 @@ def write_card(facts: RunFacts) -> Path:
 
 def _context(facts: RunFacts) -> dict[str, Any]:
     recipe = facts.recipe
-    train, kind = Path(recipe.training["path"]), recipe.training.get("type")
+    train, strategy = Path(recipe.training["path"]), declared_strategy(recipe, recipe.training)
+    programs = strategy is not None and strategy.task == "program"
     return {
         "facts": facts,
         "front_matter": _front_matter(recipe).to_yaml(),
@@ -81,13 +74,14 @@ def _context(facts: RunFacts) -> dict[str, Any]:
         "rows": facts.selection.validation.rows
         if facts.selection
         else facts.recipe.validation_rows,
-        "task": TASKS.get(str(kind), "answer instructions"),
-        "emulates": kind == STRATEGY,
+        "data_licence": strategy.licence if strategy else None,
+        "task": strategy.trained_to if strategy else "go on with texts",
+        "emulates": programs,
         "recipe_sha256": sha256(recipe.path),
         "train": train,
         "train_sha256": sha256(train) if train.is_file() else None,
         "stale": list(stale(facts)),
-        "prompt": render_prompt("{instruction}", "{input}") if kind == STRATEGY else None,
+        "prompt": render_prompt("{instruction}", "{input}") if programs else None,
         "labels": LABELS,
         "collapse": COLLAPSE,
         "emulation": EMULATION,
@@ -112,7 +106,10 @@ def _is_on_hub(base: str) -> bool:
 
 
 def _dataset(recipe: Recipe) -> str | None:
-    return HUB_DATASETS.get(Path(recipe.training["path"]).parent.as_posix())
+    """The hub's dataset, if the rows lie in the folder that the README fills from it."""
+    strategy = declared_strategy(recipe, recipe.training)
+    filled = strategy and Path(recipe.training["path"]).parts[:2] == ("data", strategy.dataset)
+    return strategy.hub_dataset if strategy and filled else None
 
 
 def _licence(base: str) -> str | None:

@@ -21,7 +21,7 @@ from tools.files import sha256, whole_file
 from tools.prepared_rows import encode_entry, load_strategy
 from tools.recipe import Recipe
 from tools.results import GeneratedRow
-from validation.check.check import EMULATION, LABELS, STRATEGY
+from validation.check.check import EMULATION, LABELS, judges
 from validation.check.collapse import COLLAPSE
 from validation.check.emulation import STATUSES
 from validation.curves.curves import judge
@@ -97,7 +97,7 @@ def _context(facts: RunFacts) -> dict[str, Any]:
         "no_lengths": no_lengths,
         "verdicts": judge(facts.state, expected) if facts.state else [],
         "compared": compare_with_paper(facts, expected),
-        "checkable": facts.recipe.validation.get("type") == STRATEGY,
+        "checkable": judges(facts.recipe),
         "examples": _examples(facts),
         "hashes": _hashes(facts),
         "versions": _versions(),

@@ -1,8 +1,5 @@
 """The text of a row, and the way back."""
 
-import subprocess
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,14 +137,3 @@ def test_parse_finds_the_output_behind_any_program(program: str) -> None:
     program = f"{program}\n\n{CALL}".split("\n>>> ")[0].strip()
     parts = parse_completion(render_completion(f"{program}\n\n{CALL}", OUTPUT))
     assert (parts.call, parts.output) == (CALL, OUTPUT)
-
-
-def test_layout_needs_no_heavy_import() -> None:
-    script = (
-        "import sys, prompt_strategies.layout, prompt_strategies.tokenise;"
-        "print({'torch', 'transformers', 'axolotl', 'datasets'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "set()"

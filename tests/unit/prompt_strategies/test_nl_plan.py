@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 import time
 import tokenize
 from collections import Counter
@@ -241,14 +239,3 @@ def test_mask_ends_where_plan_or_output_begins(tokenizer, instruction, input, co
         masked = ids[: labels.count(IGNORE_INDEX)]
         assert decode(tokenizer, masked) == (prompt + completion)[:start]
         assert encode_prompts(tokenizer, [(prompt + completion)[:start]]) == [masked]
-
-
-def test_layout_needs_no_heavy_import() -> None:
-    script = (
-        "import sys, prompt_strategies.nl_plan_layout, tools.prepare.alpaca;"
-        "print({'torch', 'transformers', 'axolotl', 'datasets'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "set()"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prompt_strategies import tokenise
+from prompt_strategies.cogex import CogexStrategy
 from tests.unit.properties.conftest import ROOT
 from tests.unit.properties.mutations import (
     FRAGMENTS,
@@ -21,7 +22,7 @@ from tests.unit.properties.mutations import (
 )
 from tools.files import sha256
 from tools.prepare.cogex import prepare_cogex
-from tools.prepared_rows import COGEX_FIELDS, read_prepared_rows
+from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from tools.tiny.corpus import write_cogex_rows
 from validation.preflight.data import check_data
@@ -47,7 +48,7 @@ def test_published_row_is_kept_as_strings_or_rejected(data: st.DataObject) -> No
     with no_traceback():
         summary = prepare_cogex(source, out, val_size=2)
         kept = [row for name in SPLITS for row in read_prepared_rows(out / name)]
-        assert all(type(row[field]) is str for row in kept for field in COGEX_FIELDS)
+        assert all(type(row[field]) is str for row in kept for field in CogexStrategy.columns)
         rejected = (out / "rejected.jsonl").read_text().count("\n")
         assert summary.read == len(kept) + rejected
 
@@ -106,7 +107,7 @@ def spoilt_line(draw: st.DrawFn, text: str) -> bytes:
     elif act == "line":
         lines[at] = draw(rewritten(lines[at], lines))
     else:
-        field = draw(st.sampled_from(COGEX_FIELDS))
+        field = draw(st.sampled_from(CogexStrategy.columns))
         lines[at] = json.dumps(row | {field: draw(rewritten(row[field], [*FRAGMENTS, "\ud800"]))})
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogatepass")
 
@@ -127,7 +128,7 @@ def assert_sound(both: Tokenized, tokenizer: Any) -> None:
         names += [row["id"] for row in rows]
         tasks.append({(row["instruction"], row["input"]) for row in rows})
         for row, ids, labels in zip(rows, split.input_ids, split.labels, strict=True):
-            assert all(type(row[field]) is str for field in COGEX_FIELDS)
+            assert all(type(row[field]) is str for field in CogexStrategy.columns)
             assert tokenise.decode(tokenizer, ids.tolist()).startswith(
                 f"### Instruction\n{row['instruction']}\n### Input\n{row['input']}\n### Code\n"
             )

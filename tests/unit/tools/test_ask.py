@@ -1,13 +1,14 @@
 """One question to a trained model, and what is said where there is none."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from prompt_strategies.layout import Completion
 from tools import ask as module
-from tools.ask import ask, print_completion
+from tools.ask import ask, print_answer
 from tools.errors import UserError
 from tools.generate import Generation
 
@@ -33,7 +34,41 @@ def test_generation_is_split_into_its_parts(
 
     monkeypatch.setattr(module, "generate", generate)
     program = "def add(a):\n    return {'answer': a}"
-    assert ask(tiny_base, "Add.", "1") == Completion(program, ">>> add(1)", "{'answer': 1}")
+    parts = {"program": program, "call": ">>> add(1)", "output": "{'answer': 1}"}
+    assert ask(tiny_base, "Add.", "1") == parts
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt", "written", "parts"),
+    [
+        (
+            "alpaca",
+            "### Instruction:\nAdd.\n\n### Input:\n1\n\n### Response:\n",
+            " 2\n",
+            {"answer": "2"},
+        ),
+        (
+            "nl_plan",
+            "### Instruction\nAdd.\n### Input\n1\n### Plan\n",
+            "# Step 1: Add\n### Output\n{'answer': 2}",
+            {"plan": "# Step 1: Add", "output": "{'answer': 2}"},
+        ),
+        ("code", "Add.", "    return 1\n", {"solution": "    return 1\n"}),
+    ],
+)
+def test_recipe_of_another_task_is_asked_in_its_own_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, prompt: str, written: str, parts
+) -> None:
+    def generate(model, tokenizer, prompts, **options) -> list[Generation]:
+        assert prompts[0].endswith(prompt)
+        return [Generation(written, 9, True)]
+
+    model = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=512))
+    monkeypatch.setattr(module, "generate", generate)
+    monkeypatch.setattr(module, "load_trained", lambda target: (model, None))
+    entry = {"path": "train.jsonl", "type": f"prompt_strategies.{kind}"}
+    (tmp_path / "r.yml").write_text(json.dumps({"datasets": [entry]}))
+    assert ask(tmp_path / "r.yml", "Add.", "1") == parts
 
 
 def test_prompt_that_is_too_long(tiny_base: Path) -> None:
@@ -43,7 +78,7 @@ def test_prompt_that_is_too_long(tiny_base: Path) -> None:
 
 def test_parts_are_shown_apart() -> None:
     console = Console(record=True, width=60)
-    print_completion(Completion("def f(): [bold]", ">>> f()", ""), console)
+    print_answer({"program": "def f(): [bold]", "call": ">>> f()", "output": ""}, console)
     text = console.export_text()
     for part in ("program", "def f(): [bold]", "call", ">>> f()", "output", "(nothing)"):
         assert part in text

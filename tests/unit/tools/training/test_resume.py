@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from transformers.trainer_utils import get_last_checkpoint
 
-from prompt_strategies import layout
+from prompt_strategies.base import find_strategy
 from tools.training import run_record
 from tools.training.plugin import CogexPlugin
 from tools.training.resume import Launch, begin_or_resume, finish, this_launch, what_is_missing
@@ -225,12 +225,25 @@ def test_another_file_is_refused_by_its_name(
     assert f"{path} is not the file it was" in refusal(launch)
 
 
-def test_another_number_of_ranks_or_layout_is_refused(
-    cut_off: Launch, refusal: Callable[[Launch], str], monkeypatch: pytest.MonkeyPatch
+def test_another_number_of_ranks_is_refused(
+    cut_off: Launch, refusal: Callable[[Launch], str]
 ) -> None:
     assert "`ranks` was 1, is 2" in refusal(replace(cut_off, ranks=2))
-    monkeypatch.setattr(layout, "LAYOUT_VERSION", 99)
-    assert "`layout_version` was 1, is 99" in refusal(cut_off)
+
+
+@pytest.mark.parametrize("kind", ["cogex", "nl_plan", "alpaca", "arxivdl", "code"])
+def test_another_layout_is_refused(
+    launch: Launch,
+    refusal: Callable[[Launch], str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    entry = {**launch.values["datasets"][0], "type": f"prompt_strategies.{kind}"}
+    launch = changed(launch, datasets=[entry])
+    begin_or_resume(launch)
+    write_checkpoint(launch.run, 2)
+    monkeypatch.setattr(find_strategy(entry["type"]), "layout_version", 99)
+    assert "`layout_version` was 1, is 99" in refusal(launch)
 
 
 def test_another_commit_of_a_hub_model_is_refused(

@@ -36,7 +36,7 @@ def check_module(package: Path, source: str) -> VerdictRow:
     return check({"path": "train.jsonl", "type": f"{package.name}.strategy"})[0]
 
 
-@pytest.mark.parametrize("name", ["cogex", "plan", "alpaca"])
+@pytest.mark.parametrize("name", ["cogex", "nl_plan", "alpaca"])
 def test_our_strategies_load(name: str) -> None:
     verdicts = check({"path": "train.jsonl", "type": f"prompt_strategies.{name}"})
     assert [row.verdict for row in verdicts] == ["ok", "ok", "ok"]
