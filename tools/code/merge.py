@@ -24,8 +24,7 @@ from tools.code import near_duplicates
 from tools.code.tasks import MINI, own_tasks
 from tools.errors import UserError
 from tools.files import sha256
-from tools.prepare.folder import check_out, counts_table, write_folder
-from tools.prepare.pipeline import commonest_first
+from tools.prepare.folder import check_out, commonest_first, counts_table, write_folder
 from tools.prepare.split import choose_validation
 from tools.prepared_rows import read_prepared_rows
 

@@ -21,7 +21,6 @@ import hashlib
 import heapq
 import itertools
 import json
-import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,11 +29,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.table import Table
 
 from prompt_strategies.arxivdl import ArxivdlStrategy
 from tools.errors import UserError
-from tools.files import sha256, whole_file, write_json, write_jsonl
+from tools.files import whole_file
 from tools.prepare.arxivdl_source import RowStream
 from tools.prepare.fields import (
     PreparedRow,
@@ -43,13 +41,18 @@ from tools.prepare.fields import (
     required,
     without_blank_ends,
 )
-from tools.prepare.pipeline import Format, commonest_first
+from tools.prepare.folder import (
+    commonest_first,
+    counts_table,
+    told,
+    write_folder,
+)
+from tools.prepare.pipeline import Format
 from tools.prepare.split import group_key
 
 SIZES = (200, 500, 1000, 5000, 10_000)
 TRAIN_SHARE, VAL_SHARE = 0.8, 0.02  # of the repositories; the rest is for test
 LONGEST_FILE = 5000  # characters, of an augmented row's whole file; the seed's own limit
-FILES = ("train.jsonl", "val.jsonl", "test.jsonl")
 
 Unit = Literal["characters", "tokens"]
 Length = Callable[[str], int]
@@ -168,18 +171,11 @@ def prepare_arxivdl(
 
 def print_summary(summary: Summary, out: Path, console: Console) -> None:
     """Print every count and reason, and where the rows are."""
-    table = Table("rows", "count")
-    table.columns[1].justify = "right"
-    table.add_row("read", f"{summary.read:,}")
-    for name, count in summary.offered.items():
-        table.add_row(f"usable for {name}", f"{count:,}")
-    table.add_row("rejected", f"{summary.rejected:,}")
-    for reason, count in summary.reasons.items():
-        table.add_row(f"  {reason}", f"{count:,}")
-    table.add_row("validation", f"{summary.val:,}")
-    table.add_row("test", f"{summary.test:,}")
-    table.add_row("copies left out of both", f"{summary.copies:,}")
-    console.print(table)
+    counts = {"read": summary.read}
+    counts |= {f"usable for {name}": count for name, count in summary.offered.items()}
+    counts |= {"validation": summary.val, "test": summary.test}
+    counts |= {"copies left out of both": summary.copies, "rejected": summary.rejected}
+    console.print(counts_table("rows", counts, summary.reasons))
     for size in summary.sizes:
         console.print(f"{out / str(size)}: {size:,} training rows", markup=False)
 
@@ -332,9 +328,7 @@ def _choose(
         taken |= {key for row in chosen[name] for key in _keys(row)}
     found = ", ".join(f"{len(rows)} for {name}" for name, rows in chosen.items())
     if max(sizes) > len(train) or not chosen["val"] or not chosen["test"]:
-        reasons = ", ".join(
-            f"{count:,} {reason}" for reason, count in commonest_first(counts.reasons).items()
-        )
+        reasons = told(commonest_first(counts.reasons))
         raise UserError(
             f"{source.name}: has too few usable rows for --size {max(sizes)}: {found} (rejected: "
             f"{reasons or 'none'}). Give the whole dataset, whose rows have "
@@ -373,14 +367,9 @@ def _write(
     settings: dict[str, Any],
     val_size: int,
 ) -> None:
-    """Write one size's files, manifest.json last: where it lies, the others are whole."""
-    (folder / "manifest.json").unlink(missing_ok=True)
-    # Axolotl's cache is keyed by the recipe: it would train on the rows that are replaced here
-    shutil.rmtree(folder / "prepared", ignore_errors=True)
+    """Write the folder of one size."""
     rows = {"train": chosen["train"][:size], "val": chosen["val"], "test": chosen["test"]}
-    for name, part in rows.items():
-        write_jsonl(folder / f"{name}.jsonl", part)
     counts = vars(summary) | {"train": size, "val_size": val_size}
     del counts["sizes"]
-    hashes = {name: sha256(folder / name) for name in FILES}
-    write_json(folder / "manifest.json", settings | counts | {"sha256": hashes})
+    files = {f"{name}.jsonl": part for name, part in rows.items()}
+    write_folder(folder, files, settings | counts, hashed=list(files))

@@ -8,7 +8,6 @@ Every task of the file is either kept or in rejected.jsonl with its reason:
 - `its own solution ...`: prompt and solution do not pass the task's own tests in the sandbox.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,8 +25,15 @@ from tools.code.trial import VERDICTS, try_programs
 from tools.errors import UserError
 from tools.prepare.fetch import verified
 from tools.prepare.fields import RejectedError
-from tools.prepare.folder import MANIFEST, check_out, counts_table, write_folder
-from tools.prepare.pipeline import commonest_first
+from tools.prepare.folder import (
+    MANIFEST,
+    check_out,
+    commonest_first,
+    counts_table,
+    rejected_line,
+    told,
+    write_folder,
+)
 
 OUTPUTS = ("rows.jsonl", "rejected.jsonl", MANIFEST)
 
@@ -73,17 +79,19 @@ def prepare_tasks(
     reasons |= _failures(tasks, allow_code_execution)
     kept = [task.row for index, task in tasks.items() if index not in reasons]
     rejected = [
-        _rejected(index, reason, published.rows[index]) for index, reason in sorted(reasons.items())
+        rejected_line(index, reason, published.rows[index])
+        for index, reason in sorted(reasons.items())
     ]
     counts = commonest_first(Counter(_class_of(reason) for reason in reasons.values()))
     if not kept:
-        told = ", ".join(f"{count} {reason}" for reason, count in list(counts.items())[:5])
         todo = (
             "correct its lines by docs/code-track.md"
             if name == "synthetic"
             else f"give the original file, which `cogex fetch {name}` brings"
         )
-        raise UserError(f"{path}: none of its {len(rejected)} tasks can be used ({told}); {todo}")
+        raise UserError(
+            f"{path}: none of its {len(rejected)} tasks can be used ({told(counts)}); {todo}"
+        )
     origin: dict[str, Any] = {
         "path": str(path) if path != SYNTHETIC else SYNTHETIC.name,
         "sha256": published.sha256,
@@ -157,15 +165,6 @@ def _failures(tasks: dict[int, Task], allow_code_execution: bool) -> dict[int, s
 def _class_of(reason: str) -> str:
     """Return a reason without what differs from row to row."""
     return reason.split(": ")[0] if reason.startswith("its own solution") else reason
-
-
-def _rejected(index: int, reason: str, row: Any) -> dict[str, Any]:
-    line = {"index": index, "reason": reason, "row": row}
-    try:
-        json.dumps(line, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        line["row"] = ascii(row)
-    return line
 
 
 def print_summary(summary: Summary, console: Console) -> None:

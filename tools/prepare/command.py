@@ -8,14 +8,11 @@ import typer
 from rich.console import Console
 
 from prompt_strategies.base import CompletionStrategy, own_strategies
-from tools.files import write_json
 
 prepare = typer.Typer(
     help="Turn raw data into prepared rows: checked, and split so that no task straddles it.",
     no_args_is_help=True,
 )
-
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the result here.")]
 
 
 def _add_rows_command(strategy: type[CompletionStrategy]) -> None:
@@ -33,7 +30,6 @@ def _add_rows_command(strategy: type[CompletionStrategy]) -> None:
         tokenizer: Annotated[
             str | None, typer.Option(help="Count tokens with this; else they are estimated.")
         ] = None,
-        json_path: JsonOption = None,
     ) -> None:
         from tools.prepare.pipeline import prepare_rows, print_summary
 
@@ -50,8 +46,6 @@ def _add_rows_command(strategy: type[CompletionStrategy]) -> None:
             tokenizer=tokenizer,
         )
         print_summary(summary, Console())
-        if json_path is not None:
-            write_json(json_path, vars(summary) | {"ok": summary.ok})
         raise typer.Exit(0 if summary.ok else 1)
 
 
@@ -73,7 +67,6 @@ def python_corpus(
     exclude: Annotated[
         list[Path] | None, typer.Option(help="Problems to keep out: HumanEval's or MBPP's file.")
     ] = None,
-    json_path: JsonOption = None,
 ) -> None:
     """Documents for a base model: parseable Python files, each once, split by file."""
     from tools.code.corpus import prepare_python_corpus, print_summary
@@ -88,8 +81,6 @@ def python_corpus(
         exclude=exclude or [],
     )
     print_summary(summary, Console())
-    if json_path is not None:
-        write_json(json_path, vars(summary))
 
 
 @prepare.command("code-base")
@@ -138,7 +129,6 @@ def _add_tasks_command(
             Literal["simple", "any"],
             typer.Option(help="simple: few decisions, not deep, one function."),
         ] = difficulty,  # type: ignore[assignment]
-        json_path: JsonOption = None,
     ) -> None:
         from tools.prepare.code import prepare_tasks, print_summary
 
@@ -151,8 +141,6 @@ def _add_tasks_command(
             difficulty=difficulty,
         )
         print_summary(summary, Console())
-        if json_path is not None:
-            write_json(json_path, vars(summary))
 
 
 _add_tasks_command(
@@ -181,7 +169,6 @@ def code(
         list[Path] | None,
         typer.Option(help="Rows (a folder or file) to keep away, with all that resemble them."),
     ] = None,
-    json_path: JsonOption = None,
 ) -> None:
     """Merge and split code tasks; the mini suite and what is held out is never trained on."""
     from tools.code.merge import merge, print_summary
@@ -195,8 +182,6 @@ def code(
         held_out=held_out or [],
     )
     print_summary(summary, Console())
-    if json_path is not None:
-        write_json(json_path, vars(summary))
 
 
 @prepare.command()
@@ -223,7 +208,6 @@ def arxivdl(
     val_size: Annotated[int, typer.Option(help="Validation rows.")] = 200,
     test_size: Annotated[int, typer.Option(help="Most test rows.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of split and order.")] = 42,
-    json_path: JsonOption = None,
 ) -> None:
     """ArXivDLInstruct: nested training subsets, split by repository, one test set for all."""
     from tools.prepare.arxivdl import SIZES, prepare_arxivdl, print_summary
@@ -242,5 +226,3 @@ def arxivdl(
         seed=seed,
     )
     print_summary(summary, out, Console())
-    if json_path is not None:
-        write_json(json_path, vars(summary))

@@ -1,6 +1,8 @@
 """A folder of prepared rows: what may be its place, and how it is written."""
 
+import json
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from rich.table import Table
 
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
+from tools.results import Manifest
 
 MANIFEST = "manifest.json"
 
@@ -38,12 +41,33 @@ def write_folder(
         shutil.rmtree(out / "prepared", ignore_errors=True)
         for name, lines in files.items():
             write_jsonl(out / name, lines)
-        hashes = {name: sha256(out / name) for name in hashed}
-        write_json(out / MANIFEST, {**manifest, "sha256": hashes})
+        written = {**manifest, "sha256": {name: sha256(out / name) for name in hashed}}
+        Manifest.model_validate(written)  # its readers' keys are there
+        write_json(out / MANIFEST, written)
     except OSError as error:
         raise UserError(
             f"{out} cannot be written: {error.strerror}; give another folder, or make room"
         ) from None
+
+
+def rejected_line(index: int, reason: str, row: Any, text: str | None = None) -> dict[str, Any]:
+    """Return a row's line of rejected.jsonl; its `text` if JSON cannot hold the row."""
+    line = {"index": index, "reason": reason, "row": row}
+    try:
+        json.dumps(line, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
+        line["row"] = ascii(row) if text is None else text
+    return line
+
+
+def commonest_first(counts: Counter[str]) -> dict[str, int]:
+    """Return the counts as a dict, the largest first, equal ones by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def told(reasons: Mapping[str, int], most: int = 5) -> str:
+    """Return the first reasons with their counts, for a message."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in list(reasons.items())[:most])
 
 
 def counts_table(what: str, counts: Mapping[str, int], reasons: Mapping[str, int]) -> Table:

@@ -13,8 +13,6 @@ included), `not-tokenisable` (training would refuse it) or, without a tokenizer,
 `maybe-too-long` (estimated from its characters), `duplicate-id`, and the dataset's own.
 """
 
-import json
-import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -24,16 +22,21 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from prompt_strategies.base import CompletionStrategy, Rendered
 from prompt_strategies.tokenise import encode_texts
 from tools.errors import UserError
-from tools.files import sha256, whole_file, write_json, write_jsonl
 from tools.prepare.fields import PreparedRow, RejectedError, refuse_surrogates
+from tools.prepare.folder import (
+    check_out,
+    commonest_first,
+    counts_table,
+    rejected_line,
+    told,
+    write_folder,
+)
 from tools.prepare.source_file import SourceFile, SourceRow, read_source_file
 from tools.prepare.split import choose_validation, group_rows
-from tools.results import Manifest
 
 OUTPUTS = ("train.jsonl", "val.jsonl", "rejected.jsonl", "flagged.jsonl", "manifest.json")
 CHARACTERS_PER_TOKEN = 3  # a low estimate for Llama tokenizers, so that few long rows pass
@@ -132,29 +135,40 @@ def prepare_rows(
         "format": dataset.strategy.dataset,
         "layout_version": dataset.strategy.layout_version,
     }
-    try:
-        _write(out, data, rows, train, val, summary, settings)
-    except OSError as error:
-        raise UserError(
-            f"{out} cannot be written: {error.strerror}. Give another folder, or make room."
-        ) from None
+    files = {
+        "train.jsonl": train,
+        "val.jsonl": val,
+        "rejected.jsonl": rows.rejected,
+        "flagged.jsonl": rows.flagged,
+    }
+    manifest = _manifest(data, summary) | settings
+    write_folder(out, files, manifest, hashed=["train.jsonl", "val.jsonl"])
     return summary
+
+
+def _manifest(source: SourceFile, summary: Summary) -> dict[str, Any]:
+    return {
+        "source": {"path": str(source.path), "sha256": source.sha256, "rows": summary.read},
+        "kept": summary.kept,
+        "rejected": summary.rejected,
+        "flagged": summary.flagged,
+        "normalised": summary.normalised,
+        "train": summary.train,
+        "val": summary.val,
+        "val_size": summary.val_requested,
+        "groups": summary.groups,
+        "reasons": summary.reasons,
+        "flags": summary.flags,
+    }
 
 
 def print_summary(summary: Summary, console: Console) -> None:
     """Print every count, reason and flag, and a sentence for what is not as asked."""
-    table = Table("rows", "count")
-    table.columns[1].justify = "right"
-    for name in ("read", "kept", "train", "val", "rejected"):
-        table.add_row(name, f"{getattr(summary, name):,}")
-    for reason, count in summary.reasons.items():
-        table.add_row(f"  {reason}", f"{count:,}")
-    table.add_row("flagged, kept", f"{summary.flagged:,}")
-    for flag, count in summary.flags.items():
-        table.add_row(f"  {flag}", f"{count:,}")
-    table.add_row("normalised", f"{summary.normalised:,}")
-    table.add_row("groups", f"{summary.groups:,}")
-    console.print(table)
+    counts = {name: getattr(summary, name) for name in ("read", "kept", "train", "val")}
+    counts |= {"normalised": summary.normalised, "groups": summary.groups}
+    counts |= {"flagged, kept": summary.flagged}
+    counts |= {f"  {flag}": count for flag, count in summary.flags.items()}
+    console.print(counts_table("rows", counts | {"rejected": summary.rejected}, summary.reasons))
     if "maybe-too-long" in summary.flags:
         console.print(
             f"maybe-too-long is an estimate ({CHARACTERS_PER_TOKEN} characters a token): give a "
@@ -181,10 +195,7 @@ def _check_settings(
         raise UserError(f"--max-rejected is {max_rejected}: give a share from 0 to 1.")
     if sequence_len < 1:
         raise UserError(f"--sequence-len is {sequence_len}: give 1 or more tokens.")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: --out names the folder to write into.")
-    if source.resolve() in [(out / name).resolve() for name in OUTPUTS]:
-        raise UserError(f"{source} would be overwritten: give another --out than its folder.")
+    check_out(out, source, OUTPUTS)
 
 
 def _length_check(sequence_len: int, tokenizer: str | None) -> LengthCheck:
@@ -227,7 +238,7 @@ def _load_tokenizer(name: str) -> Any:
 @dataclass
 class _Rows:
     kept: list[PreparedRow] = field(default_factory=list)
-    rejected: list[str] = field(default_factory=list)  # lines of JSON
+    rejected: list[dict[str, Any]] = field(default_factory=list)
     flagged: list[dict[str, Any]] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     normalised: int = 0
@@ -264,7 +275,8 @@ def _sort_rows(
                     raise RejectedError(f"strict: {', '.join(flags)}")
             except RejectedError as reason:
                 rows.reasons[str(reason)] += 1
-                rows.rejected.append(_rejected_line(index, str(reason), row))
+                shown = row.text if row.doubled_key else row.value
+                rows.rejected.append(rejected_line(index, str(reason), shown, row.text))
                 continue
             while name in taken:
                 name = f"{name}-{index}"
@@ -305,23 +317,10 @@ def _own_id(row: dict[str, Any]) -> str | None:
     return own
 
 
-def _rejected_line(index: int, reason: str, row: SourceRow) -> str:
-    """Return the row's line of rejected.jsonl: its text where JSON cannot hold its value."""
-    line = {"index": index, "reason": reason, "row": row.text if row.doubled_key else row.value}
-    try:
-        shown = json.dumps(line, ensure_ascii=False, allow_nan=False)
-        shown.encode("utf-8")
-        return shown
-    except (ValueError, RecursionError):
-        return json.dumps(line | {"row": row.text}, ensure_ascii=False)
-
-
 def _check_kept(dataset: Format, source: Path, rows: _Rows, val_size: int) -> None:
     if not rows.read:
         raise UserError(f"{source} holds an array of no rows. Download it again.")
-    reasons = ", ".join(
-        f"{count} {reason}" for reason, count in list(commonest_first(rows.reasons).items())[:5]
-    )
+    reasons = told(commonest_first(rows.reasons))
     if not rows.kept:
         raise UserError(
             f"{source}: none of its {rows.read} rows can be used ({reasons}). Give a file whose "
@@ -333,45 +332,3 @@ def _check_kept(dataset: Format, source: Path, rows: _Rows, val_size: int) -> No
             f"--val-size {val_size} leaves nothing to train on: {source} has {len(rows.kept)} "
             f"usable rows{rejected}. Give a smaller --val-size."
         )
-
-
-def _write(
-    out: Path,
-    source: SourceFile,
-    rows: _Rows,
-    train: list[PreparedRow],
-    val: list[PreparedRow],
-    summary: Summary,
-    settings: dict[str, Any],
-) -> None:
-    """Write the files, manifest.json last: where it lies, the others are whole."""
-    (out / "manifest.json").unlink(missing_ok=True)
-    # Axolotl's cache is keyed by the recipe: it would train on the rows that are replaced here
-    shutil.rmtree(out / "prepared", ignore_errors=True)
-    write_jsonl(out / "train.jsonl", train)
-    write_jsonl(out / "val.jsonl", val)
-    with whole_file(out / "rejected.jsonl") as file:
-        file.writelines(f"{line}\n" for line in rows.rejected)
-    write_jsonl(out / "flagged.jsonl", rows.flagged)
-    manifest = {
-        "source": {"path": str(source.path), "sha256": source.sha256, "rows": summary.read},
-        "kept": summary.kept,
-        "rejected": summary.rejected,
-        "flagged": summary.flagged,
-        "normalised": summary.normalised,
-        "train": summary.train,
-        "val": summary.val,
-        "val_size": summary.val_requested,
-        "groups": summary.groups,
-        "reasons": summary.reasons,
-        "flags": summary.flags,
-        **settings,
-        "sha256": {name: sha256(out / name) for name in ("train.jsonl", "val.jsonl")},
-    }
-    Manifest.model_validate(manifest)  # what its readers need is there
-    write_json(out / "manifest.json", manifest)
-
-
-def commonest_first(counts: Counter[str]) -> dict[str, int]:
-    """Return the counts as a dict, the largest first, equal ones by name."""
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -68,9 +68,9 @@ def test_what_cannot_be_used_is_exit_2_and_nothing_is_written(
 
 def test_prepare_says_what_it_did_and_exits_0(monkeypatch: pytest.MonkeyPatch) -> None:
     write_data(good=10)
-    assert run(monkeypatch, *PREPARE, "--val-size", 3, "--json", "result.json") == 0
-    result = json.loads(Path("result.json").read_text())
-    assert (result["train"], result["val"], result["rejected"], result["ok"]) == (7, 3, 0, True)
+    assert run(monkeypatch, *PREPARE, "--val-size", 3) == 0
+    result = json.loads(Path("out/manifest.json").read_text())
+    assert (result["train"], result["val"], result["rejected"]) == (7, 3, 0)
     assert len(Path("out/val.jsonl").read_text().splitlines()) == 3
 
 
