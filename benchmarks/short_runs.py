@@ -22,11 +22,11 @@ from benchmarks import child
 from benchmarks.child import ROOT
 from benchmarks.made_cogex import cogex_rows, write_array
 from tools.files import write_jsonl
+from tools.models import load_recipe_tokenizer
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import encode_entry, load_strategy, read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from tools.training.batch import accumulation
-from validation.preflight.tokens import load_recipe_tokenizer
 
 RECIPES = ROOT / "recipes"
 PACKED = RECIPES / "cogex-llama2-7b-packed.yml"

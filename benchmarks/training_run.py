@@ -50,7 +50,7 @@ def trl(recipe: Recipe, sampling: str = "random") -> dict[str, Any]:
     from transformers import AutoModelForCausalLM
     from trl import SFTConfig, SFTTrainer
 
-    from validation.preflight.tokens import load_recipe_tokenizer
+    from tools.models import load_recipe_tokenizer
 
     values = recipe.values
     set_seed(values["seed"])

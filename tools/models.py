@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,14 +71,66 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_tokenizer(name: str | Path, kind: str = "AutoTokenizer") -> Any:
+def load_tokenizer(name: str | Path, kind: str = "AutoTokenizer", **options: Any) -> Any:
     """Load the tokenizer of a local folder or hub model, by a class of transformers.
 
-    Raises UserError if it cannot be loaded.
+    A trained model's folder has the tokenizer that it was trained with; that of a recipe is
+    `load_recipe_tokenizer`. `options` are those of `from_pretrained`. Raises UserError if none can
+    be loaded.
     """
     _check_local(name)
     with _explained(f"{name}: no tokenizer can be loaded from it as {kind}"):
-        return getattr(transformers, kind).from_pretrained(str(name))
+        return getattr(transformers, kind).from_pretrained(str(name), **options)
+
+
+def load_recipe_tokenizer(recipe: Recipe) -> Any:
+    """Load the tokenizer that training uses: the base's, changed as the recipe's keys say.
+
+    It does what `load_tokenizer` of axolotl/loaders/tokenizer.py does, except running remote code.
+    Raises UserError if there is no tokenizer, or if a token cannot be set.
+    """
+    from tokenizers import AddedToken
+
+    tokenizer = load_unchanged_tokenizer(recipe)
+    special = dict(recipe.values.get("special_tokens") or {})
+    if tokenizer.pad_token is None and "Llama" in type(tokenizer).__name__:
+        tokenizer.pad_token = "</s>"  # before a recipe names another EOS
+    more = special.pop("additional_special_tokens", None)
+    try:
+        for name, text in special.items():
+            if text is not None:
+                tokenizer.add_special_tokens({name: AddedToken(text, normalized=False)})
+        for text in recipe.values.get("tokens") or ():
+            tokenizer.add_tokens([AddedToken(text, normalized=False)])
+        if more:
+            tokenizer.add_special_tokens({"additional_special_tokens": more})
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise UserError(f"{recipe.path}: `special_tokens`: {what}; correct it there") from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_unchanged_tokenizer(recipe: Recipe) -> Any:
+    """Load the tokenizer that a recipe names, with `added_tokens_overrides` but no other change."""
+    values = recipe.values
+    name = values.get("tokenizer_config") or values.get("base_model_config") or recipe.base_model
+    kind = str(values.get("tokenizer_type") or "AutoTokenizer")
+    keys = {"revision": "revision_of_model", "legacy": "tokenizer_legacy"}
+    options = {ours: values[key] for ours, key in keys.items() if values.get(key) is not None}
+    if not (overrides := values.get("added_tokens_overrides")):
+        return load_tokenizer(name, kind, **options)
+    from axolotl.loaders.tokenizer import modify_tokenizer_files
+
+    _check_local(name)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _explained(f"{recipe.path}: `added_tokens_overrides` cannot be applied to {name}"),
+    ):
+        revision = str(options.get("revision", "main"))
+        changed = modify_tokenizer_files(str(name), overrides, folder, revision=revision)
+        return load_tokenizer(Path(changed), kind, **options)
 
 
 def quantization(recipe: Recipe) -> Quantization | None:
@@ -179,25 +232,34 @@ def is_recipe(target: Path) -> bool:
     return target.suffix in {".yml", ".yaml"} or target.is_file()
 
 
-def load_trained(target: Path, quantized: Quantization | None = None) -> tuple[Any, Any]:
+def load_trained(target: Path) -> tuple[Any, Any]:
     """Load (model, tokenizer) of a recipe's `best/`, an adapter folder or a model folder.
 
-    A recipe and a `best/` know how their base is quantised; a `checkpoint-N` folder does not, and
-    takes `quantized` (see `quantization`). Raises UserError if there is nothing to load.
+    A recipe's tokenizer is the one that it trains with, a folder's the one that was saved there.
+    Raises UserError if there is nothing to load.
     """
     if is_recipe(target):
         recipe = read_recipe(target)
         folder = recipe.output_dir / "best"
         if not folder.is_dir():
             raise UserError(f"{folder}: is not there; train, then run `cogex select {target}`")
-        return load_trained(folder, quantization(recipe))
-    config = target / "adapter_config.json"
+        return load_model(folder, quantization(recipe)), load_recipe_tokenizer(recipe)
+    return load_model(target), load_tokenizer(target)
+
+
+def load_model(folder: Path, quantized: Quantization | None = None) -> Any:
+    """Load the model of an adapter folder or a model folder.
+
+    A `best/` knows how its base is quantised; a `checkpoint-N` does not, and takes `quantized` (see
+    `quantization`). Raises UserError if there is nothing to load.
+    """
+    config = folder / "adapter_config.json"
     if not config.is_file():
-        return load_base(target), load_tokenizer(target)
+        return load_base(folder)
     base = str(_named_in(config, "base_model_name_or_path", "names no base model"))
-    if quantized is None and (target / ORIGIN).is_file():
-        quantized = _named_in(target / ORIGIN, "quantization", "does not say how the base is held")
-    return add_adapter(load_base(base, quantized), target), load_tokenizer(target)
+    if quantized is None and (folder / ORIGIN).is_file():
+        quantized = _named_in(folder / ORIGIN, "quantization", "does not say how the base is held")
+    return add_adapter(load_base(base, quantized), folder)
 
 
 def _named_in(path: Path, key: str, problem: str) -> Any:

@@ -14,10 +14,10 @@ from tokenizers.decoders import DecodeStream
 from prompt_strategies import tokenise
 from tools.errors import UserError
 from tools.files import whole_file
+from tools.models import load_recipe_tokenizer
 from tools.prepared_rows import load_strategy, read_prepared_rows
 from tools.recipe import Recipe
 from validation.preflight.strategy import is_axolotls_own
-from validation.preflight.tokens import load_recipe_tokenizer
 
 TEMPLATES = Path(__file__).parent / "report" / "templates"
 LEGEND = "⟪trained⟫, masked, ⟦special token⟧; what cannot be printed is shown as \\x1b"

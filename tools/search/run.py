@@ -65,11 +65,11 @@ class Target:
 
     def _open_endpoint(self, url: str) -> tuple[Backend, Backend | None]:
         from tools.endpoint import connect
-        from tools.models import load_tokenizer
+        from tools.models import load_recipe_tokenizer, load_tokenizer
 
         tokenizer = None
         if self.recipe is not None:
-            tokenizer = load_tokenizer(read_recipe(self.recipe).base_model)
+            tokenizer = load_recipe_tokenizer(read_recipe(self.recipe))
         elif self.model is not None:
             tokenizer = load_tokenizer(self.model)
 

@@ -18,7 +18,13 @@ from prompt_strategies.layout import render_emulator_prompt, render_prompt, spli
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.generate import NOTHING, Generation, generate
-from tools.models import load_base, load_tokenizer, load_trained, quantization
+from tools.models import (
+    load_base,
+    load_model,
+    load_recipe_tokenizer,
+    load_trained,
+    quantization,
+)
 from tools.prepared_rows import declared_strategy, read_prepared_rows
 from tools.recipe import Recipe
 from tools.results import CheckFile
@@ -134,13 +140,13 @@ def load_named(recipe: Recipe, model_name: str) -> tuple[Any, Any]:
     """Load (model, tokenizer) of a recipe's `best`, `base` or `checkpoint-N`."""
     if model_name == "best":
         return load_trained(recipe.path)
+    tokenizer, quantized = load_recipe_tokenizer(recipe), quantization(recipe)
     if model_name == "base":
-        base = load_base(recipe.base_model, quantization(recipe))
-        return base, load_tokenizer(recipe.base_model)
+        return load_base(recipe.base_model, quantized), tokenizer
     folder = recipe.output_dir / model_name
     if folder not in checkpoint_folders(recipe.output_dir).values():
         raise UserError(f"{folder}: there is no such checkpoint; name best, base or checkpoint-N")
-    return load_trained(folder, quantization(recipe))
+    return load_model(folder, quantized), tokenizer
 
 
 def _program(recipe: Recipe, row: dict[str, str]) -> str:

@@ -22,7 +22,14 @@ from tools.endpoint import KEY, Endpoint
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.generate import generate
-from tools.models import add_adapter, compute_dtype, device, load_base, load_tokenizer, quantization
+from tools.models import (
+    add_adapter,
+    compute_dtype,
+    device,
+    load_base,
+    load_recipe_tokenizer,
+    quantization,
+)
 from tools.prepare.fields import RejectedError, refuse_surrogates
 from tools.prepared_rows import declared_strategy, load_strategy, read_prepared_rows
 from tools.recipe import Recipe
@@ -287,13 +294,14 @@ def _generated(
     recipe: Recipe, model: str, rows: Sequence[dict[str, str]], folder: Path
 ) -> Iterator[tuple[str, list[Pair]]]:
     """Yield name and pairs of each model that is asked for; the base is loaded once."""
-    tokenizer = load_tokenizer(recipe.base_model)
+    tokenizer = load_recipe_tokenizer(recipe)
     strategy = load_strategy(recipe, recipe.training, tokenizer)
     prompts = [strategy.render(row).prompt for row in rows]
     kept = Kept(folder / "candidates.jsonl")
     base = cache(partial(load_base, recipe.base_model, quantization(recipe)))
     deciding = {
         "prompts": prompts,
+        "special_tokens": tokenizer.special_tokens_map,
         "references": [row["output"] for row in rows],
         "base": base_identity(recipe.base_model),
         "quantization": quantization(recipe),

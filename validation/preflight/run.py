@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from tools.errors import UserError
+from tools.models import load_recipe_tokenizer
 from tools.prepared_rows import declared_strategy
 from tools.recipe import Recipe
 from tools.recipe_header import read_header
@@ -20,7 +21,7 @@ from validation.preflight.model import check_model
 from validation.preflight.recipe import check_recipe
 from validation.preflight.strategy import check_strategy
 from validation.preflight.tokenized import Tokenized, tokenize
-from validation.preflight.tokens import check_tokens, load_recipe_tokenizer
+from validation.preflight.tokens import check_tokens
 from validation.verdict import VerdictRow, as_result, in_section, print_verdicts
 
 

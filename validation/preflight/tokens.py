@@ -9,8 +9,7 @@ import numpy as np
 
 from prompt_strategies import tokenise
 from prompt_strategies.tokenise import IGNORE_INDEX
-from tools.errors import UserError
-from tools.models import load_tokenizer
+from tools.models import load_unchanged_tokenizer
 from tools.recipe import Recipe
 from validation.preflight.architecture import load_config
 from validation.preflight.tokenized import Split, Tokenized
@@ -23,38 +22,6 @@ TODO = "tokenizer and strategy do not fit: is the tokenizer the base model's own
 
 Sampled = Sequence[tuple[Split, int]]  # a split, and the index of one of its rows
 Problem = tuple[str, str]  # a row's id, and what was expected and found
-
-
-def load_recipe_tokenizer(recipe: Recipe) -> Any:
-    """Load the tokenizer that training will use: the base model's, with the recipe's own tokens.
-
-    They are applied as Axolotl's `load_tokenizer` does; where there is no pad token, pad is EOS.
-    Raises UserError if there is no tokenizer or it has no such special token.
-    """
-    from tokenizers import AddedToken
-
-    tokenizer = _load_as_it_is(recipe)
-    try:
-        special = dict(recipe.values.get("special_tokens") or {})
-        more = special.pop("additional_special_tokens", None)
-        for name, text in special.items():
-            tokenizer.add_special_tokens({name: AddedToken(text, normalized=False)})
-        for text in recipe.values.get("tokens") or ():
-            tokenizer.add_tokens([AddedToken(text, normalized=False)])
-        if more:
-            tokenizer.add_special_tokens({"additional_special_tokens": more})
-    except (AssertionError, TypeError, ValueError) as error:
-        what = " ".join(str(error).split())
-        raise UserError(f"{recipe.path}: `special_tokens`: {what}; correct it there") from None
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def _load_as_it_is(recipe: Recipe) -> Any:
-    """Load the base model's tokenizer by the class that the recipe names."""
-    kind = recipe.values.get("tokenizer_type") or "AutoTokenizer"
-    return load_tokenizer(recipe.base_model, str(kind))
 
 
 def check_tokens(
@@ -118,7 +85,7 @@ def _check_pad(tokenizer: Any) -> VerdictRow:
 
 def _check_vocabulary(recipe: Recipe, tokenizer: Any, tokenized: Tokenized) -> VerdictRow:
     """No token may be added: the adapter trains no embedding, so it would stay a random vector."""
-    size, before = len(tokenizer), len(_load_as_it_is(recipe))
+    size, before = len(tokenizer), len(load_unchanged_tokenizer(recipe))
     row = partial(VerdictRow, "vocabulary")
     if size != before:
         return row(

@@ -18,6 +18,7 @@ from prompt_strategies.layout import parse_completion, render_prompt
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.errors import UserError
 from tools.files import sha256, whole_file
+from tools.models import load_recipe_tokenizer
 from tools.prepared_rows import encode_entry, load_strategy
 from tools.recipe import Recipe
 from tools.results import GeneratedRow
@@ -27,7 +28,6 @@ from validation.check.emulation import STATUSES
 from validation.curves.curves import judge
 from validation.curves.expected_run import ExpectedRun, expected_run
 from validation.inspect_rows import TEMPLATES, printable
-from validation.preflight.tokens import load_recipe_tokenizer
 from validation.report import pictures
 from validation.report.facts import RunFacts, read_facts, stale
 from validation.report.model_card import write_card

@@ -21,8 +21,8 @@ from tools.models import (
     ORIGIN,
     add_adapter,
     load_base,
+    load_recipe_tokenizer,
     load_shape,
-    load_tokenizer,
     quantization,
 )
 from tools.prepared_rows import encode_validation, read_prepared_rows
@@ -62,7 +62,7 @@ class _Scorer:
 
     def __init__(self, recipe: Recipe, logged: bool) -> None:
         self.recipe, self.logged = recipe, logged
-        self.rows, self.cut = validation_rows(recipe, load_tokenizer(recipe.base_model))
+        self.rows, self.cut = validation_rows(recipe, load_recipe_tokenizer(recipe))
         self.kept = KeptScores(recipe.output_dir)
         self.circumstances = circumstances(recipe, self.rows)
 
@@ -268,7 +268,7 @@ def _copy(recipe: Recipe, checkpoint: Checkpoint, folder: Path) -> None:
     for file in _copied(checkpoint):
         shutil.copyfile(file, folder / file.name)
     if not (folder / "tokenizer.json").is_file():
-        load_tokenizer(recipe.base_model).save_pretrained(folder)
+        load_recipe_tokenizer(recipe).save_pretrained(folder)
 
 
 def _verify(best: Scored, copy: Path, scorer: _Scorer) -> None:

@@ -60,7 +60,7 @@ def riddles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     for old, new in (
         ("prompt_strategies.cogex", f"{package}.riddles"),
         ("data/tiny/", "data/riddles/"),
-        ("240 for validation", "6 for validation"),
+        ("validation_rows: 240", "validation_rows: 6"),
     ):
         assert old in text
         text = text.replace(old, new)

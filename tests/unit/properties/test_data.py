@@ -21,13 +21,14 @@ from tests.unit.properties.mutations import (
     spoilt,
 )
 from tools.files import sha256
+from tools.models import load_recipe_tokenizer
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from tools.tiny.corpus import write_cogex_rows
 from validation.preflight.data import check_data
 from validation.preflight.tokenized import Tokenized, tokenize
-from validation.preflight.tokens import check_tokens, load_recipe_tokenizer
+from validation.preflight.tokens import check_tokens
 
 SAMPLE = json.loads((ROOT / "data/sample/data.json").read_text())
 DATA = Path("data/tiny")

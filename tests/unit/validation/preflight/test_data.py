@@ -11,12 +11,12 @@ import pytest
 
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
+from tools.models import load_recipe_tokenizer
 from tools.prepare.cogex import prepare_cogex
 from tools.recipe import Recipe
 from validation.preflight.data import check_data
 from validation.preflight.prepared_cache import cache_folders
 from validation.preflight.tokenized import Split, Tokenized, tokenize
-from validation.preflight.tokens import load_recipe_tokenizer
 from validation.verdict import VerdictRow
 
 ROOT = Path(__file__).parents[4]

@@ -12,10 +12,10 @@ from transformers import AutoTokenizer, LlamaConfig
 
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tests.real_tokenizers import BUILDERS
-from tools.errors import UserError
+from tools.models import load_recipe_tokenizer
 from tools.recipe import Recipe
 from validation.preflight.tokenized import Tokenized, tokenize
-from validation.preflight.tokens import check_tokens, load_recipe_tokenizer
+from validation.preflight.tokens import check_tokens
 from validation.verdict import VerdictRow
 
 pytest_plugins = ["tests.real_tokenizers"]
@@ -96,28 +96,6 @@ def test_rows_of_every_tokenizer_pass(
     assert find(verdicts, "mask").found == "holds for all 12 rows"
 
 
-@pytest.mark.parametrize("name", ["llama2_hub", "small"])
-@pytest.mark.parametrize("pad", [None, "eos_token", "unk_token"])
-def test_the_tokenizer_is_the_one_axolotl_loads(
-    recipe: Recipe, bases: dict[str, Path], name: str, pad: str | None
-) -> None:
-    from axolotl.loaders.tokenizer import load_tokenizer
-    from axolotl.utils.dict import DictDefault
-
-    base = AutoTokenizer.from_pretrained(bases[name])
-    recipe.values["base_model"] = str(bases[name])
-    if pad is not None:
-        token = getattr(base, pad) or "<|new|>"
-        recipe.values["special_tokens"] = {"pad_token": token}
-    cfg = DictDefault({**recipe.values, "tokenizer_config": str(bases[name])})
-    expected, found = load_tokenizer(cfg), load_recipe_tokenizer(recipe)
-    for name in ("pad_token_id", "eos_token_id", "bos_token_id", "vocab_size"):
-        assert getattr(found, name) == getattr(expected, name)
-    assert len(found) == len(expected)
-    text = "def f(x):\n    return x != y  </s>"
-    assert found(text)["input_ids"] == expected(text)["input_ids"]
-
-
 @pytest.mark.parametrize(
     ("keys", "failing", "found"),
     [
@@ -163,12 +141,6 @@ def test_the_class_that_the_recipe_names_is_the_one_looked_at(
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     recipe.values.update({"base_model": str(folder), "tokenizer_type": kind})
     assert fails(check(recipe)) == failing
-
-
-def test_special_token_of_no_known_kind_is_refused(recipe: Recipe) -> None:
-    recipe.values["special_tokens"] = {"padding": "<pad>"}
-    with pytest.raises(UserError, match=r"recipe.yml: `special_tokens`: .*padding"):
-        load_recipe_tokenizer(recipe)
 
 
 @pytest.mark.parametrize(
