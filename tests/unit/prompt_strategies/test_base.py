@@ -1,129 +1,242 @@
-"""A dataset is declared once, by its strategy class, and everything else reads it there."""
+"""Every strategy, called the way Axolotl calls it."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+import os
 
+import axolotl.prompt_strategies
 import pytest
+from datasets import Dataset
+from hypothesis import given, settings
+from transformers import AutoTokenizer
 
-from prompt_strategies.base import find_strategy, own_strategies
-from tools.prepare.pipeline import Format, prepare_rows
-from tools.recipe import Recipe, read_recipe
-from tools.training import run_record
-from validation.preflight.run import preflight
+from prompt_strategies import alpaca_layout, base, cogex
+from prompt_strategies.alpaca import AlpacaStrategy
+from prompt_strategies.layout import render_completion, render_prompt
+from prompt_strategies.nl_plan import PlanStrategy
+from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompts
+from tests.unit.prompt_strategies.test_tokenise import field, filled
 
-ROOT = Path(__file__).parents[3]
-RIDDLES = """
-from prompt_strategies.base import CompletionStrategy, Rendered
+pytest_plugins = ["tests.real_tokenizers"]
 
-
-class RiddleStrategy(CompletionStrategy):
-    columns = ("id", "riddle", "answer")
-    given = ("riddle",)
-    dataset = "riddles"
-    prepared_by = "make riddles"
-    layout_version = 3
-    task = "answer"
-    trained_to = "solve riddles"
-
-    @staticmethod
-    def render(row):
-        return Rendered(f"### Riddle\\n{row['riddle']}\\n### Answer\\n", row["answer"], 0)
-
-
-load = RiddleStrategy.from_recipe
-"""
+CODE = "def plural(word):\n    return add_s(word)\n\n>>> plural('cat')"
+OUTPUT = "{'answer': 'cats'}"
+ROW = {"id": "7", "instruction": "Pluralise.", "input": "cat", "code": CODE, "output": OUTPUT}
+PROMPT = render_prompt("Pluralise.", "cat")
+COMPLETION = render_completion(CODE, OUTPUT)
+PLAN = f"# Step 1: plural\n### Output\n{OUTPUT}"  # a program without steps: its name
+LONG_PROMPT = {**ROW, "id": "8", "instruction": "word " * 700}
+LONG_OUTPUT = {**ROW, "id": "9", "output": "['word'," * 400}
 
 
 @pytest.fixture
-def riddles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    """A recipe for a dataset that only a package in the working folder declares."""
-    package = f"mine_{abs(hash(tmp_path))}"  # modules are cached by name
-    (tmp_path / package).mkdir()
-    (tmp_path / package / "riddles.py").write_text(RIDDLES)
-    (tmp_path / "models").symlink_to(ROOT / "models")
-    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    monkeypatch.chdir(tmp_path)
-    strategy = find_strategy(f"{package}.riddles")
-    assert strategy is not None
-    published = Path("riddles.json")
-    published.write_text(json.dumps([{"q": f"What is {n}?", "a": str(n)} for n in range(30)]))
-    riddles = Format(
-        strategy,
-        published_fields="q and a",
-        read=lambda row: {"riddle": row["q"], "answer": row["a"]},
-        normalise=lambda row: row,
-    )
-    prepare_rows(riddles, published, Path("data/riddles"), val_size=6)
-    text = (ROOT / "recipes/cogex-tiny.yml").read_text()
-    for old, new in (
-        ("prompt_strategies.cogex", f"{package}.riddles"),
-        ("data/tiny/", "data/riddles/"),
-        ("validation_rows: 240", "validation_rows: 6"),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    Path("riddles.yml").write_text(text)
-    return read_recipe(Path("riddles.yml"))
+def load(tokenizer):
+    """Load the strategy by the name a recipe has for it."""
+
+    def load(
+        cfg: dict | None = None, ds_cfg: dict | None = None, kind: str = "cogex"
+    ) -> base.CompletionStrategy:
+        return axolotl.prompt_strategies.load(
+            f"prompt_strategies.{kind}",
+            tokenizer,
+            {"sequence_len": 512, **(cfg or {})},
+            {"path": "rows.jsonl", **(ds_cfg or {})},
+        )
+
+    return load
 
 
-def data_findings(recipe: Recipe) -> dict[str, tuple[str, str, str]]:
-    return {
-        item["name"]: (item["verdict"], item["found"], item["todo"])
-        for item in preflight(recipe)["verdicts"]
-        if item["section"] in ("strategy", "data", "tokens")
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What the strategy logs, by level."""
+    lines: dict[str, list[str]] = {"info": [], "warning": []}
+    for level in lines:
+        monkeypatch.setattr(base.LOG, level, lines[level].append)
+    return lines
+
+
+def trained_text(tokenizer, row: dict) -> str:
+    pairs = zip(row["input_ids"], row["labels"], strict=True)
+    return decode(tokenizer, [token for token, label in pairs if label != IGNORE_INDEX])
+
+
+WHOLE, OUTPUT_ONLY = {"train_on_inputs": True}, {"roles_to_train": ["output"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "cfg", "ds_cfg", "trained"),
+    [
+        ("cogex", {}, {}, COMPLETION),
+        ("cogex", {"train_on_inputs": False}, {"roles_to_train": ["code", "output"]}, COMPLETION),
+        ("cogex", {}, OUTPUT_ONLY, OUTPUT),
+        ("cogex", WHOLE, {}, PROMPT + COMPLETION),
+        ("nl_plan", {}, {}, PLAN),
+        ("nl_plan", {}, OUTPUT_ONLY, OUTPUT),
+        ("nl_plan", WHOLE, {}, PROMPT.replace("### Code", "### Plan") + PLAN),
+        ("alpaca", {}, {}, OUTPUT),
+        ("alpaca", {}, OUTPUT_ONLY, OUTPUT),
+        ("alpaca", WHOLE, {}, alpaca_layout.render_prompt("Pluralise.", "cat") + OUTPUT),
+        ("arxivdl", {}, {}, OUTPUT),
+        ("code", {}, {}, CODE),
+        ("code", WHOLE, {}, PROMPT + CODE),
+    ],
+)
+def test_recipe_says_what_is_trained(tokenizer, load, kind, cfg, ds_cfg, trained) -> None:
+    strategy = load(cfg, ds_cfg, kind)
+    row = ROW | {"prompt": PROMPT, "solution": CODE}
+    [encoded] = strategy.wrap_dataset(Dataset.from_list([row]))
+    assert trained_text(tokenizer, encoded) == trained
+    rendered = strategy.render(row)
+    assert decode(tokenizer, encoded["input_ids"]) == rendered.prompt + rendered.completion
+    assert encoded["labels"][-1] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("train_on", ["completion", "output"])
+@pytest.mark.parametrize("strategy", [PlanStrategy, AlpacaStrategy])
+@settings(max_examples=30, deadline=None)
+@given(instruction=field, input=field, code=field, output=filled)
+def test_mask_ends_where_training_begins(
+    tokenizer, strategy, train_on, instruction, input, code, output
+) -> None:
+    row = ROW | {"instruction": instruction, "input": input, "code": code, "output": output}
+    made = strategy(tokenizer, train_on=train_on, sequence_len=512)
+    rendered = made.render(row)
+    [(ids, masked)] = made.encode_prepared([row])
+    before = (rendered.prompt + rendered.completion)[: made.trained_from(rendered)]
+    assert decode(tokenizer, ids[:masked]) == before
+    assert encode_prompts(tokenizer, [before]) == [ids[:masked]]
+
+
+@pytest.mark.parametrize(
+    ("cfg", "ds_cfg", "message"),
+    [
+        ({"train_on_inputs": True}, {"roles_to_train": ["output"]}, "keep one of the two"),
+        ({}, {"roles_to_train": ["assistant"]}, "not known"),
+        ({}, {"train_on": "output"}, "use `roles_to_train`"),
+    ],
+)
+def test_recipe_that_cannot_be_followed_is_refused(load, cfg, ds_cfg, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(cfg, ds_cfg)
+
+
+def test_rows_of_a_prompt_have_no_roles(load) -> None:
+    with pytest.raises(ValueError, match="roles_to_train"):
+        load({}, OUTPUT_ONLY, "code")
+
+
+@pytest.mark.parametrize(("kind", "column"), [("cogex", "code"), ("code", "solution")])
+def test_missing_column_is_named(load, kind: str, column: str) -> None:
+    rows = Dataset.from_list([ROW | {"prompt": PROMPT}]).remove_columns(["code"])
+    with pytest.raises(ValueError, match=f"rows.jsonl: no column {column}"):
+        load(kind=kind).wrap_dataset(rows)
+
+
+@pytest.mark.parametrize("value", [None, ["cat"], 3])
+def test_value_that_is_no_string_is_named(load, value) -> None:
+    rows = Dataset.from_list([{**ROW, "input": value}])
+    with pytest.raises(ValueError, match="row '7': 'input' is"):
+        load().wrap_dataset(rows)
+
+
+def test_row_that_cannot_be_masked_is_named(tokenizer_folders) -> None:
+    """Without code, tiktoken's pre-tokenizer joins the newline of `### Code` with the next."""
+    tiktoken = AutoTokenizer.from_pretrained(tokenizer_folders["tiktoken"])
+    strategy = cogex.load(tiktoken, {"sequence_len": 512})
+    with pytest.raises(ValueError, match=r"row 7: the token .*lies across"):
+        strategy.wrap_dataset(Dataset.from_list([{**ROW, "code": ""}]))
+
+
+def test_rows_too_long_are_counted(load, logged) -> None:
+    kept = load().wrap_dataset(Dataset.from_list([ROW, LONG_PROMPT, LONG_OUTPUT]))
+    assert [len(ids) > 512 for ids in kept["input_ids"]] == [False, True, True]
+    [line] = logged["warning"]
+    assert "rows.jsonl: 3 rows, 2 longer than 512 tokens (excess_length_strategy: drop)" in line
+    assert "1 without a trained token within that length" in line
+    assert logged["info"] == []
+
+
+def test_row_of_just_the_length_is_not_too_long(load) -> None:
+    rows = load().wrap_dataset(Dataset.from_list([ROW]))
+    length = len(rows[0]["input_ids"])
+    assert base.count_lengths(rows, length)["over_long"] == 0
+    assert base.count_lengths(rows, length - 1)["over_long"] == 1
+
+
+def test_one_line_is_logged_where_all_rows_fit(load, logged) -> None:
+    load().wrap_dataset(Dataset.from_list([ROW, ROW]))
+    assert logged["warning"] == []
+    [line] = logged["info"]
+    assert "2 rows, 0 longer" in line
+
+
+def test_empty_dataset_is_refused(load) -> None:
+    with pytest.raises(ValueError, match=r"rows.jsonl: no rows"):
+        load().wrap_dataset(Dataset.from_list([ROW]).select([]))
+
+
+def test_axolotl_gets_the_rows_of_encode_in_order(load) -> None:
+    rows = Dataset.from_list([{**ROW, "id": str(n), "input": "cat " * n} for n in range(4)])
+    wrapped = load().wrap_dataset(rows, process_count=2)
+    assert wrapped[:] == load().encode(rows[:])
+    types = {name: feature.feature.dtype for name, feature in wrapped.features.items()}
+    assert types == {"input_ids": "int32", "attention_mask": "int8", "labels": "int64"}
+
+
+@pytest.mark.parametrize("before", [None, "false"])
+def test_threads_are_allowed_to_the_tokenizer_while_it_works(load, monkeypatch, before) -> None:
+    name = "TOKENIZERS_PARALLELISM"
+    monkeypatch.delenv(name, raising=False)
+    if before:
+        monkeypatch.setenv(name, before)
+    seen = []
+    strategy = load()
+    monkeypatch.setattr(strategy, "_encode_table", lambda rows: seen.append(os.environ[name]))
+    with pytest.raises(KeyError):  # what it returns is no rows
+        strategy.wrap_dataset(Dataset.from_list([ROW]))
+    assert seen == ["true"]
+    assert os.environ.get(name) == before
+
+
+@pytest.mark.engine
+def test_axolotl_keeps_what_the_strategy_counts(tokenizer_folders, tmp_path, monkeypatch) -> None:
+    """From a recipe's text to the trainer's datasets, through Axolotl's schema and loaders."""
+    from axolotl.utils.config import validate_config
+    from axolotl.utils.data import prepare_datasets
+    from axolotl.utils.dict import DictDefault
+
+    monkeypatch.setenv("AXOLOTL_IS_PREPROCESS", "1")  # no count of steps, which needs a trainer
+    lines: list[str] = []
+    monkeypatch.setattr(base.LOG, "warning", lines.append)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folders["llama2"])
+    files = {split: tmp_path / f"{split}.jsonl" for split in ("train", "val")}
+    for file in files.values():
+        file.write_text("".join(json.dumps(row) + "\n" for row in [ROW, LONG_PROMPT, LONG_OUTPUT]))
+    dataset = {
+        "ds_type": "json",
+        "type": "prompt_strategies.cogex",
+        "split": "train",
+        "roles_to_train": ["output"],
     }
-
-
-def test_preflight_takes_a_dataset_declared_elsewhere(riddles: Recipe) -> None:
-    found = data_findings(riddles)
-    assert "fail" not in {verdict for verdict, _, _ in found.values()}
-    verdict, value, _ = found["file data/riddles/train.jsonl"]
-    assert verdict == "ok" and value.startswith("as manifest.json says: riddles, layout version 3")
-    assert found["tasks in both files"][:2] == ("ok", "none")
-    assert found["prompt is a prefix"][:2] == ("ok", "holds for all 30 rows")
-    with Path("data/riddles/train.jsonl").open("a") as rows:
-        rows.write(Path("data/riddles/val.jsonl").read_text())
-    found = data_findings(riddles)
-    assert found["file data/riddles/train.jsonl"][2] == "run `make riddles`"
-    assert found["tasks in both files"][1].startswith("6 validation rows have a training row's")
-
-
-def test_run_record_notices_its_layout(riddles: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = run_record.describe(riddles.values, ranks=1)
-    assert before["facts"]["layout_version"] == 3
-    strategy = find_strategy(riddles.training["type"])
-    monkeypatch.setattr(strategy, "layout_version", 4)
-    now = run_record.describe(riddles.values, ranks=1)
-    assert run_record.differences(before, now) == ["`layout_version` was 3, is 4"]
-
-
-def test_every_own_strategy_declares_its_dataset() -> None:
-    strategies = own_strategies()
-    assert {each.dataset for each in strategies} == {"cogex", "alpaca", "arxivdl", "code"}
-    for each in strategies:
-        assert find_strategy(each.__module__) is each
-        assert each.prepared_by == f"cogex prepare {each.dataset}"
-        assert "id" in each.columns and each.task and each.trained_to
-
-
-@pytest.mark.parametrize("kind", ["completion", "prompt_strategies.cogx", "prompt_strategies.base"])
-def test_other_types_declare_nothing(kind: str) -> None:
-    assert find_strategy(kind) is None
-
-
-def test_error_inside_a_module_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / f"broken_{abs(hash(tmp_path))}"
-    package.mkdir()
-    (package / "own.py").write_text("import no_such_package")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
-        find_strategy(f"{package.name}.own")
-
-
-def test_declarations_are_read_without_heavy_imports() -> None:
-    heavy = "{'torch', 'transformers', 'datasets', 'pyarrow'}"
-    modules = "tools.prepare.command, tools.prepare.cogex, tools.prepare.alpaca"
-    code = f"import sys, {modules}; assert not {heavy} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    cfg = validate_config(
+        DictDefault(
+            base_model=str(tokenizer_folders["llama2"]),
+            datasets=[{**dataset, "path": str(files["train"]), "train_on": "full"}],
+            test_datasets=[{**dataset, "path": str(files["val"])}],
+            dataset_prepared_path=str(tmp_path / "prepared"),
+            output_dir=str(tmp_path / "output"),
+            sequence_len=512,
+            dataset_num_proc=1,
+            micro_batch_size=1,
+            gradient_accumulation_steps=1,
+            num_epochs=1,
+            learning_rate=3e-4,
+            bf16=False,
+        )
+    )
+    assert "train_on" not in cfg["datasets"][0]  # why the strategy has no key of that name
+    train, evaluation, _, _ = prepare_datasets(cfg, tokenizer)
+    assert len(lines) == 2
+    assert all("3 rows, 2 longer than 512" in line for line in lines)
+    for split in (train, evaluation):
+        assert len(split) == 1
+        assert trained_text(tokenizer, split[0]) == OUTPUT

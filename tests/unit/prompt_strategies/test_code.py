@@ -29,64 +29,24 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory):
     return train_tokenizer(documents, 1024)
 
 
-def encode(tokenizer, row: dict[str, str], cfg: dict | None = None) -> dict:
+def encode(tokenizer, row: dict[str, str]) -> dict:
     strategy = axolotl.prompt_strategies.load(
-        "prompt_strategies.code", tokenizer, {"sequence_len": 512, **(cfg or {})}, {"path": "r"}
+        "prompt_strategies.code", tokenizer, {"sequence_len": 512}, {"path": "r"}
     )
     [encoded] = strategy.wrap_dataset(Dataset.from_list([row]))
     return encoded
 
 
-def trained(tokenizer, encoded: dict) -> list[int]:
-    return [label for label in encoded["labels"] if label != IGNORE_INDEX]
-
-
-def test_the_text_is_prompt_and_solution_alone(tokenizer) -> None:
-    assert decode(tokenizer, encode(tokenizer, ROW)["input_ids"]) == PROMPT + SOLUTION
-
-
-def test_solution_and_eos_alone_carry_loss(tokenizer) -> None:
-    labels = trained(tokenizer, encode(tokenizer, ROW))
-    assert labels[-1] == tokenizer.eos_token_id
-    assert decode(tokenizer, labels) == SOLUTION
-
-
-def test_the_whole_text_carries_loss_if_the_recipe_says_so(tokenizer) -> None:
-    labels = trained(tokenizer, encode(tokenizer, ROW, {"train_on_inputs": True}))
-    assert decode(tokenizer, labels) == PROMPT + SOLUTION
-
-
-def test_the_prompt_is_generated_from_as_it_was_trained(tokenizer) -> None:
+@pytest.mark.parametrize(
+    "solution", [SOLUTION, "\n    pass", "\treturn a", "    '''x'''\n", "\n\n    x\n"]
+)
+def test_the_prompt_is_generated_from_as_it_was_trained(tokenizer, solution: str) -> None:
     [prompt] = encode_prompts(tokenizer, [PROMPT])
-    encoded = encode(tokenizer, ROW)
+    encoded = encode(tokenizer, ROW | {"solution": solution})
     assert encoded["input_ids"][: len(prompt)] == prompt
-    assert encoded["labels"][len(prompt) - 1 : len(prompt) + 1] == [
-        IGNORE_INDEX,
-        encoded["input_ids"][len(prompt)],
-    ]
-
-
-@pytest.mark.parametrize("solution", ["\n    pass", "\treturn a", "    '''x'''\n", "\n\n    x\n"])
-def test_no_token_lies_across_the_end_of_a_prompt(tokenizer, solution: str) -> None:
-    labels = trained(tokenizer, encode(tokenizer, ROW | {"solution": solution}))
-    assert decode(tokenizer, labels) == solution
-
-
-def test_a_part_of_the_row_cannot_be_chosen(tokenizer) -> None:
-    with pytest.raises(ValueError, match="roles_to_train"):
-        axolotl.prompt_strategies.load(
-            "prompt_strategies.code",
-            tokenizer,
-            {"sequence_len": 512},
-            {"path": "r", "roles_to_train": ["output"]},
-        )
-
-
-@pytest.mark.parametrize("column", ["prompt", "solution"])
-def test_a_row_without_a_column_is_named(tokenizer, column: str) -> None:
-    row = {key: value for key, value in ROW.items() if key != column}
-    with pytest.raises(ValueError, match=f"no column {column}"):
-        encode(tokenizer, row)
+    assert encoded["labels"].count(IGNORE_INDEX) == len(prompt)
+    assert decode(tokenizer, encoded["labels"][len(prompt) :]) == solution
+    assert encoded["labels"][-1] == tokenizer.eos_token_id
 
 
 def test_prepared_rows_are_read_and_encoded(tokenizer, tmp_path: Path) -> None:

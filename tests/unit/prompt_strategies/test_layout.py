@@ -18,6 +18,7 @@ PROGRAM = 'def plural(word):\n    """Return the plural."""\n    return add_s(wor
 CALL = ">>> plural('cat')"
 CODE = f"{PROGRAM}\n\n{CALL}"
 OUTPUT = "{'answer': 'cats'}"
+INSIDE = "{'text': '''\n### Output\n'''}"  # such a line in a string is no header
 
 # pieces of text that could be taken for a part of the layout
 MARKERS = [
@@ -48,9 +49,8 @@ def test_input_section_stands_when_the_input_is_empty() -> None:
 @pytest.mark.parametrize("lead", ["\n", "  \n\t\n", "\r\n", "    ", "\u2028\u00a0\n"])
 def test_white_space_before_code_and_output_is_left_out(lead: str) -> None:
     assert render_completion(lead + CODE, lead + OUTPUT) == render_completion(CODE, OUTPUT)
-    assert render_emulator_prompt("a", "b", lead + PROGRAM) == render_emulator_prompt(
-        "a", "b", PROGRAM
-    )
+    plain = render_emulator_prompt("a", "b", PROGRAM)
+    assert plain == render_emulator_prompt("a", "b", lead + PROGRAM + "\n")
 
 
 def test_indentation_inside_the_code_is_kept() -> None:
@@ -66,10 +66,6 @@ def test_emulator_prompt_is_a_prefix_of_the_training_text(
     program, call = split_code(code + "\n\n" + CALL)
     text = render_prompt(instruction, input) + render_completion(f"{program}\n\n{call}", OUTPUT)
     assert text.startswith(render_emulator_prompt(instruction, input, program) + ">>> ")
-
-
-def test_emulator_prompt_takes_a_program_with_a_final_newline() -> None:
-    assert render_emulator_prompt("a", "b", PROGRAM + "\n").endswith("add_s(word)\n\n")
 
 
 @pytest.mark.parametrize(
@@ -96,25 +92,12 @@ def test_code_without_a_call_is_refused(code: str) -> None:
         split_code(code)
 
 
-def test_parse_is_the_way_back_from_render() -> None:
-    assert parse_completion(render_completion(CODE, OUTPUT)) == Completion(PROGRAM, CALL, OUTPUT)
-
-
-def test_parse_reads_what_follows_an_emulator_prompt() -> None:
-    assert parse_completion(f"{CALL}\n### Output\n{OUTPUT}") == Completion("", CALL, OUTPUT)
-
-
-def test_output_begins_below_the_call() -> None:
-    program = 'def f(x):\n    """\n### Output\n    """'
-    text = f"{program}\n\n>>> f(1)\n### Output\n{{'answer': '''\n### Output\n'''}}"
-    assert parse_completion(text) == Completion(
-        program, ">>> f(1)", "{'answer': '''\n### Output\n'''}"
-    )
-
-
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
+        (render_completion(CODE, OUTPUT), Completion(PROGRAM, CALL, OUTPUT)),
+        (f"{CALL}\n### Output\n{OUTPUT}", Completion("", CALL, OUTPUT)),  # as an emulator
+        (f"{INSIDE}\n\n{CALL}\n### Output\n{INSIDE}", Completion(INSIDE, CALL, INSIDE)),
         ("", Completion("", "", "")),
         ("def f(x", Completion("def f(x", "", "")),
         (f"{PROGRAM}\n\n>>> plu", Completion(PROGRAM, ">>> plu", "")),
@@ -128,12 +111,8 @@ def test_parse_takes_what_is_there(text: str, parts: Completion) -> None:
 
 
 @given(hostile)
-def test_parse_never_raises(text: str) -> None:
-    parse_completion(text)
-
-
-@given(hostile)
 def test_parse_finds_the_output_behind_any_program(program: str) -> None:
+    parse_completion(program)  # never raises
     program = f"{program}\n\n{CALL}".split("\n>>> ")[0].strip()
     parts = parse_completion(render_completion(f"{program}\n\n{CALL}", OUTPUT))
     assert (parts.call, parts.output) == (CALL, OUTPUT)

@@ -7,19 +7,13 @@ import tokenize
 from collections import Counter
 from pathlib import Path
 
-import axolotl.prompt_strategies
 import pytest
-from datasets import Dataset
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prompt_strategies import nl_plan_layout
 from prompt_strategies.layout import split_code
 from prompt_strategies.nl_plan_layout import Plan, PlanCompletion, find_plan, parse_completion
-from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompts
-from tests.encoded import encode_batch
-
-pytest_plugins = ["tests.real_tokenizers"]
 
 SAMPLE = Path(__file__).parents[3] / "data" / "sample" / "data.json"
 CODE = '''def to_plural(nouns):
@@ -31,7 +25,6 @@ CODE = '''def to_plural(nouns):
 
 >>> to_plural(['wolf'])'''
 OUTPUT = "{'pairs': {'wolf': 'wolves'}, 'answer': ['wolves']}"
-ROW = {"id": "7", "instruction": "Pluralise.", "input": "wolf", "code": CODE, "output": OUTPUT}
 PROMPT = "### Instruction\nPluralise.\n### Input\nwolf\n### Plan\n"
 STEPS = "# Step 1: Look up the plural of each noun\n# Step 2: Keep the plurals"
 COMPLETION = f"{STEPS}\n### Output\n{OUTPUT}"
@@ -97,35 +90,33 @@ def test_steps_of_two_functions_are_numbered_through() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "plan"),
+    ("code", "plan", "source"),
     [
-        (program('    """Doc."""\n    # first\n    # ---\n    y = 1  # then'), ("first", "then")),
-        (program('    """\n\n    Turn it round. \n    Args: x\n    """'), ("Turn it round.",)),
-        (program("    '''Turn it round.'''"), ("Turn it round.",)),
-        (program('    """ """\n    y = """late"""'), ("late",)),
-        ("def find_city(x):\n    return x\n\n>>> find_city('# a')", ("find city",)),
-        ("x\n\n>>> result = _find_it(g(1))", ("find it",)),
-        (">>> f(1)\n>>> go_on(\n    2)", ("go on",)),
-        (">>> _(1)", ("solve the task",)),
-        (">>> 5", ("solve the task",)),
-        ("", ("solve the task",)),
+        (program('    """Doc."""\n    # a remark\n    # Step 1: Look'), ("Look",), "steps"),
+        (
+            program('    """Doc."""\n    # first\n    # ---\n    y = 1  # then'),
+            ("first", "then"),
+            "comments",
+        ),
+        (
+            program('    """\n\n    Turn it round. \n    Args: x\n    """'),
+            ("Turn it round.",),
+            "docstring",
+        ),
+        (program("    '''Turn it round.'''"), ("Turn it round.",), "docstring"),
+        (program('    """ """\n    y = """late"""'), ("late",), "docstring"),
+        ("def find_city(x):\n    return x\n\n>>> find_city('# a')", ("find city",), "name"),
+        ("x\n\n>>> result = _find_it(g(1))", ("find it",), "name"),
+        (">>> f(1)\n>>> go_on(\n    2)", ("go on",), "name"),
+        (">>> _(1)", ("solve the task",), "name"),
+        (">>> 5", ("solve the task",), "name"),
+        ("", ("solve the task",), "name"),
     ],
 )
-def test_a_program_without_steps_has_a_plan_too(code: str, plan: tuple[str, ...]) -> None:
-    assert find_plan(code).steps == plan
-
-
-@pytest.mark.parametrize(
-    ("body", "source"),
-    [
-        ('    """Doc."""\n    # a remark\n    # Step 1: Look', "steps"),
-        ('    """Doc."""\n    # a remark', "comments"),
-        ('    """Doc."""', "docstring"),
-        ("    y = 1", "name"),
-    ],
-)
-def test_a_plan_says_where_it_came_from(body: str, source: str) -> None:
-    assert find_plan(program(body)).source == source
+def test_every_program_has_a_plan_and_says_where_it_came_from(
+    code: str, plan: tuple[str, ...], source: str
+) -> None:
+    assert find_plan(code) == Plan(plan, source)
 
 
 def comments_by_python(source: str) -> list[str]:
@@ -174,13 +165,7 @@ def test_a_hostile_program_takes_no_longer_than_its_length_says(code: str) -> No
 def test_text_of_a_row() -> None:
     prompt = nl_plan_layout.render_prompt("Pluralise.", "wolf")
     assert (prompt, nl_plan_layout.render_completion(CODE, "\n " + OUTPUT)) == (PROMPT, COMPLETION)
-
-
-def test_input_section_stands_when_the_input_is_empty() -> None:
-    assert (
-        nl_plan_layout.render_prompt("Say it.")
-        == "### Instruction\nSay it.\n### Input\n\n### Plan\n"
-    )
+    assert nl_plan_layout.render_prompt("Say it.").endswith("\n### Input\n\n### Plan\n")
 
 
 @given(code=hostile, output=hostile)
@@ -203,39 +188,3 @@ def test_parse_is_the_way_back_from_render(code: str, output: str) -> None:
 )
 def test_parse_takes_what_is_there(text: str, parts: PlanCompletion) -> None:
     assert parse_completion(text) == parts
-
-
-# --- ids and labels
-
-
-@pytest.mark.parametrize(
-    ("cfg", "ds_cfg", "trained"),
-    [
-        ({}, {}, COMPLETION),
-        ({}, {"roles_to_train": ["output"]}, OUTPUT),
-        ({"train_on_inputs": True}, {}, PROMPT + COMPLETION),
-    ],
-)
-def test_recipe_says_what_is_trained(tokenizer, cfg, ds_cfg, trained) -> None:
-    strategy = axolotl.prompt_strategies.load(
-        "prompt_strategies.nl_plan", tokenizer, {"sequence_len": 512, **cfg}, ds_cfg
-    )
-    [row] = strategy.wrap_dataset(Dataset.from_list([ROW]))
-    pairs = zip(row["input_ids"], row["labels"], strict=True)
-    labelled = [token for token, label in pairs if label != IGNORE_INDEX]
-    assert decode(tokenizer, labelled) == trained
-    assert decode(tokenizer, row["input_ids"]) == PROMPT + COMPLETION
-
-
-@settings(max_examples=50, deadline=None)
-@given(instruction=hostile, input=hostile, code=hostile, output=hostile.filter(str.strip))
-def test_mask_ends_where_plan_or_output_begins(tokenizer, instruction, input, code, output) -> None:
-    prompt = nl_plan_layout.render_prompt(instruction, input)
-    completion = nl_plan_layout.render_completion(code, output)
-    output_start = len(prompt) + len(nl_plan_layout.render_plan_section(code))
-    for start in (len(prompt), output_start):
-        encoded = encode_batch(tokenizer, [prompt], [completion], trained_from=[start])
-        ids, labels = encoded["input_ids"][0], encoded["labels"][0]
-        masked = ids[: labels.count(IGNORE_INDEX)]
-        assert decode(tokenizer, masked) == (prompt + completion)[:start]
-        assert encode_prompts(tokenizer, [(prompt + completion)[:start]]) == [masked]

@@ -33,8 +33,6 @@ HOSTILE = [
 text = st.text(st.characters(codec="utf-8", exclude_characters="▁"), max_size=12)
 field = st.lists(st.one_of(st.sampled_from(HOSTILE), text), max_size=6).map("".join)
 filled = field.filter(str.strip)
-hostile_rows = given(instruction=field, input=field, code=filled, output=filled)
-few = settings(max_examples=80, deadline=None)
 
 
 def encode(tokenizer, prompt: str, completion: str, **options) -> tuple[list[int], list[int]]:
@@ -49,83 +47,38 @@ def parts(ids: list[int], labels: list[int]) -> tuple[list[int], list[int]]:
     return ids[:masked], ids[masked:]
 
 
-@few
-@hostile_rows
-def test_decoded_ids_are_the_text(tokenizer, instruction, input, code, output) -> None:
-    prompt, completion = render_prompt(instruction, input), render_completion(code, output)
-    ids, _ = encode(tokenizer, prompt, completion)
-    assert decode(tokenizer, ids) == prompt + completion
-
-
-@few
-@hostile_rows
-def test_prompt_is_masked_and_completion_trained(
-    tokenizer,
-    instruction,
-    input,
-    code,
-    output,
+@settings(max_examples=80, deadline=None)
+@given(instruction=field, input=field, code=filled, output=filled)
+def test_any_row_is_masked_and_trained_as_its_text(
+    tokenizer, instruction, input, code, output
 ) -> None:
     prompt, completion = render_prompt(instruction, input), render_completion(code, output)
-    masked, trained = parts(*encode(tokenizer, prompt, completion))
+    ids, labels = encode(tokenizer, prompt, completion)
+    masked, trained = parts(ids, labels)
+    assert decode(tokenizer, ids) == prompt + completion
     assert (decode(tokenizer, masked), decode(tokenizer, trained)) == (prompt, completion)
-
-
-@few
-@hostile_rows
-def test_output_alone_can_be_trained(tokenizer, instruction, input, code, output) -> None:
-    prompt, completion = render_prompt(instruction, input), render_completion(code, output)
+    assert encode_prompts(tokenizer, [prompt]) == [masked]
+    assert ids.count(tokenizer.eos_token_id) == 1
+    assert ids[-1] == labels[-1] == tokenizer.eos_token_id
+    if tokenizer.bos_token_id is not None:
+        assert ids.count(tokenizer.bos_token_id) == 1
+        assert (ids[0], labels[0]) == (tokenizer.bos_token_id, IGNORE_INDEX)
     start = len(prompt) + len(render_code_section(code))
     _, trained = parts(*encode(tokenizer, prompt, completion, trained_from=[start]))
     assert decode(tokenizer, trained) == output.lstrip()
 
 
-@few
-@hostile_rows
-def test_inference_ids_are_a_prefix_of_training_ids(
-    tokenizer,
-    instruction,
-    input,
-    code,
-    output,
-) -> None:
-    prompt, completion = render_prompt(instruction, input), render_completion(code, output)
-    masked, _ = parts(*encode(tokenizer, prompt, completion))
-    assert encode_prompts(tokenizer, [prompt]) == [masked]
-
-
-@few
-@hostile_rows
+@settings(max_examples=40, deadline=None)
+@given(instruction=field, input=field, code=filled, output=filled)
 def test_emulator_ids_are_a_prefix_of_training_ids(
-    tokenizer,
-    instruction,
-    input,
-    code,
-    output,
+    tokenizer, instruction, input, code, output
 ) -> None:
     program, call = split_code(code + "\n\n" + ">>> f(1)")
-    ids, _ = encode(
-        tokenizer,
-        render_prompt(instruction, input),
-        render_completion(f"{program}\n\n{call}", output),
-    )
+    completion = render_completion(f"{program}\n\n{call}", output)
+    ids, _ = encode(tokenizer, render_prompt(instruction, input), completion)
     [prompt_ids] = encode_prompts(tokenizer, [render_emulator_prompt(instruction, input, program)])
     assert prompt_ids == ids[: len(prompt_ids)]
     assert decode(tokenizer, ids[len(prompt_ids) :], after=prompt_ids).startswith(">>> f(1)")
-
-
-@few
-@hostile_rows
-def test_one_bos_first_and_one_eos_last(tokenizer, instruction, input, code, output) -> None:
-    ids, labels = encode(
-        tokenizer, render_prompt(instruction, input), render_completion(code, output)
-    )
-    assert ids.count(tokenizer.eos_token_id) == 1
-    assert ids[-1] == labels[-1] == tokenizer.eos_token_id
-    if tokenizer.bos_token_id is not None:
-        assert ids.count(tokenizer.bos_token_id) == 1
-        assert ids[0] == tokenizer.bos_token_id
-        assert labels[0] == IGNORE_INDEX
 
 
 def test_full_trains_all_but_bos(tokenizer) -> None:
@@ -205,16 +158,9 @@ def test_decoding_cleans_nothing_up(tokenizer) -> None:
 
 
 def test_token_across_the_boundary_names_the_row(tokenizer) -> None:
+    prompts, completions = ["### Code\n", "### Ins"], ["def", "truction\n"]
     with pytest.raises(ValueError, match=r"row second: the token .*lies across"):
-        encode_batch(
-            tokenizer,
-            ["### Code\n", "### Ins"],
-            ["def", "truction\n"],
-            names=["first", "second"],
-        )
-
-
-def test_prompt_that_ends_inside_a_token_is_refused(tokenizer) -> None:
+        encode_batch(tokenizer, prompts, completions, names=["first", "second"])
     with pytest.raises(ValueError, match=r"row 0: the token .*lies across"):
         encode_prompts(tokenizer, ["f(1)\n>"])
 
@@ -226,15 +172,19 @@ def test_control_token_read_in_the_text_is_refused(tokenizer_folders) -> None:
         encode_prompts(small, ["def f():\n"])
 
 
-def test_tokenizer_without_eos_is_refused() -> None:
-    with pytest.raises(ValueError, match="no EOS"):
-        encode_batch(SimpleNamespace(eos_token_id=None), ["a\n"], ["b"])
-
-
-def test_tokenizer_without_offsets_is_refused() -> None:
-    slow = SimpleNamespace(is_fast=False, bos_token_id=None, eos_token_id=1)
-    with pytest.raises(ValueError, match="offsets"):
-        encode_prompts(slow, ["a\n"])
+@pytest.mark.parametrize(
+    ("useless", "said"),
+    [
+        (SimpleNamespace(eos_token_id=None), "no EOS"),
+        (SimpleNamespace(is_fast=False, bos_token_id=None, eos_token_id=1), "offsets"),
+    ],
+    ids=["no EOS", "slow"],
+)
+def test_useless_tokenizer_is_refused(useless, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        encode_batch(useless, ["a\n"], ["b"])
+    with pytest.raises(ValueError, match=said):
+        encode_prompts(useless, ["a\n"])
 
 
 def test_bos_stands_only_where_the_tokenizer_puts_it(tokenizer_folders) -> None:

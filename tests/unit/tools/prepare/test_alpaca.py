@@ -35,27 +35,15 @@ def prepare(folder: Path, rows: list[Any], **options: Any) -> Summary:
 
 
 def test_a_row_keeps_its_text_and_loses_the_field_text(tmp_path: Path) -> None:
-    prepare(tmp_path, [make_row(input=" a\n b ", output="  Two\n\nlines.")])
-    assert read_lines(tmp_path / "out/train.jsonl") == [
-        {
-            "id": "row-0",
-            "instruction": "Name animal 0.",
-            "input": " a\n b ",
-            "output": "  Two\n\nlines.",
-        }
-    ]
-
-
-def test_line_ends_and_blank_lines_around_the_output_change(tmp_path: Path) -> None:
-    summary = prepare(tmp_path, [make_row(output="\r\n\nOne.\r\nTwo.\n \n"), make_row(1)])
-    assert read_lines(tmp_path / "out/train.jsonl")[0]["output"] == "One.\nTwo."
+    rows = [make_row(input=" a\n b ", output="\r\n  Two\r\n\nlines.\n \n"), make_row(1, input=...)]
+    summary = prepare(tmp_path, rows)
+    first = {"instruction": "Name animal 0.", "input": " a\n b ", "output": "  Two\n\nlines."}
+    second = {"instruction": "Name animal 1.", "input": "", "output": "A wolf."}
+    expected = [{"id": "row-0", **first}, {"id": "row-1", **second}]
+    assert read_lines(tmp_path / "out/train.jsonl") == expected
     assert summary.normalised == 1
-
-
-@pytest.mark.parametrize("input", [None, ..., ""])
-def test_a_row_without_input_has_an_empty_one(tmp_path: Path, input: Any) -> None:
-    prepare(tmp_path, [make_row(input=input)])
-    assert read_lines(tmp_path / "out/train.jsonl")[0]["input"] == ""
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert (manifest["format"], manifest["layout_version"]) == ("alpaca", LAYOUT_VERSION)
 
 
 @pytest.mark.parametrize(
@@ -86,26 +74,9 @@ def test_rows_of_cogex_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_the_manifest_says_that_it_is_alpaca(tmp_path: Path) -> None:
-    prepare(tmp_path, [make_row()])
-    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
-    assert (manifest["format"], manifest["layout_version"]) == ("alpaca", LAYOUT_VERSION)
-
-
 def test_length_is_that_of_alpacas_text(tmp_path: Path) -> None:
     length = len(render_prompt("Name animal 0.") + render_completion("A wolf."))
     room = -length % CHARACTERS_PER_TOKEN
     rows = [make_row(output="A wolf." + "!" * extra) for extra in (room, room + 1)]
     prepare(tmp_path, rows, sequence_len=(length + room) // CHARACTERS_PER_TOKEN)
     assert [row["index"] for row in read_lines(tmp_path / "out/flagged.jsonl")] == [1]
-
-
-def test_no_task_stands_in_both_files(tmp_path: Path) -> None:
-    rows = [make_row(i // 2, input="x", output=f"Wolf {i}.") for i in range(40)]
-    summary = prepare(tmp_path, rows, val_size=11)
-    tasks = [
-        {row["instruction"] for row in read_lines(tmp_path / "out" / name)}
-        for name in ("train.jsonl", "val.jsonl")
-    ]
-    assert (summary.val, len(tasks[0]), len(tasks[1])) == (10, 15, 5)
-    assert not tasks[0] & tasks[1]

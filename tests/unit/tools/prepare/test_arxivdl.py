@@ -1,10 +1,11 @@
 """Preparing ArXivDLInstruct: one side for each repository, nested subsets, bounded memory."""
 
 import ast
+import io
 import json
 import random
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,22 +57,20 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> tuple
     return folder, prepare(folder, rows)
 
 
-def test_every_row_is_used_or_counted_with_its_reason(prepared: tuple[Path, Summary]) -> None:
+def test_every_row_is_used_or_counted_with_its_reason(
+    prepared: tuple[Path, Summary], rows: list[dict[str, Any]]
+) -> None:
     folder, summary = prepared
     rejected = read_lines(folder / "out/rejected.jsonl")
     assert summary.read == COUNT == summary.kept + summary.rejected
     assert summary.kept == sum(summary.offered.values())
     assert len(rejected) == summary.rejected == sum(summary.reasons.values())
-    assert set(summary.reasons) == {"longer than 1,000 characters"}
-
-
-def test_a_rejected_row_is_named_by_its_index(
-    prepared: tuple[Path, Summary], rows: list[dict[str, Any]]
-) -> None:
-    long = [index for index, row in enumerate(rows) if len(row["function"]) > 1000]
-    rejected = read_lines(prepared[0] / "out/rejected.jsonl")
-    assert [row["index"] for row in rejected] == long
-    assert set(rejected[0]) == {"index", "reason"}
+    reason = "longer than 1,000 characters"
+    assert rejected == [
+        {"index": index, "reason": reason}
+        for index, row in enumerate(rows)
+        if len(row["function"]) > 1000
+    ]
 
 
 def test_no_repository_is_on_both_sides(prepared: tuple[Path, Summary]) -> None:
@@ -86,17 +85,13 @@ def test_a_fifth_of_the_repositories_is_held_out() -> None:
     assert held / 5000 == pytest.approx(0.2, abs=0.02)  # 3.5 standard deviations
 
 
-def test_the_smaller_subset_is_the_start_of_the_larger(prepared: tuple[Path, Summary]) -> None:
+def test_subsets_are_nested_and_share_one_held_out_set(prepared: tuple[Path, Summary]) -> None:
     folder, _ = prepared
     small, large = part(folder, "train", 200), part(folder, "train", 500)
     assert (len(small), len(large)) == (200, 500)
     assert large[:200] == small
-
-
-@pytest.mark.parametrize("name", ["val.jsonl", "test.jsonl"])
-def test_all_sizes_share_one_held_out_set(prepared: tuple[Path, Summary], name: str) -> None:
-    files = [prepared[0] / "out" / str(size) / name for size in SIZES]
-    assert files[0].read_bytes() == files[1].read_bytes()
+    for name in ("val", "test"):
+        assert part(folder, name, 200) == part(folder, name, 500)
 
 
 def test_a_size_prepared_alone_is_the_same(
@@ -108,22 +103,16 @@ def test_a_size_prepared_alone_is_the_same(
         assert path.read_bytes() == (prepared[0] / "out/200" / path.name).read_bytes()
 
 
-def test_the_order_of_the_rows_changes_nothing_but_ids(
+def test_the_seed_chooses_the_rows_and_their_order_does_not(
     prepared: tuple[Path, Summary], rows: list[Any], tmp_path: Path
 ) -> None:
     shuffled = list(rows)
     random.Random(1).shuffle(shuffled)
-    prepare(tmp_path, shuffled)
-    for name in ("train", "val", "test"):
-        pair = functions(part(prepared[0], name)), functions(part(tmp_path, name))
-        assert pair[0] == pair[1]
-
-
-def test_another_seed_chooses_other_rows(
-    prepared: tuple[Path, Summary], rows: list[Any], tmp_path: Path
-) -> None:
-    prepare(tmp_path, rows, seed=7)
-    assert functions(part(tmp_path, "train")) != functions(part(prepared[0], "train"))
+    for seed, same in ((42, True), (7, False)):
+        prepare(tmp_path, shuffled, seed=seed)
+        for name in ("train", "val", "test"):
+            found = functions(part(tmp_path, name)) == functions(part(prepared[0], name))
+            assert found is same
 
 
 def test_no_function_is_on_both_sides_though_repositories_copy_it(
@@ -139,12 +128,7 @@ def test_no_function_is_on_both_sides_though_repositories_copy_it(
     assert summary.copies > 0
     assert not functions(part(tmp_path, "train")) & held
     assert not functions(part(tmp_path, "val")) & functions(part(tmp_path, "test"))
-
-
-def test_no_function_counts_twice_in_a_subset(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
-    again = [row | {"repo": row["repo"] + "-again"} for row in rows]
-    prepare(tmp_path, rows + again)
-    assert len(functions(part(tmp_path, "train"))) == 500
+    assert len(functions(part(tmp_path, "train"))) == 500  # no copy counts twice
 
 
 def test_no_instruction_is_on_both_sides(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
@@ -212,12 +196,6 @@ def test_a_method_is_moved_to_the_margin(tmp_path: Path, rows: list[dict[str, An
     assert summary.normalised == summary.kept
 
 
-def test_a_plain_row_has_no_input(prepared: tuple[Path, Summary]) -> None:
-    row = part(prepared[0], "train")[0]
-    assert set(row) == {"id", "instruction", "input", "output", "repo", "file"}
-    assert row["input"] == ""
-
-
 @pytest.fixture(scope="module")
 def augmented(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> tuple[Path, Summary]:
     folder = tmp_path_factory.mktemp("augmented")
@@ -252,21 +230,14 @@ def test_the_manifest_tells_source_settings_counts_and_hashes(
     manifest = json.loads((folder / "out/200/manifest.json").read_text())
     assert manifest["source"]["rows"] == COUNT
     assert manifest["source"]["sha256"] == open_stream(folder / "rows.jsonl").sha256()
-    assert (manifest["train"], manifest["val"], manifest["test"]) == (
-        200,
-        summary.val,
-        summary.test,
-    )
+    counts = [manifest[name] for name in ("train", "val", "test")]
+    assert counts == [200, summary.val, summary.test]
     assert (manifest["format"], manifest["layout_version"]) == ("arxivdl", LAYOUT_VERSION)
     assert (manifest["seed"], manifest["max_length"], manifest["unit"]) == (42, 1000, "characters")
     assert set(manifest["sha256"]) == {"train.jsonl", "val.jsonl", "test.jsonl"}
-
-
-def test_preparing_again_removes_the_engines_cache(tmp_path: Path, rows: list[Any]) -> None:
-    cache = tmp_path / "out/200/prepared"
-    cache.mkdir(parents=True)
-    prepare(tmp_path, rows, sizes=[200])
-    assert not cache.exists()
+    row = part(folder, "train")[0]
+    assert set(row) == {"id", "instruction", "input", "output", "repo", "file"}
+    assert row["input"] == ""
 
 
 @pytest.mark.parametrize(
@@ -295,6 +266,17 @@ def test_rows_of_another_dataset_are_refused(tmp_path: Path) -> None:
 
 
 # the source
+
+
+def not_utf8() -> bytes:
+    """A Parquet file whose text is not UTF-8."""
+    ends = b"".join(end.to_bytes(4, "little") for end in (0, 2))
+    text = pyarrow.StringArray.from_buffers(
+        1, pyarrow.py_buffer(ends), pyarrow.py_buffer(b"\xff\xfe")
+    )
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table({"function": text}), file)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
@@ -340,29 +322,18 @@ def test_the_hub_is_read_at_a_pinned_commit() -> None:
         ("rows.jsonl", b'{"prompt": "a"}\n{"prompt":\n', "line 2: is not valid JSON"),
         ("rows.jsonl", b'{"prompt": "\xff"}\n', "cannot be read as UTF-8"),
         ("rows.parquet", b"PAR1 no parquet", "is no readable Parquet file"),
+        ("rows.parquet", not_utf8(), "is no readable Parquet file: 'utf-8' codec"),
+        ("rows.parquet", None, "there is no such file"),
+        ("", None, r"holds no \*\.parquet"),
     ],
 )
-def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, says: str) -> None:
-    (tmp_path / name).write_bytes(content)
+def test_a_broken_file_is_named(
+    tmp_path: Path, name: str, content: bytes | None, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=says):
         list(open_stream(tmp_path / name).rows())
-
-
-def test_parquet_whose_text_is_none_is_named(tmp_path: Path) -> None:
-    ends = b"".join(end.to_bytes(4, "little") for end in (0, 2))
-    text = pyarrow.StringArray.from_buffers(
-        1, pyarrow.py_buffer(ends), pyarrow.py_buffer(b"\xff\xfe")
-    )
-    parquet.write_table(pyarrow.table({"function": text}), tmp_path / "rows.parquet")
-    with pytest.raises(UserError, match="is no readable Parquet file: 'utf-8' codec"):
-        list(open_stream(tmp_path / "rows.parquet").rows())
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no such file"):
-        open_stream(tmp_path / "none.jsonl")
-    with pytest.raises(UserError, match=r"holds no \*\.parquet"):
-        open_stream(tmp_path)
 
 
 def test_the_source_is_never_overwritten(tmp_path: Path, rows: list[Any]) -> None:
@@ -375,28 +346,11 @@ def test_the_source_is_never_overwritten(tmp_path: Path, rows: list[Any]) -> Non
 # memory
 
 
-@pytest.fixture
-def offered() -> Callable[[SmallestRanks, int], SmallestRanks]:
-    def offer(sample: SmallestRanks, count: int) -> SmallestRanks:
-        for rank in random.Random(3).sample(range(10**6), count):
-            sample.offer(rank, {"rank": str(rank)})
-        return sample
-
-    return offer
-
-
-def test_a_sample_is_the_smallest_ranks(
-    offered: Callable[[SmallestRanks, int], SmallestRanks],
-) -> None:
-    sample = offered(SmallestRanks(50), 4000)
-    every = sorted(random.Random(3).sample(range(10**6), 4000))
-    assert [int(row["rank"]) for row in sample.rows()] == every[:50]
-
-
-def test_a_sample_holds_no_more_than_its_capacity(
-    offered: Callable[[SmallestRanks, int], SmallestRanks],
-) -> None:
-    sample = offered(SmallestRanks(50), 4000)
+def test_the_smallest_ranks_are_held_and_no_others() -> None:
+    sample, ranks = SmallestRanks(50), random.Random(3).sample(range(10**6), 4000)
+    for rank in ranks:
+        sample.offer(rank, {"rank": str(rank)})
+    assert [int(row["rank"]) for row in sample.rows()] == sorted(ranks)[:50]
     assert len(sample._heap) == len(sample._ranks) == 50
 
 
