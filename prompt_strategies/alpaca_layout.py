@@ -1,10 +1,10 @@
 """How an Alpaca row becomes text: the two templates of Stanford Alpaca.
 
 The source is PROMPT_DICT in train.py of github.com/tatsu-lab/stanford_alpaca. There
-`### Response:` ends the prompt and the response follows without a break; here, as in
-Axolotl's own `type: alpaca`, a newline stands between. A token must end where the prompt
-ends, and tokenizers join the `:` with a quote or a bracket that follows it.
-EOS is no text: `tokenise` appends it by id. Nothing here imports a tokenizer.
+`### Response:` ends the prompt and the response follows directly. Here a newline separates
+them, as in Axolotl's own `type: alpaca`: a token must end where the prompt ends, and
+tokenizers join the `:` with a quote or a bracket that follows it.
+EOS is not part of the text: `tokenise` appends it by id. Nothing here imports a tokenizer.
 """
 
 LAYOUT_VERSION = 1  # raise it when a rendered text changes: prepared data names it
@@ -22,7 +22,7 @@ _WITHOUT_INPUT = (
 
 
 def render_prompt(instruction: str, input: str = "") -> str:
-    """Return the text before the response; without input the Input section is left out."""
+    """Return the text before the response; without input there is no Input section."""
     template = _WITH_INPUT if input else _WITHOUT_INPUT
     return template.format(instruction=instruction, input=input)
 
@@ -30,6 +30,6 @@ def render_prompt(instruction: str, input: str = "") -> str:
 def render_completion(output: str) -> str:
     """Return the response, without EOS.
 
-    White space before it is left out: BPE would merge it with the newline of the header.
+    White space before it is removed: BPE would merge it with the newline of the header.
     """
     return output.lstrip()

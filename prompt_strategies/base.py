@@ -11,8 +11,8 @@ What carries loss (EOS always does, BOS never):
 - `output`: what follows the last header; `roles_to_train: [output]`
 - `full`: the whole text; `train_on_inputs: true` at the top of the recipe
 
-Both keys are Axolotl's own, for its schema drops any other key of a dataset without a word,
-and both are part of the name under which it caches a prepared dataset.
+Both keys are Axolotl's own, because its schema silently drops any other key of a dataset. Both are
+part of the name under which Axolotl caches a prepared dataset.
 """
 
 import importlib
@@ -55,7 +55,7 @@ class Rendered:
 
 
 class CompletionStrategy:
-    """The declaration of a dataset, and what turns its prepared rows into token ids and labels."""
+    """The declaration of a dataset; an instance turns its rows into token ids and labels."""
 
     # the dataset
     columns: ClassVar[tuple[str, ...]]  # the fields of a prepared row, all strings; `id` is one
@@ -96,8 +96,7 @@ class CompletionStrategy:
     ) -> Self:
         """Return the strategy of one dataset entry of a recipe.
 
-        Raises ValueError if the recipe says two things about what carries loss, or one that
-        cannot be done.
+        Raises ValueError if what the recipe says about loss contradicts itself or is unknown.
         """
         from axolotl.prompt_tokenizers import DatasetWrappingStrategy
 
@@ -118,7 +117,7 @@ class CompletionStrategy:
 
     @classmethod
     def render_question(cls, instruction: str, input: str = "") -> str:
-        """Return the prompt of a row that holds only what is given."""
+        """Return the prompt for a new question."""
         row = dict.fromkeys(cls.columns, "")
         return cls.render(row | {"instruction": instruction, "input": input}).prompt
 
@@ -141,9 +140,9 @@ class CompletionStrategy:
     ) -> "Dataset":
         """Return the dataset with `input_ids`, `attention_mask`, `labels`; log one line of counts.
 
-        `process_count` is not used: the tokenizers' threads take every core, and a process each
-        would first be sent a copy of the tokenizer, a second for 32,000 pieces.
-        Raises ValueError where a row cannot be used, naming the row and the key.
+        `process_count` is ignored: the tokenizers' threads use every core, and each process would
+        first need a copy of the tokenizer, which takes a second for 32,000 pieces. Raises
+        ValueError for an unusable row, with its name and the key.
         """
         missing = [column for column in self.columns if column not in dataset.column_names]
         if missing:
@@ -168,7 +167,7 @@ class CompletionStrategy:
         return tokenized
 
     def _fast_encoder(self, rows: int, sample: dict[str, list[str]]) -> "FastEncoder | None":
-        """Return gigatoken's copy of the tokenizer where it pays and can be trusted."""
+        """Return gigatoken's copy of the tokenizer if it saves time and gives the same ids."""
         from prompt_strategies.fast_encoding import FastEncoder
 
         if rows < FAST_FROM:
@@ -182,9 +181,9 @@ class CompletionStrategy:
         return fast
 
     def _fingerprint(self, dataset: "Dataset") -> str:
-        """Name what the rows will be, for the caches of what Axolotl does with them.
+        """Return the name under which results of these rows, settings and code are cached.
 
-        Left to itself, datasets would pickle the tokenizer for a second, and not see our code.
+        By default datasets would pickle the tokenizer, which takes a second, and ignore our code.
         """
         from datasets.fingerprint import Hasher
 
@@ -210,9 +209,9 @@ class CompletionStrategy:
         return self._encode_table(batch).to_pydict()
 
     def _encode_table(self, batch: dict[str, list[str]]) -> "pyarrow.Table":
-        """Return what `encode` does, in the types that datasets would choose for it.
+        """Return the result of `encode` as an Arrow table, in the types that datasets would choose.
 
-        Told so, it need not look at each token to choose them, which takes three times as long.
+        Otherwise datasets looks at each token to choose them, which takes three times as long.
         """
         return _table(self._encode(batch))
 
@@ -334,7 +333,7 @@ def modules_of_working_folder() -> Iterator[None]:
 
 @contextmanager
 def _tokenizer_threads() -> Iterator[None]:
-    """Let the tokenizer use every core, which Axolotl forbids for the sake of its processes."""
+    """Let the tokenizer use every core; Axolotl forbids it because it starts processes."""
     before = os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     try:

@@ -13,7 +13,8 @@
 
 The sections are those of the CoGEX paper (arXiv 2405.16337) and of the card of its
 dataset, `mkhalifa/CoGEX`: `code` is the pseudo-program with its call, `output` a Python
-dict literal. EOS is no text: `tokenise` appends it by id. Nothing here imports a tokenizer.
+dict literal. EOS is not part of the text: `tokenise` appends it by id. Nothing here imports
+a tokenizer.
 """
 
 import re
@@ -38,7 +39,7 @@ class Completion:
 
 
 def render_task(instruction: str, input: str = "") -> str:
-    """Return the two sections that are given; the Input section stands also when it is empty."""
+    """Return the two given sections; there is an Input section even if the input is empty."""
     return f"### Instruction\n{instruction}\n### Input\n{input}\n"
 
 
@@ -55,15 +56,15 @@ def render_code_section(code: str) -> str:
 def render_completion(code: str, output: str) -> str:
     """Return what follows the prompt: `{code}\\n### Output\\n{output}`, without EOS.
 
-    White space before the code and before the output is left out: see `_at_boundary`.
+    White space before the code and before the output is removed: see `_at_boundary`.
     """
     return render_code_section(code) + _at_boundary(output)
 
 
 def render_emulator_prompt(instruction: str, input: str, program: str) -> str:
-    """Return the prompt that holds a given program; the model goes on with `>>> name(args)`.
+    """Return the prompt that holds a given program; the model continues with `>>> name(args)`.
 
-    It ends in the blank line between program and call, for byte-level BPE makes one token
+    It ends in the blank line between program and call, because byte-level BPE makes one token
     of both newlines. It is a prefix of the training text of a row whose code is
     `program + "\\n\\n" + ">>> call"`, for a program as `split_code` returns it.
     """
@@ -74,7 +75,7 @@ def split_code(code: str) -> tuple[str, str]:
     """Return (program, call), split at the last line that starts with `>>> `.
 
     The call keeps its `>>> ` and all lines below it, so a call over several lines stays
-    whole. White space around both parts is left out. Raises ValueError if there is no call.
+    whole. White space around both parts is removed. Raises ValueError if there is no call.
     """
     starts = [match.start() for match in _CALL_LINE.finditer(code)]
     if not starts:

@@ -6,7 +6,7 @@
         type: prompt_strategies.nl_plan
 
 Loss is on plan and output unless the recipe says otherwise: see `prompt_strategies.base`.
-`roles_to_train: [code, output]` is that default; the plan stands where the code stood.
+`roles_to_train: [code, output]` is that default; the plan takes the place of the code.
 """
 
 from collections.abc import Mapping

@@ -11,9 +11,9 @@
     {output}<EOS>
 
 The paper (arXiv 2405.16337) keeps the numbered step descriptions and the output dict. Steps
-are numbered from 1 in the order in which they stand, whatever the program called them: a plan
-has no functions in which a count could begin anew.
-EOS is no text: `tokenise` appends it by id. Nothing here imports a tokenizer.
+are numbered from 1 in their order, whatever the program called them: a plan has no functions
+in which a count could restart.
+EOS is not part of the text: `tokenise` appends it by id. Nothing here imports a tokenizer.
 """
 
 import re
@@ -28,8 +28,8 @@ PLAN_HEADER = "### Plan\n"
 
 PlanSource = Literal["steps", "comments", "docstring", "name"]
 
-# No parser: programs need not be Python. What Python would skip is matched too, and thereby
-# skipped; a string that never ends is no string.
+# Not a parser, because programs need not be Python. Strings are matched so that a `#` inside one is
+# skipped; a quote that is never closed does not start a string.
 _TOKEN = re.compile(
     r"""
       \"{3}(?P<double> (?: \\. | [^\\] )*? )\"{3}
@@ -62,10 +62,10 @@ class PlanCompletion:
 
 
 def find_plan(code: str) -> Plan:
-    """Return the plan of any code: it is never without a step.
+    """Return the plan of any code; it has at least one step.
 
-    Its steps are the comments `# Step N: …`; where there is none, all other comments, else
-    the first line of the docstring, else the name of the called function in words.
+    Its steps are the comments `# Step N: …`, else all other comments, else the first line of
+    the docstring, else the name of the called function in words.
     """
     tokens = list(_TOKEN.finditer(code))
     comments = [match["comment"].lstrip("#").strip() for match in tokens if match["comment"]]
@@ -82,7 +82,7 @@ def find_plan(code: str) -> Plan:
 
 
 def render_prompt(instruction: str, input: str = "") -> str:
-    """Return the text before the plan; the Input section stands also when it is empty."""
+    """Return the text before the plan; there is an Input section even if the input is empty."""
     return layout.render_task(instruction, input) + PLAN_HEADER
 
 
@@ -95,7 +95,7 @@ def render_plan_section(code: str) -> str:
 def render_completion(code: str, output: str) -> str:
     """Return what follows the prompt: the code's plan and the output, without EOS.
 
-    White space before the output is left out: BPE would merge it with the header's newline.
+    White space before the output is removed: BPE would merge it with the header's newline.
     """
     return render_plan_section(code) + output.lstrip()
 

@@ -1,12 +1,12 @@
 """How text becomes token ids and labels; training and inference both go through here.
 
 The whole text (prompt and completion) is tokenised once, and a token carries loss if its
-characters lie at or after the offset where training starts. Tokenised apart, a completion
-would begin with other ids than it has behind its prompt (SentencePiece puts a space before
-`def`), and the model would be trained on a text it never meets.
+characters lie at or after the offset where training starts. If a completion were tokenised
+alone, it would begin with other ids than it has after its prompt (SentencePiece puts a space
+before `def`), and the model would be trained on a text that it never sees.
 
 - Text stays text: `</s>` or `<|end_of_text|>` inside a field never becomes a control token.
-- BOS stands first where the tokenizer puts it by default, exactly once, and has no label.
+- BOS comes first if the tokenizer puts it there by default, exactly once, and has no label.
 - EOS is appended by id, exactly once, and carries loss.
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # transformers takes seconds to import, and only the types ar
 
 IGNORE_INDEX = -100  # the label that PyTorch's cross-entropy leaves out
 
-# Stands for the completion when a prompt is tokenised alone: some pre-tokenizers look one
-# character ahead. Not white space, and no piece of any vocabulary joins it to a newline.
+# Takes the place of the completion when a prompt is tokenised alone: some pre-tokenizers look one
+# character ahead. It is not white space, and no vocabulary joins it to a newline.
 _STAND_IN = ">"
 
 
@@ -41,7 +41,7 @@ def encode_texts(
 ) -> list[EncodedRow]:
     """Return the row of each text; `boundaries` are the offsets, in characters, where loss starts.
 
-    `names` is what an error calls the rows. Raises ValueError if a token lies across a boundary, if
+    Errors call the rows by `names`. Raises ValueError if a token lies across a boundary, if
     the tokenizer reads a control token in a text, or if it has no EOS or no offsets.
     """
     check_tokenizer(tokenizer)
@@ -88,8 +88,8 @@ def decode(
 ) -> str:
     """Return the exact text of `ids`, without control tokens.
 
-    `after` holds the ids in front of them (a prompt's, for a generation). Without it a
-    decoder of Llama-2's kind takes a leading space for its own and drops it.
+    `after` holds the ids before them (a prompt's, for a generation). Without it a decoder of
+    Llama-2's kind drops a leading space, which it takes for its own.
     """
     return _text(tokenizer, [*after, *ids])[len(_text(tokenizer, after)) :]
 

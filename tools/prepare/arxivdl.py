@@ -3,8 +3,8 @@
 `AlgorithmicResearchGroup/ArXivDLInstruct` on the Hugging Face hub, 778,152 rows, is read once as a
 stream, and memory does not grow with it: of each split only the rows that may be chosen are held.
 
-- A function of more than 1,000 characters is left out (`len(function) <= 1000`, as the published
-  evaluation of the seed has it); the limit may be given in tokens instead.
+- A function of more than 1,000 characters is rejected (`len(function) <= 1000`, as in the published
+  evaluation of the seed); the limit may be given in tokens instead.
 - A hash of the repository decides the split, so all functions of a file are on one side: 80% of the
   repositories for training; of the others a tenth for validation, the rest for test.
 - A hash of the function decides the order. The 200 training rows are the first 200 in it, the 500
@@ -135,7 +135,7 @@ def prepare_arxivdl(
     length = _token_counter(tokenizer) if tokenizer else len
     samples = {
         "train": SmallestRanks(max(SIZES)),
-        "val": SmallestRanks(2 * val_size),  # twice, for some may be copies of training rows
+        "val": SmallestRanks(2 * val_size),  # twice as many: some may be copies of training rows
         "test": SmallestRanks(2 * test_size),
     }
     counts = _Counts()
@@ -251,7 +251,9 @@ def _check_settings(
 ) -> None:
     known = ", ".join(map(str, SIZES))
     if odd := [size for size in sizes if size not in SIZES]:
-        raise UserError(f"--size {odd[0]} is none of {known}: give one of them, or none for all.")
+        raise UserError(
+            f"--size {odd[0]} is none of {known}: give one of them, or leave --size out for all."
+        )
     for name, value in (
         ("--max-length", max_length),
         ("--val-size", val_size),

@@ -17,7 +17,7 @@ _CLOSING = {"[": "]", "{": "}"}
 
 
 class SourceRow(NamedTuple):
-    """One JSON value of a dataset file: parsed, and as it stands in the file.
+    """One JSON value of a dataset file: parsed, and as the file has it.
 
     `end` is where it ends, in characters from the start of the file. With `doubled_key` an
     object in the row names a key twice, and `value` lacks what the first of them held.
@@ -69,7 +69,7 @@ def read_source_file(path: Path) -> SourceFile:
 
 
 def _refuse_what_is_no_data(path: Path, data: bytes) -> None:
-    """Name the files that people hold in place of the data."""
+    """Refuse files that people often have in place of the data."""
     head = data[:1024].removeprefix(b"\xef\xbb\xbf").strip()
     if not head and not data.removeprefix(b"\xef\xbb\xbf").strip():
         raise UserError(f"{path} is empty ({len(data)} bytes). Download it again.")

@@ -1,4 +1,4 @@
-"""Splits rows at random so that no task stands in both train and validation."""
+"""Splits rows at random so that no task is in both train and validation."""
 
 import random
 from collections import defaultdict
