@@ -1,6 +1,7 @@
 """A dataset is declared once, by its strategy class, and everything else reads it there."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,14 +58,9 @@ def riddles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     )
     prepare_rows(riddles, published, Path("data/riddles"), val_size=6)
     text = (ROOT / "recipes/cogex-tiny.yml").read_text()
-    for old, new in (
-        ("prompt_strategies.cogex", f"{package}.riddles"),
-        ("data/tiny/", "data/riddles/"),
-        ("validation_rows: 240", "validation_rows: 6"),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    Path("riddles.yml").write_text(text)
+    text = text.replace("prompt_strategies.cogex", f"{package}.riddles")
+    text = re.sub(r"^validation_rows:.*", "validation_rows: 6", text, flags=re.MULTILINE)
+    Path("riddles.yml").write_text(text.replace("data/tiny/", "data/riddles/"))
     return read_recipe(Path("riddles.yml"))
 
 

@@ -16,11 +16,11 @@ from huggingface_hub import constants
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from tests.real_tokenizers import build_small
 from tools.errors import UserError
 from tools.models import (
     add_adapter,
     load_base,
+    load_model,
     load_tokenizer,
     load_trained,
     quantization,
@@ -159,9 +159,8 @@ def test_quantised_base_holds_nf4_and_computes_in_fp32_on_every_cpu(tiny_base: P
 def test_checkpoint_is_put_on_the_base_that_is_asked_for(tmp_path: Path, write_adapter) -> None:
     folder = write_adapter(tmp_path / "checkpoint-5")
     names = []
-    build_small(folder)
     for quantized in (None, NF4):
-        model, _ = load_trained(folder, quantized)
+        model = load_model(folder, quantized)
         names.append(type(model.base_model.model.model.layers[0].mlp.up_proj).__name__)
     assert names == ["Linear", "Linear4bit"]
 

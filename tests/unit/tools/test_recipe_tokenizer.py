@@ -58,7 +58,11 @@ def trained_rows(recipe: Recipe, rows: list[dict[str, str]]) -> list[tuple[list[
         EOS,
         {"special_tokens": {"pad_token": "<|endoftext|>"}},
         {"special_tokens": {"bos_token": "<|pad|>", "eos_token": "<|pad|>"}},
-        {"special_tokens": {"additional_special_tokens": ["words"]}, "tokens": ["Count the"]},
+        {
+            "special_tokens": {"additional_special_tokens": ["words"]},
+            "tokens": ["Count the"],
+            "lora_modules_to_save": ["embed_tokens", "lm_head"],
+        },
         {"added_tokens_overrides": {0: "<|other|>"}},
         {"tokenizer_type": "PreTrainedTokenizerFast"},
         {"tokenizer_config": "llama2"},
@@ -119,13 +123,13 @@ def test_select_scores_and_copies_with_it(
     recipe: Recipe, write_checkpoint: Callable[..., Path]
 ) -> None:
     write_checkpoint(recipe.output_dir, 5)
-    bare = select(recipe)["checkpoints"][0]
+    bare = select(recipe).checkpoints[0]
     recipe.values.update(EOS)
     rewrite(recipe)
     shutil.rmtree(recipe.output_dir / "best")
-    changed = select(recipe)["checkpoints"][0]
-    assert bare["tokens"] == changed["tokens"]
-    assert bare["perplexity"] != changed["perplexity"]
+    changed = select(recipe).checkpoints[0]
+    assert bare.tokens == changed.tokens
+    assert bare.perplexity != changed.perplexity
     saved = AutoTokenizer.from_pretrained(recipe.output_dir / "best")
     assert saved.eos_token == "<|pad|>"
     assert ask(recipe.path, "Count.", max_length=60)
