@@ -149,7 +149,9 @@ def _continue(
     """`new_tokens` ids after each prompt at most: EOS and padding included."""
     width = max(map(len, batch))
     eos = tokenizer.eos_token_id
-    pad = eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id  # Llama-2 has none
+    pad = tokenizer.pad_token_id  # Llama-2 has none, and one that a recipe adds has no embedding
+    if pad is None or pad >= model.get_input_embeddings().weight.shape[0]:
+        pad = eos
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in batch])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch])
     sampling: dict[str, Any] = {"do_sample": False}

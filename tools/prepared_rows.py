@@ -82,12 +82,11 @@ def load_strategy(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Comp
 
     Raises UserError with the true cause, which Axolotl swallows, if it cannot be loaded.
     """
-    if (strategy := declared_strategy(recipe, entry)) is None:
-        raise _unusable(recipe, entry, "declares no dataset in a CompletionStrategy")
+    declared_strategy(recipe, entry)
     try:
-        load = importlib.import_module(strategy.__module__).load
+        load = importlib.import_module(str(entry.get("type"))).load
         return load(tokenizer, recipe.values, entry)
-    except (AttributeError, TypeError, ValueError, KeyError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, KeyError) as error:
         raise _unusable(recipe, entry, error) from error
 
 

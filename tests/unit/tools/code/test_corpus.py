@@ -277,8 +277,8 @@ def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
 def test_the_command_prints_every_reason(tmp_path: Path) -> None:
     source = write(tmp_path, {"zoo/empty.py": "", "zoo/broken.py": "def"})
     command = ["prepare", "python-corpus", str(source), "--out", str(tmp_path / "out")]
-    command += ["--val-share", "0.2", "--json", str(tmp_path / "result.json")]
+    command += ["--val-share", "0.2"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0
     assert "does not parse" in done.output and "no code" in done.output
-    assert json.loads((tmp_path / "result.json").read_text())["rejected"] == 2
+    assert json.loads((tmp_path / "out/manifest.json").read_text())["rejected"] == 2
