@@ -88,7 +88,7 @@ def test_preflight_takes_a_dataset_declared_elsewhere(riddles: Recipe) -> None:
 
 def test_run_record_notices_its_layout(riddles: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     before = run_record.describe(riddles.values, ranks=1)
-    assert before["facts"]["layout_version"] == 3
+    assert before.facts["layout_version"] == 3
     strategy = find_strategy(riddles.training["type"])
     monkeypatch.setattr(strategy, "layout_version", 4)
     now = run_record.describe(riddles.values, ranks=1)
