@@ -5,7 +5,7 @@
         ds_type: json
         type: prompt_strategies.alpaca
 
-The text is that of Axolotl's own `type: alpaca`, which tokenises prompt and response apart;
+The text is that of Axolotl's own `type: alpaca`, which tokenises prompt and response separately;
 here, as everywhere in this package, the whole text is tokenised once (see `tokenise`).
 Loss is on the response unless the recipe says otherwise: see `prompt_strategies.base`.
 A response is all output, so `roles_to_train: [output]` is the default under another name.
@@ -26,10 +26,10 @@ class AlpacaStrategy(CompletionStrategy):
     prepared_by: ClassVar[str] = "cogex prepare alpaca"
     published: ClassVar[str] = "alpaca_data.json, the paper's baseline."
     hub_dataset: ClassVar[str | None] = "tatsu-lab/alpaca"
-    licence: ClassVar[str] = "to our knowledge CC BY-NC 4.0; its page tells them"
+    licence: ClassVar[str] = "to our knowledge CC BY-NC 4.0; see its page"
     layout_version: ClassVar[int] = alpaca_layout.LAYOUT_VERSION
     task: ClassVar[Task] = "answer"
-    trained_to: ClassVar[str] = "answer an instruction in text alone (the paper's baseline)"
+    trained_to: ClassVar[str] = "answer an instruction in text only (the paper's baseline)"
 
     @staticmethod
     def render(row: Mapping[str, str]) -> Rendered:

@@ -64,7 +64,7 @@ class CompletionStrategy:
     prepared_by: ClassVar[str]  # the command that writes the rows
     published: ClassVar[str] = ""  # the file that `cogex prepare NAME` reads, if it is one
     hub_dataset: ClassVar[str | None] = None  # its id on the Hugging Face hub
-    licence: ClassVar[str] = "its page tells them"  # its terms, as the model card points to them
+    licence: ClassVar[str] = "see its page"  # its terms, as the model card points to them
     # the text of a row
     layout_version: ClassVar[int] = 1  # raise it when the text that `render` makes changes
     task: ClassVar[Task]  # what the model writes: what check, codebench and codescore can judge

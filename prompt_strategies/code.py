@@ -7,7 +7,7 @@
 
 The prompt is Python as far as the docstring, the solution the body below it, both exactly as in
 the row, without a heading between them. Loss is on the solution and EOS, or on the whole text with
-`train_on_inputs: true`; there is no part of it to choose by `roles_to_train`.
+`train_on_inputs: true`. `roles_to_train` is not supported.
 """
 
 from collections.abc import Mapping

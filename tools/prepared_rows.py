@@ -97,7 +97,7 @@ def _unusable(recipe: Recipe, entry: dict[str, Any], why: Any) -> UserError:
 def encode_entry(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Iterator[Pair]:
     """Yield (input_ids, labels) of each row of a dataset entry, uncut, in the file's order.
 
-    Raises UserError if the recipe's strategy refuses itself or a row.
+    Raises UserError if the strategy refuses the recipe or a row.
     """
     strategy = load_strategy(recipe, entry, tokenizer)
     path = Path(entry["path"])

@@ -31,7 +31,7 @@ SplitName = Literal["train", "val"]
 class Piece:
     """One token, or the tokens that form one character together."""
 
-    text: str  # exactly; a special token as it stands in the vocabulary
+    text: str  # exactly; a special token as written in the vocabulary
     ids: tuple[int, ...]
     trained: bool
     special: bool = False
@@ -63,7 +63,7 @@ class InspectedRow:
 
     @property
     def title(self) -> str:
-        """Where the row stands, and its counts."""
+        """Where the row is, and its counts."""
         return (
             f"{printable(self.id)} ({self.path}, line {self.line}): "
             f"{self.masked:,} tokens masked, {self.trained:,} trained"

@@ -10,7 +10,7 @@ from rich.console import Console
 from prompt_strategies.base import CompletionStrategy, own_strategies
 
 prepare = typer.Typer(
-    help="Turn raw data into prepared rows: checked, and split so that no task straddles it.",
+    help="Turn raw data into prepared rows: checked, and split so that no task is on both sides.",
     no_args_is_help=True,
 )
 

@@ -22,7 +22,7 @@ class Pinned:
 
     @property
     def path(self) -> Path:
-        """Where it lies here."""
+        """Where it is on this machine."""
         return FOLDER / self.file
 
 

@@ -97,11 +97,12 @@ def prepare_rows(
 ) -> Summary:
     """Write the prepared rows of the dataset file `source` into the folder `out`.
 
-    Rows with the same instruction and input never straddle train and validation, which gets
-    `val_size` rows, or the nearest number below that whole groups allow. `sequence_len` is
-    in tokens; `tokenizer` is a folder or a name in the local cache. With `strict`, flagged
-    rows are rejected. The files are written whatever share is rejected: see `Summary.ok`.
-    Raises UserError, with nothing written, if the file or a setting cannot be used.
+    Rows with the same instruction and input are never split between train and validation.
+    Validation gets `val_size` rows, or the nearest smaller number that whole groups allow.
+    `sequence_len` is in tokens; `tokenizer` is a folder or a name in the local cache. With
+    `strict`, flagged rows are rejected. The files are written even if too many rows are rejected:
+    see `Summary.ok`. Raises UserError, with nothing written, if the file or a setting cannot be
+    used.
     """
     _check_settings(source, out, val_size, max_rejected, sequence_len)
     check_length = _length_check(sequence_len, tokenizer)

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from tools.errors import UserError
+from tools.search.metrics import BUILT_IN
 
 
 class _Strict(BaseModel):
@@ -91,7 +92,7 @@ class TaskCard(_Strict):
     data: Data
     input: Annotated[str, Field(min_length=1)]
     answer: Annotated[str, Field(min_length=1)]
-    metric: Annotated[str, Field(pattern=r"^(exact|numeric|\w+(\.\w+)+)$")] = "exact"
+    metric: Annotated[str, Field(pattern=rf"^({'|'.join(BUILT_IN)}|\w+(\.\w+)+)$")] = "exact"
     tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     split: Split
 

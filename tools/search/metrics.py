@@ -11,6 +11,8 @@ from typing import Any
 
 from tools.errors import UserError
 
+BUILT_IN = ("exact", "numeric")  # the names that `load_metric` knows
+
 _WORD = re.compile(r"-?\d+(?:\.\d+)?|\w+")
 _Z95 = 1.959963984540054  # the standard normal's 97.5% quantile
 

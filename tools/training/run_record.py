@@ -102,7 +102,7 @@ def _changed(before: Record, now: Record, part: str) -> Iterator[tuple[str, Any,
 
 
 def _values_that_count(values: dict[str, Any]) -> dict[str, Any]:
-    """As JSON holds them; a key without a value is no key."""
+    """As JSON holds them; a key without a value does not count."""
     kept = {
         key: value
         for key, value in values.items()

@@ -32,18 +32,10 @@ from tools.run_folder import checkpoint_folders
 from tools.sandbox import CONSENT, unavailable
 from validation.check.collapse import COLLAPSE, find_loop, measure_collapse
 from validation.check.emulation import STATUSES, Emulation, summarize, verify_emulation
-from validation.check.measures import EMULATOR_MEASURES, MEASURES, Judged, family, judge
+from validation.check.measures import EMULATOR_MEASURES, MEASURES, THRESHOLDS, Judged, family, judge
 from validation.selection.checkpoints import model_hashes
 from validation.verdict import VerdictRow, as_result, print_verdicts
 
-# the least share of rows for exit 0; a measure that is not here is reported only
-THRESHOLDS = {
-    "program_parses": 0.98,
-    "output_dict": 0.98,
-    "has_answer": 0.98,
-    "keys_agree": 0.98,
-    "ends_by_eos": 0.99,
-}
 LABELS = {"reasoner": MEASURES, "emulator": EMULATOR_MEASURES}
 EMULATION = {
     "keys": "keys emulated as they truly come out",

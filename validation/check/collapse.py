@@ -2,8 +2,8 @@
 
 A generation loops where
 
-- a statement keyword of Python stands twice in a row on a line ("return return", "def def"), or
-- the same n-gram, of 1 to 32 words and with a letter in it, stands 8 times or more in a row.
+- a statement keyword of Python occurs twice in a row on a line ("return return", "def def"), or
+- the same n-gram, of 1 to 32 words and with a letter in it, occurs 8 times or more in a row.
 
 A word is a run of letters and digits, or one other character. A repetition with a comma in it does
 not count: `['a', 'a', 'a']` is honest data, and if it never ends it hits the length limit.

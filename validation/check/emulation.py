@@ -35,7 +35,7 @@ from validation.check.programs import (
 FLOAT_TOLERANCE = 1e-9
 LIMITS = Limits(output=1 << 16)  # a true dict is as short as one that a model writes
 STATUSES = {
-    "unreadable": "are no Python, or have no call",
+    "unreadable": "are not Python, or have no call",
     "not_allowed": "use a name or module that is not run here",
     "undefined": "leave names undefined",
     "complete": "are complete, and were not run",
@@ -78,7 +78,7 @@ json.dump(report, sys.stdout)
 
 @dataclass(frozen=True)
 class Emulation:
-    """What became of one program; a key that is no printable string is named by its `repr`.
+    """What became of one program; a key that is not a printable string is named by its `repr`.
 
     `status` is one of `STATUSES`; `detail` holds the undefined names, what is not allowed, the
     exception or the type of the value.

@@ -144,7 +144,7 @@ def _check_ids(rows: Rows) -> VerdictRow:
     twice = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
     if not twice:
         return VerdictRow("row ids", f"{len(rows):,}, each once")
-    value = f"{len(twice):,} stand more than once: {_named(twice)}"
+    value = f"{len(twice):,} more than once: {_named(twice)}"
     return VerdictRow("row ids", value, "fail", "run `cogex prepare` again", {"ids": twice[:NAMED]})
 
 

@@ -47,7 +47,7 @@ def _check_entry(recipe: Recipe, check: str, entry: dict[str, Any]) -> VerdictRo
     if not kind:
         return VerdictRow(check, "the entry has no `type`", "fail", f"give it one: {OWN_TYPE}")
     if is_axolotls_own(entry):
-        return VerdictRow(check, f"{kind} is Axolotl's own: its rows are not looked at", "note")
+        return VerdictRow(check, f"{kind} is Axolotl's own: its rows are not checked", "note")
     try:
         strategy = _load(recipe, entry)
     except Exception as error:  # a module may raise anything when it is imported
@@ -75,7 +75,7 @@ def _check_alike(training: dict[str, Any], validation: dict[str, Any]) -> Verdic
 def _load(recipe: Recipe, entry: dict[str, Any]) -> Any:
     """Return what Axolotl gets for the entry. Raises whatever keeps it from loading.
 
-    No tokenizer is at hand yet: a strategy of this project keeps it and asks it nothing.
+    No tokenizer is loaded yet: a strategy of this project stores it and does not use it here.
     """
     from axolotl.prompt_strategies import load
     from axolotl.utils.dict import DictDefault

@@ -117,7 +117,7 @@ def _check_bos(tokenizer: Any, every: Sampled, stated: str) -> VerdictRow:
 
 
 def _bos(tokenizer: Any, every: Sampled) -> Iterator[Problem]:
-    """One BOS stands in front."""
+    """One BOS is in front."""
     for split, index in every:
         ids = split.input_ids[index]
         count = np.count_nonzero(ids == tokenizer.bos_token_id)
@@ -127,7 +127,7 @@ def _bos(tokenizer: Any, every: Sampled) -> Iterator[Problem]:
 
 
 def _eos(tokenizer: Any, every: Sampled) -> Iterator[Problem]:
-    """One EOS stands at the end, and carries loss."""
+    """One EOS is at the end, and carries loss."""
     eos = tokenizer.eos_token_id
     for split, index in every:
         ids, labels = split.input_ids[index], split.labels[index]
@@ -188,5 +188,5 @@ def _first_difference(left: Sequence[Any], right: Sequence[Any]) -> int:
 
 
 def _shown(tokenizer: Any, token: int) -> str:
-    """Return a token as it stands in the vocabulary; a label without loss as -100."""
+    """Return a token as written in the vocabulary; a label without loss as -100."""
     return str(token) if token < 0 else repr(tokenizer.convert_ids_to_tokens(int(token)))

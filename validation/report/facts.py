@@ -52,7 +52,7 @@ class RunFacts:
 
     @property
     def chosen(self) -> ScoredCheckpoint | None:
-        """The score of the checkpoint that lies in `best/`."""
+        """The score of the checkpoint in `best/`."""
         if self.best is None or self.selection is None:
             return None
         of_name = {item.name: item for item in self.selection.checkpoints}

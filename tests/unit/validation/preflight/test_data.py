@@ -123,7 +123,7 @@ def repeat_an_id(recipe: Recipe) -> None:
          "no manifest.json beside it"),
         (lambda recipe: recipe.training.update(type="completion"), "note", "not made by"),
         (lambda recipe: recipe.training.pop("type"), "note", "not made by"),
-        (repeat_an_id, "fail", "1 stand more than once: "),
+        (repeat_an_id, "fail", "1 more than once: "),
         (lambda recipe: recipe.values.update(validation_rows=2000), "fail",
          "8, not `validation_rows: 2000`"),
         (lambda recipe: recipe.values.pop("validation_rows"), "note", "is not set"),

@@ -175,7 +175,7 @@ ALPACA = {"path": "data/alpaca/train.jsonl", "type": "prompt_strategies.alpaca"}
         ({"datasets": [{"path": "data/tiny/train.jsonl"}]}, [], ["mkhalifa", "datasets:"]),
         (
             {"datasets": [ALPACA]},
-            ["in text alone", "tatsu-lab/alpaca"],
+            ["in text only", "tatsu-lab/alpaca"],
             ["No interpreter runs", "### Code"],
         ),
         (
