@@ -15,6 +15,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from prompt_strategies.layout import render_completion, render_prompt
+from tests.unit import recorded_run
 from tests.unit.recorded_run import ROWS, STATE
 from tools.generate import Generation
 from tools.models import load_base
@@ -27,38 +28,20 @@ from validation.selection.select import select
 
 ROOT = Path(__file__).parents[2]
 RUN = Path("outputs/made")
-RECIPE = """# A made run on the tiny base.
-#
-# Needs:    rows of the tiny corpus
-# Launch:   accelerate launch --cpu -m axolotl.cli.train recipe.yml
-# Hardware: two CPU cores
-# Time:     two minutes
-
-base_model: models/tiny-base
+RECIPE = recorded_run.RECIPE.replace("train.jsonl", "data/train.jsonl").replace(
+    "output_dir: run\n", f"output_dir: {RUN}\n"
+)
+RECIPE += """base_model: models/tiny-base
 adapter: lora
 lora_r: 16
 lora_alpha: 32
 lora_dropout: 0.05
 lora_target_modules: [q_proj, k_proj, v_proj, o_proj]
-datasets:
-  - path: data/train.jsonl
-    ds_type: json
-    type: prompt_strategies.cogex
 test_datasets:
   - path: data/val.jsonl
-    ds_type: json
     split: train
     type: prompt_strategies.cogex
 validation_rows: 12
-sequence_len: 512
-examples_per_step: 32
-micro_batch_size: 16
-num_epochs: 5
-learning_rate: 2e-3
-lr_scheduler: cosine
-warmup_ratio: 0.1
-max_grad_norm: 1.0
-output_dir: outputs/made
 """
 
 
