@@ -407,7 +407,7 @@ def test_nothing_is_written_without_consent(tmp_path: Path) -> None:
         (b"", "holds no tasks"),
         (b'{"a": 1}\n{"a"', "line 2: is not JSON"),
         (b"\x1f\x8bnot gzip", "is damaged"),
-        (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 9, "is damaged"),  # its deflated stream is malformed
+        (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 9, "is damaged"),  # a malformed stream
         (b"\xff", "is damaged"),
     ],
 )
