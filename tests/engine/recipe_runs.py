@@ -1,4 +1,4 @@
-"""One short run of every recipe, each in a working folder of its own with a tiny base."""
+"""One short run of each kind of recipe, each in a working folder of its own with a tiny base."""
 
 import json
 import re

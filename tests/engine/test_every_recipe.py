@@ -1,4 +1,4 @@
-"""Every recipe trains: a few steps by the real engine, on a tiny base of the recipe's family.
+"""Recipes of every kind train: a few steps by the real engine, on a tiny base of their family.
 
 The two recipes of the demo are not here: test_demo runs them whole. Of the code track the smallest
 for a GPU represents the others, which differ only in size, and of ArXivDL's the one with 200 rows

@@ -8,6 +8,7 @@ import datasets
 import pytest
 import yaml
 
+from tests.published_files import published_file
 from tests.unit.tools.search.test_card import GOOD
 from tools.errors import UserError
 from tools.files import sha256
@@ -202,3 +203,14 @@ def test_original_files_fit_their_cards(
     card["split"] = {"train": 2, "dev": 3, "test": 1}
     (tmp_path / "card.yml").write_text(yaml.safe_dump(card))
     assert load_task(tmp_path / "card.yml").test == (row,)
+
+
+@pytest.mark.parametrize("name", ["svamp", "word_sorting"])
+def test_published_files_load(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not published_file(name).is_file():
+        pytest.skip(f"the original file of {name} is not here: cogex fetch {name}")
+    (tmp_path / fetch.FOLDER).mkdir(parents=True)
+    (tmp_path / fetch.FILES[name].path).symlink_to(published_file(name))
+    monkeypatch.chdir(tmp_path)
+    task = load_task(ROOT / "tasks" / f"{name}.yml")
+    assert len(task.test) == task.card.split.test
