@@ -162,6 +162,7 @@ def check(
     model: Annotated[str, typer.Option(help="best, base or checkpoint-N.")] = "best",
     rows: Annotated[int | None, typer.Option(min=1, help="Use only the first N rows.")] = None,
     min_answer: Annotated[float | None, typer.Option(help="Least share of exact answers.")] = None,
+    min_family: Annotated[float | None, typer.Option(help="The same for each family.")] = None,
     temperature: TemperatureOption = 0.0,
     seed: SeedOption = 42,
     mode: Annotated[
@@ -179,6 +180,7 @@ def check(
         model_name=model,
         limit=rows,
         min_answer=min_answer,
+        min_family=min_family,
         temperature=temperature,
         seed=seed,
         mode=mode,

@@ -52,6 +52,7 @@ def check(
     mode: Mode = "both",
     limit: int | None = None,
     min_answer: float | None = None,
+    min_family: float | None = None,
     temperature: float = 0.0,
     seed: int = 0,
     allow_code_execution: bool = False,
@@ -88,7 +89,7 @@ def check(
         records = map(_record, judged, emulations)
         write_jsonl(recipe.output_dir / f"generations{suffix}{part}.jsonl", records)
         sections[name] = {
-            **_shares(judged, LABELS[name], thresholds),
+            **_shares(judged, LABELS[name], thresholds, min_family),
             "collapse": _collapse(prompts, generations),
             "emulation": summarize(emulations),
         }
@@ -157,7 +158,10 @@ def _prompt(row: dict[str, str], given: str | None) -> str:
 
 
 def _shares(
-    judged: list[Judged], labels: dict[str, str], thresholds: dict[str, float]
+    judged: list[Judged],
+    labels: dict[str, str],
+    thresholds: dict[str, float],
+    min_family: float | None,
 ) -> dict[str, Any]:
     """Count for each measure of `labels` the rows in which it holds, and answers by family."""
     totals = Counter(family(item.row) for item in judged)
@@ -170,14 +174,14 @@ def _shares(
             name: _share(count, len(judged), thresholds.get(name)) for name, count in counts.items()
         },
         "answer_exact_by_family": {
-            name: _share(right[name], totals[name])
+            name: _share(right[name], totals[name], min_family)
             for name in sorted(filter(None, totals))
             if None not in totals
         },
     }
 
 
-def _share(count: int, rows: int, threshold: float | None = None) -> dict[str, Any]:
+def _share(count: int, rows: int, threshold: float | None) -> dict[str, Any]:
     return {
         "count": count,
         "rows": rows,

@@ -50,6 +50,7 @@ def section(
     wrong: dict[str, int],
     *,
     mode: str = "reasoner",
+    min_family: float | None = None,
     helper: str = "plus",
 ) -> dict[str, Any]:
     """The figures of one mode for 50 rows, of which some lack a measure."""
@@ -63,7 +64,7 @@ def section(
         judged.append(item)
     emulations = verify_emulation([item.completion for item in judged], allow_code_execution=False)
     return {
-        **_shares(judged, LABELS[mode], THRESHOLDS),
+        **_shares(judged, LABELS[mode], THRESHOLDS, min_family),
         "collapse": _collapse([item.row["input"] for item in judged], generations),
         "emulation": summarize(emulations),
     }
@@ -95,10 +96,13 @@ def test_share_is_compared_as_exact_fractions_are(threshold: str) -> None:
 
 
 def test_answers_are_counted_by_family_where_every_id_names_one() -> None:
-    found = section({"answer_exact": 20})["answer_exact_by_family"]
-    assert found == {"add": {"count": 30, "rows": 50, "threshold": None, "passed": True}}
+    held = section({"answer_exact": 20}, min_family=0.6)
+    add = {"count": 30, "rows": 50, "threshold": 0.6, "passed": True}
+    assert held["answer_exact_by_family"] == {"add": add}
+    assert passes(held) and passes(section({"answer_exact": 21}))
+    assert not passes(section({"answer_exact": 21}, min_family=0.6))
     judged = [judge(row(1) | {"id": name}, Generation("", 0, True)) for name in ("add-1", "2")]
-    assert _shares(judged, MEASURES, THRESHOLDS)["answer_exact_by_family"] == {}
+    assert _shares(judged, MEASURES, THRESHOLDS, None)["answer_exact_by_family"] == {}
 
 
 def test_collapse_fails_the_check_though_every_measure_holds() -> None:
