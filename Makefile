@@ -29,7 +29,7 @@ demo: setup
 
 # a thread for each of two processes: more threads than cores wait for one another; tests/conftest.py
 # says which tests go to one process, and in what order
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --no-loadscope-reorder
 
 test: setup
 	$(PYTEST)

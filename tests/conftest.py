@@ -6,6 +6,8 @@ Engine tests are marked. Tests that look at the same run go to one process.
 """
 
 import os
+from pathlib import Path
+from typing import Any
 
 # before a test file imports a library that looks for kernels on the hub
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -13,6 +15,7 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile(
     "bounded",
@@ -33,20 +36,35 @@ GROUPS = {
     "ranks": ("test_lost_ranks", "test_two_ranks"),
     "small runs": ("test_resume", "test_trackers"),
 }
-ENGINE = [(group, file) for group, files in GROUPS.items() for file in files]
+GROUP_OF = {file: group for group, files in GROUPS.items() for file in files}
+ORDER = list(GROUP_OF)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark engine tests, put them first in the order above, and name each test's process."""
+    """Mark engine tests, and put them first in the order above."""
     places = {}
     for item in items:
-        group, place = str(item.path), len(ENGINE) + 1  # a file of the unit tier
+        places[item] = len(ORDER) + 1  # a file of the unit tier
         if "engine" in item.path.parts:
             item.add_marker("engine")
-            names = [file for _, file in ENGINE]
-            place = names.index(item.path.stem) if item.path.stem in names else len(ENGINE)
-            group = ENGINE[place][0] if place < len(ENGINE) else group
-        item.add_marker(pytest.mark.xdist_group(group))
-        places[item] = place
+            name = item.path.stem
+            places[item] = ORDER.index(name) if name in ORDER else len(ORDER)
     items.sort(key=lambda item: places[item])
+
+
+class GroupScheduling(LoadScopeScheduling):
+    """Sends a group of files, or a file, to one process.
+
+    `--dist loadgroup` would do, but pytest-xdist 3.8 names a test's group in an attribute that
+    pytest 9.2 no longer reads: each process then makes every run for itself.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return GROUP_OF.get(Path(file).stem, file) if "/engine/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Let xdist group tests by the run that they look at."""
+    return GroupScheduling(config, log)
