@@ -75,6 +75,9 @@ if [ -n "${TORCH:-}" ]; then
     "${install[@]}" --no-verify-hashes --torch-backend "$TORCH" torch
 fi
 "${install[@]}" --editable '.[dev,fast,mlflow]'
+# Axolotl reports each launch to its makers unless this is set, before any code of ours runs
+echo 'import os; os.environ.setdefault("DO_NOT_TRACK", "true")' \
+    > "$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/do_not_track.pth"
 say "compiling the bytecode of what a start imports"
 env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -m tools.compile_imports
 say "done: $(du -sh "$venv" | cut -f1) in $venv"

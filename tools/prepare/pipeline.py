@@ -183,7 +183,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     if not summary.ok:
         console.print(
             f"{summary.rejected / summary.read:.1%} of the rows were rejected, more than the "
-            f"{summary.max_rejected:.1%} allowed: look at rejected.jsonl before training."
+            f"{summary.max_rejected:.1%} that --max-rejected allows: read rejected.jsonl."
         )
 
 

@@ -97,4 +97,7 @@ def readable(error: Exception) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
         return message
-    return f"`{'.'.join(map(str, first['loc']))}: {first['input']}`: {message}"
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return f"the key `{key}` is missing"
+    return f"`{key}: {first['input']}`: {message}"

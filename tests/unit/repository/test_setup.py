@@ -140,3 +140,14 @@ def test_set_up_leaves_the_engines_bytecode() -> None:
              "transformers/models/llama/modeling_llama.py")  # fmt: skip
     files = [cache_from_source(str(packages / name)) for name in start]
     assert [path for path in files if not Path(path).is_file()] == []
+
+
+def test_no_launch_reports_to_anyone() -> None:
+    """Axolotl sends the recipe to its makers before it loads a plugin, unless this is set."""
+    if not (Path(sys.prefix) / ".installed").is_file():
+        pytest.skip("this environment was not made by `make setup`")
+    program = "from axolotl.telemetry.manager import TelemetryManager as T; print(T().enabled)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"HOME": "/"}, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "False", done.stderr

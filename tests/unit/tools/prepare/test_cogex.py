@@ -602,7 +602,7 @@ def test_the_summary_shows_every_count_and_what_was_not_met(tmp_path: Path) -> N
     assert "not an object │ 1" in text
     assert "maybe-too-long │ 3" in text
     assert "is an estimate (3 characters a token)" in text
-    assert "14.3% of the rows were rejected, more than the 5.0% allowed" in text
+    assert "14.3% of the rows were rejected, more than the 5.0% that --max-rejected allows" in text
     summary, _ = prepare(tmp_path, [make_row(i) for i in range(3)], val_size=1)
     print_summary(summary, console := Console(record=True, width=100))
     assert console.export_text().rstrip().endswith("┘")  # no sentence where all is as asked

@@ -133,6 +133,11 @@ def test_a_change_is_judged(given: dict[str, Any], check: str, verdict: str, fou
     assert "\n" not in said.found
 
 
+def test_a_key_that_the_schema_needs_is_named_alone() -> None:
+    without = {key: value for key, value in WHOLE.items() if key != "learning_rate"}
+    assert look(without)["schema"].found == "the key `learning_rate` is missing"
+
+
 def test_verdicts_are_for_the_card_planned() -> None:
     hopper = look(WHOLE | {"fp8": True, "sample_packing": True}, "h100")
     assert "not supported on this GPU" not in hopper["schema"].found
