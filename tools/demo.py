@@ -101,7 +101,7 @@ def run_demo(console: Console) -> dict[str, Any]:
     """
     if not RECIPE.is_file():
         raise UserError(f"{RECIPE}: is not here; run `cogex demo` in the repository's folder")
-    os.environ |= _environment()
+    os.environ |= {"DO_NOT_TRACK": "true", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
     import validation.check.check
     import validation.selection.select  # noqa: F401 (each of the commands below takes a copy)
 
@@ -199,12 +199,6 @@ def _trained_parameters(adapter: Path) -> int:
 
 def _output_dir(recipe: Path) -> Path:
     return Path("outputs") / recipe.stem
-
-
-def _environment() -> dict[str, str]:
-    return os.environ | {
-        "DO_NOT_TRACK": "true", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true",
-    }  # fmt: skip
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -86,7 +86,9 @@ def load_tokenizer(name: str | Path, kind: str = "AutoTokenizer", **options: Any
 def load_recipe_tokenizer(recipe: Recipe) -> Any:
     """Load the tokenizer that training uses: the base's, changed as the recipe's keys say.
 
-    It does what `load_tokenizer` of axolotl/loaders/tokenizer.py does, except running remote code.
+    It follows `load_tokenizer` of axolotl/loaders/tokenizer.py for `tokenizer_type`, revision,
+    `special_tokens`, `tokens` and `added_tokens_overrides`. Left out: remote code, chat templates,
+    and what Axolotl does for Mistral's, Qwen-1's and GPT-NeoX's tokenizers alone.
     Raises UserError if there is no tokenizer, or if a token cannot be set.
     """
     from tokenizers import AddedToken

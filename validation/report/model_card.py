@@ -17,7 +17,7 @@ from tools.recipe import Recipe
 from tools.results import CheckFile, EmulationFigures, Share
 from validation.check.check import COLLAPSE, EMULATION, LABELS
 from validation.inspect_rows import TEMPLATES, printable
-from validation.report.facts import RunFacts, read_facts, stale
+from validation.report.facts import RunFacts, stale
 
 # as the bases' own pages name them; a card can only point there
 BASE_LICENCES = {
@@ -29,16 +29,11 @@ BASE_LICENCES = {
 LOCAL = ("models", "outputs", "data", ".", "..", "~", "")  # first folders of what is on no hub
 
 
-def write_model_card(recipe: Recipe) -> Path:
-    """Write the card of a recipe's `best/`, in place of an older one; return its path.
-
-    Raises UserError if there is no `best/`, or if a file of the run is not what its command wrote.
-    """
-    return write_card(read_facts(recipe))
-
-
 def write_card(facts: RunFacts) -> Path:
-    """Write the card of a run that is read already."""
+    """Write the card of a run's `best/`, in place of an older one; return its path.
+
+    Raises UserError if there is no `best/`.
+    """
     if facts.best is None:
         folder = facts.recipe.output_dir / "best"
         raise UserError(

@@ -18,7 +18,8 @@ from tools.models import load_base
 from tools.recipe import Recipe
 from tools.results import Selection
 from validation.curves.curves import curves
-from validation.report.model_card import write_model_card
+from validation.report.facts import read_facts
+from validation.report.model_card import write_card
 from validation.report.report import report
 from validation.selection import select as module
 from validation.selection.checkpoints import ADAPTER, ADAPTER_CONFIG, STATE, checkpoints
@@ -129,7 +130,7 @@ def test_best_is_the_sound_checkpoint_with_the_lowest_score(
         assert all(item.status == "ok" or item.reason for item in result.checkpoints)
         if not forged:
             assert_lowest(result)
-        write_model_card(recipe)
+        write_card(read_facts(recipe))
 
 
 def forge(path: Path) -> bool:
@@ -166,7 +167,7 @@ def test_model_card_shows_no_figure_that_is_none(
     recipe, whole = made
     spoil_shown(data, whole)
     with no_traceback():
-        card = write_model_card(recipe).read_text(encoding="utf-8")
+        card = write_card(read_facts(recipe)).read_text(encoding="utf-8")
         figures = card.partition("## Figures")[2].partition("## Training")[0].replace("*", " ")
         assert not {"nan", "inf", "nan%", "inf%"} & set(figures.split())
         shares = [word.removesuffix("%") for word in figures.split() if word.endswith("%")]

@@ -180,9 +180,9 @@ def test_no_secret_is_an_argument_or_written_down() -> None:
 
 def test_a_recipe_of_ones_own_is_mounted_where_the_launch_line_looks() -> None:
     text = (ROOT / "docker" / "compose.yml").read_text()
-    [(target, command)] = re.findall(r'--volume "\$PWD/my\.yml:(\S+):ro" train (.*)', text)
+    [(target, command)] = re.findall(r'--volume "\$PWD/mine\.yml:(\S+):ro" train (.*)', text)
     [workdir] = re.findall(r"^WORKDIR (\S+)", LAST, re.M)
-    assert command == SERVICES["train"]["command"].replace("cogex-llama2-13b", "my")
+    assert command == SERVICES["train"]["command"].replace("cogex-llama2-13b", "mine")
     assert target == f"{workdir}/{command.split()[-1]}"
 
 

@@ -34,10 +34,6 @@ def judged(facts: Facts) -> dict[str, VerdictRow]:
     return {row.name: row for row in rows}
 
 
-def with_probe(facts: Facts, **said: dict[str, Any]) -> Facts:
-    return replace(facts, probe=facts.probe | said)
-
-
 def with_installed(facts: Facts, **versions: str) -> Facts:
     return replace(facts, installed=facts.installed | versions)
 

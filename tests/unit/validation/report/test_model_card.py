@@ -14,8 +14,8 @@ from tools.errors import UserError
 from tools.recipe import Recipe, read_recipe
 from tools.recipe_header import read_header
 from tools.results import CheckFile, Manifest, Selection
-from validation.report.facts import Best, RunFacts
-from validation.report.model_card import write_card, write_model_card
+from validation.report.facts import Best, RunFacts, read_facts
+from validation.report.model_card import write_card
 
 HUB = "meta-llama/Llama-2-7b-hf"
 MORE = """base_model: meta-llama/Llama-2-7b-hf
@@ -200,10 +200,10 @@ def test_card_is_written_from_the_files_of_the_run_in_place_of_an_older(facts: R
     readme.write_text("an older card")
     Path("run/selection.json").write_text(json.dumps(SELECTION))
     Path("run/best/checkpoint.json").write_text('{"checkpoint": "checkpoint-20"}')
-    assert write_model_card(facts.recipe) == readme
+    assert write_card(read_facts(facts.recipe)) == readme
     assert "**1.50000**" in readme.read_text() and "older" not in readme.read_text()
 
 
 def test_no_best_is_an_error(facts: RunFacts) -> None:
     with pytest.raises(UserError, match=r"run/best: holds no checkpoint; run `cogex select"):
-        write_model_card(facts.recipe)
+        write_card(read_facts(facts.recipe))
