@@ -15,11 +15,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.unit.validation.preflight.test_cost import A6000, LORA, RECIPES
 from tools.errors import UserError
 from tools.recipe import Recipe, read_recipe
 from validation.preflight.architecture import Architecture, add_fresh_adapter, build
 from validation.preflight.batches import Batches
-from validation.preflight.cards import find_card
 from validation.preflight.hours import epoch_operations, estimate_hours
 from validation.preflight.memory import (
     RESERVE,
@@ -31,15 +31,6 @@ from validation.preflight.memory import (
     weight_bytes,
 )
 
-RECIPES = Path(__file__).parents[4] / "recipes"
-A6000 = find_card("a6000")
-LORA = {
-    "adapter": "lora",
-    "lora_r": 16,
-    "lora_alpha": 32,
-    "lora_dropout": 0.05,
-    "lora_target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
-}
 LINEAR, PARAMETERS, TRAINED = 81_920, 95_040, 16_384
 
 
