@@ -9,8 +9,6 @@ versions of Unicode (which characters are letters).
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 from prompt_strategies import tokenise
 
 if TYPE_CHECKING:
@@ -30,6 +28,7 @@ class FastEncoder:
         tokenizer's kind.
         """
         import gigatoken
+        import numpy as np
 
         self.encoder = gigatoken.Tokenizer.from_json(tokenizer.backend_tokenizer.to_str())
         self.bos = tokenise.bos_ids(tokenizer)
@@ -78,6 +77,8 @@ class FastEncoder:
         a row add up to its text, with the space that SentencePiece puts in front where it does.
         `</s>` in a text, which gigatoken takes for the control token, leaves it to `tokenise`.
         """
+        import numpy as np
+
         texts = [text if text.isascii() and len(text) <= LONGEST else "" for text in texts]
         ids, lengths = self.encoder.encode_batch_padded(
             texts, pad_id=self.eos, prefix=self.bos, suffix=[self.eos]
