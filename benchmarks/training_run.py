@@ -27,15 +27,19 @@ def axolotl(recipe: Recipe) -> dict[str, Any]:
     from axolotl.cli.train import do_train
     from axolotl.integrations.base import BasePlugin, PluginManager
 
+    from tools.training.gradients import StopAtNaN, keep_gradients_finite
+
     class Attach(BasePlugin):
-        """Seeds the adapter, which a recipe without the project's plugin does not, and measures."""
+        """Does what a benchmark needs of the project's plugin, and measures."""
 
         def pre_lora_load(self, cfg: Any, model: Any) -> None:
             set_seed(cfg.seed)
 
         def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
+            keep_gradients_finite(trainer)
             self.meter = Meter(trainer.processing_class.pad_token_id)
             self.meter.attach(trainer)
+            trainer.add_callback(StopAtNaN(sys.exit))
 
     attach = Attach()
     PluginManager.get_instance().plugins["meter"] = attach  # beside those that the recipe names
@@ -51,6 +55,7 @@ def trl(recipe: Recipe, sampling: str = "random") -> dict[str, Any]:
     from trl import SFTConfig, SFTTrainer
 
     from tools.models import load_recipe_tokenizer
+    from tools.training.gradients import StopAtNaN
 
     values = recipe.values
     set_seed(values["seed"])
@@ -71,6 +76,7 @@ def trl(recipe: Recipe, sampling: str = "random") -> dict[str, Any]:
     )  # fmt: skip
     meter = Meter(trainer.processing_class.pad_token_id)
     meter.attach(trainer)
+    trainer.add_callback(StopAtNaN(sys.exit))
     trainer.train()
     return meter.report()
 

@@ -16,6 +16,7 @@ from tools.errors import UserError
 from tools.recipe import Recipe
 from tools.training import resume
 from tools.training.batch import accumulation
+from tools.training.gradients import StopAtNaN, keep_gradients_finite
 from tools.training.training_log import StateWriter
 
 Count = Annotated[int, Field(strict=True, gt=0)]
@@ -90,7 +91,8 @@ class CogexPlugin(BasePlugin):
         no longer share: of each epoch some rows then come twice and some never.
         """
         trainer.accelerator.rng_types = ["torch"]
+        keep_gradients_finite(trainer)
 
     def add_callbacks_pre_trainer(self, cfg: Any, model: Any) -> list[TrainerCallback]:
-        """Return what writes the run's log."""
-        return [StateWriter()]
+        """Return what writes the run's log, and what ends a run that is lost."""
+        return [StateWriter(), StopAtNaN(self.launch.stop)]
