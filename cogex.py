@@ -8,26 +8,52 @@ import json
 import os
 import sys
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperArgument
 
 from tools.errors import UserError
 from tools.files import write_json
 from tools.prepare.command import prepare
-from tools.recipe import Recipe, read_recipe
+from tools.recipe import Recipe, find_recipe, read_recipe
 from validation.preflight.cards import CARDS
 
+
+class _Argument(TyperArgument):
+    """An argument that keeps its help: click 8.5 resets what Typer 0.25 has set before."""
+
+    def __init__(self, *, help: str | None = None, **others: Any) -> None:
+        super().__init__(**others)
+        self.help = help
+
+
+typer.main.TyperArgument = _Argument  # type: ignore[attr-defined]
 app = typer.Typer(
-    help="Recipes that reproduce CoGEX, and the checks around them.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.add_typer(prepare, name="prepare")
 console = Console()
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"cogex {version('cogex-recipes')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Recipes that reproduce CoGEX, and the checks around them."""
 
 
 @cache
@@ -47,14 +73,20 @@ def _claim_standard_output(path: Path | None) -> Path | None:
 
 def recipe_file(path: str) -> Recipe:
     """Read the recipe that an argument names, before anything heavy is imported."""
-    return read_recipe(Path(path))
+    return read_recipe(find_recipe(Path(path)))
+
+
+def recipe_or_folder(path: str) -> Path:
+    """Find the recipe that an argument names; a model's folder stays what it is."""
+    named = Path(path)
+    return named if named.is_dir() else find_recipe(named)
 
 
 RecipeArgument = Annotated[
     Recipe,
     typer.Argument(
         parser=recipe_file,
-        help="The recipe, as recipes/cogex-tiny.yml.",
+        help="The recipe: recipes/cogex-tiny.yml, or its name alone.",
     ),
 ]
 # of the verbs that write no file of their own
@@ -71,7 +103,10 @@ SeedOption = Annotated[int, typer.Option(help="Seed of all that is drawn at rand
 ExecutionOption = Annotated[
     bool, typer.Option("--allow-code-execution", help="Run generated programs, in a sandbox.")
 ]
-RecipeOption = Annotated[Path | None, typer.Option(help="The model: this recipe's best/.")]
+RecipeOption = Annotated[
+    Path | None,
+    typer.Option(parser=recipe_or_folder, help="The model: this recipe's best/."),
+]
 ModelOption = Annotated[Path | None, typer.Option(help="The model: an adapter or model folder.")]
 EndpointOption = Annotated[
     str | None,
@@ -205,7 +240,10 @@ def report(
 
 @app.command()
 def ask(
-    model: Annotated[Path, typer.Argument(help="A recipe (its best/), or a model folder.")],
+    recipe: Annotated[
+        Path,
+        typer.Argument(parser=recipe_or_folder, help="A recipe (its best/), or a model folder."),
+    ],
     instruction: Annotated[str, typer.Argument(help="What to do, in words.")],
     input: Annotated[str, typer.Option(help="The input to work on.")] = "",
     temperature: TemperatureOption = 0.0,
@@ -216,7 +254,7 @@ def ask(
     from tools.ask import ask as run
     from tools.ask import print_answer
 
-    answer = run(model, instruction, input, temperature=temperature, seed=seed)
+    answer = run(recipe, instruction, input, temperature=temperature, seed=seed)
     print_answer(answer, console)
     _write_json(answer, json_path)
 
@@ -301,7 +339,10 @@ def doctor(json_path: JsonOption = None) -> None:
 @app.command()
 def codebench(
     target: Annotated[
-        Path | None, typer.Argument(help="A recipe, or a model folder; none with --samples.")
+        Path | None,
+        typer.Argument(
+            parser=recipe_or_folder, help="A recipe, or a model folder; none with --samples."
+        ),
     ] = None,
     suite: Annotated[
         Literal["mini", "humaneval", "mbpp"], typer.Option(help="mini: twenty small functions.")

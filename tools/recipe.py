@@ -2,12 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tools.errors import UserError
+
+RECIPES = Path("recipes")
+LAUNCH_FOLDERS = ("deepspeed", "accelerate")  # beside the recipes, but no recipes
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,46 @@ class Recipe:
         return value
 
 
+def recipes_in(folder: Path) -> list[Path]:
+    """Return every recipe of a folder and below it, by name."""
+    found = [*folder.rglob("*.yml"), *folder.rglob("*.yaml")]
+    return sorted(path for path in found if path.parent.name not in LAUNCH_FOLDERS)
+
+
+def find_recipe(named: Path) -> Path:
+    """Return the recipe that a person means: its file, its bare name, or its run folder.
+
+    A path that holds nothing of the kind is returned as it is. Raises UserError with the nearest
+    name where a bare name, or one in `recipes`, is not there.
+    """
+    if named.is_file():
+        return named
+    if named.is_dir():
+        ours = [path for path in recipes_in(RECIPES) if path.stem == named.resolve().name]
+        return next((path for path in ours if read_recipe(path).output_dir == named), named)
+    if named.parent not in (Path(), RECIPES):
+        return named
+    stem = named.name.removesuffix(".yml").removesuffix(".yaml")
+    known = {path.stem: path for path in recipes_in(RECIPES)}
+    if stem in known:
+        return known[stem]
+    if not known:
+        todo = "the folder recipes is not here; run in the repository's folder"
+    elif near := get_close_matches(stem, known, n=1):
+        todo = f"did you mean {known[near[0]]}?"
+    else:
+        todo = "`ls recipes` shows them"
+    raise UserError(f"{named}: there is no such recipe; {todo}")
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises UserError if the file is not a YAML mapping."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such recipe; `ls recipes` shows them") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder; name a recipe, as recipes/cogex-tiny.yml") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}; is it a recipe?") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date as 2024-13-1

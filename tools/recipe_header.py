@@ -18,6 +18,7 @@ from pathlib import Path
 from tools.errors import UserError
 
 LABELS = ("Needs", "Launch", "Hardware", "Time")
+AS_HERE = "as at the top of recipes/cogex-tiny.yml, or write a recipe with `cogex new`"
 NUMBERS = {"one": 1, "two": 2, "four": 4, "eight": 8}
 
 _LABEL = re.compile(rf"^# ({'|'.join(LABELS)}): +(\S.*)$")
@@ -35,13 +36,13 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of a recipe. Raises UserError naming the label that is missing or unclear."""
+    """Read the header of a recipe. Raises UserError naming all that is missing or unclear."""
     lines = path.read_text(encoding="utf-8").split("\n")
     comment = lines[: next((i for i, line in enumerate(lines) if not line.startswith("#")), None)]
     fields = _fields(comment)
-    for label in LABELS:
-        if label not in fields:
-            raise UserError(f"{path}: the header has no `# {label}:` line; add it")
+    if missing := [f"`# {label}:`" for label in LABELS if label not in fields]:
+        what = "line; add it" if len(missing) == 1 else "lines; add them"
+        raise UserError(f"{path}: the header has no {', '.join(missing)} {what}, {AS_HERE}")
     cards = _CARDS.match(fields["Hardware"])
     if cards is None and "GPU" in fields["Hardware"]:
         raise UserError(

@@ -79,7 +79,7 @@ def _vocabulary(recipe: Recipe, built: Architecture) -> VerdictRow:
         found = f"{', '.join(beyond)} beyond the {rows:,} embedding rows"
         todo = f"{recipe.base_model} is not the published model: download it again"
         return row(found, "fail", todo)
-    return row(f"{rows:,} embedding rows, none added")
+    return row(f"{rows:,} embedding rows")
 
 
 def _targets(recipe: Recipe, built: Architecture) -> VerdictRow:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tools.errors import UserError
 from tools.models import quiet_and_offline  # first: what Axolotl imports would ask the hub
-from tools.recipe import Recipe, number, read_recipe, whole
+from tools.recipe import Recipe, number, read_recipe, recipes_in, whole
 from tools.recipe_header import Header
 from validation.preflight.cards import Card
 from validation.preflight.keys import empty_keys, repeated_keys, unknown_keys
@@ -30,7 +30,6 @@ from validation.preflight.trackers import tracker_problems, trackers
 from validation.verdict import VerdictRow, in_section
 
 COGEX_PLUGIN = "tools.training.plugin.CogexPlugin"
-LAUNCH_FOLDERS = ("deepspeed", "accelerate")  # beside the recipes, but no recipes
 KEPT_UNLESS_TOLD = 4  # axolotl.core.builders.base: save_total_limit
 KERNELS = ("lora_qkv_kernel", "lora_o_kernel", "lora_mlp_kernel", "lora_embedding_kernel")
 ATTENTION_PACKAGES = {
@@ -83,12 +82,6 @@ def check_recipe(
 def _looked_at(check: Callable[[_Subject], VerdictRow], subject: _Subject) -> list[VerdictRow]:
     """Run all checks even if one stumbles over a value."""
     return in_section("recipe", lambda: [check(subject)], check.__name__.strip("_"))
-
-
-def recipes_in(folder: Path) -> list[Path]:
-    """Return every recipe of a folder and below it, by name."""
-    found = [*folder.rglob("*.yml"), *folder.rglob("*.yaml")]
-    return sorted(path for path in found if path.parent.name not in LAUNCH_FOLDERS)
 
 
 def _row(check: str, value: str, problems: list[str], todo: str) -> VerdictRow:
@@ -203,11 +196,13 @@ def _generation(card: Card) -> int:
 def _launch(subject: _Subject) -> VerdictRow:
     """The launch line ends in this file's name."""
     launch = subject.header.fields["Launch"]
-    named = Path(launch.split()[-1])
-    problems = []
-    if named.resolve() != subject.recipe.path.resolve():
-        problems.append(f"the header's Launch line names {named}, this is {subject.recipe.path}")
-    return _row("launch line", f"names {named}", problems, "correct the header")
+    named, path = Path(launch.split()[-1]), subject.recipe.path
+    if named.resolve() == path.resolve():
+        return _row("launch line", f"names {named}", [], "")
+    problems = [f"the header's Launch line names {named}, this is {path}"]
+    right = launch.replace(str(named), str(path))
+    todo = f"change the line `# Launch:   {launch}` to `# Launch:   {right}`"
+    return _row("launch line", "", problems, todo)
 
 
 def _accelerate(subject: _Subject) -> VerdictRow:

@@ -1,5 +1,6 @@
 """Does decoding give back each row, and are its mask and its end where they should be?"""
 
+import json
 import random
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -10,6 +11,7 @@ import numpy as np
 from prompt_strategies import tokenise
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.models import load_unchanged_tokenizer
+from tools.pad_token import pad_candidates
 from tools.recipe import Recipe
 from validation.preflight.architecture import load_config
 from validation.preflight.tokenized import Split, Tokenized
@@ -43,7 +45,7 @@ def check_tokens(
     if len(drawn) < len(every):
         stated = f"{len(drawn):,} of {len(every):,} rows, drawn with seed {SEED}"
     return [
-        _check_pad(tokenizer),
+        _check_pad(tokenizer, load_config(recipe.base_model).get_text_config().vocab_size),
         _check_vocabulary(recipe, tokenizer, tokenized),
         _check_bos(tokenizer, every, all_rows),
         _judge("EOS is trained", _eos(tokenizer, every), every, all_rows),
@@ -67,33 +69,38 @@ def _judge(check: str, problems: Iterator[Problem], rows: Sampled, stated: str) 
     return VerdictRow(check, f"fails for {named} ({stated})", "fail", TODO, figures)
 
 
-def _check_pad(tokenizer: Any) -> VerdictRow:
+def _check_pad(tokenizer: Any, embeddings: int) -> VerdictRow:
     pad, eos = tokenizer.pad_token, tokenizer.eos_token
     row = partial(VerdictRow, "pad token")
-    if pad is None or eos is None:
-        missing = "EOS" if eos is None else "pad"
+    if eos is None:
         todo = "use the tokenizer that belongs to the base model"
-        return row(f"the tokenizer has no {missing} token", "fail", todo)
+        return row("the tokenizer has no EOS token", "fail", todo)
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
-        return row(
-            f"{pad}, which is EOS: where padding is masked, so is the EOS that is to be learnt",
-            "fail",
-            "set `special_tokens: {pad_token: …}` to another token of the vocabulary",
-        )
+        found = f"{pad}, which is EOS: where padding is masked, so is the EOS that is to be learnt"
+        return row(found, "fail", _set_pad(tokenizer, embeddings))
     return row(f"{pad} ({tokenizer.pad_token_id}), not EOS ({eos})")
+
+
+def _set_pad(tokenizer: Any, embeddings: int) -> str:
+    """What to write into the recipe, and what the vocabulary has besides."""
+    first, *others = pad_candidates(tokenizer, embeddings)[:NAMED] or ["…"]
+    todo = f"set `special_tokens: {{pad_token: {json.dumps(first, ensure_ascii=False)}}}`"
+    return f"{todo}; the vocabulary also has {', '.join(others)}" if others else todo
 
 
 def _check_vocabulary(recipe: Recipe, tokenizer: Any, tokenized: Tokenized) -> VerdictRow:
     """No token may be added: the adapter trains no embedding, so it would stay a random vector."""
-    size, before = len(tokenizer), len(load_unchanged_tokenizer(recipe))
+    unchanged = load_unchanged_tokenizer(recipe)
+    size, before = len(tokenizer), len(unchanged)
+    rows = load_config(recipe.base_model).get_text_config().vocab_size
     row = partial(VerdictRow, "vocabulary")
     if size != before:
+        todo = "name only tokens that the vocabulary has in `special_tokens` and `tokens`"
+        if tokenizer.pad_token not in unchanged.get_vocab():
+            todo += f": {_set_pad(unchanged, rows)}"
         return row(
-            f"the recipe adds {size - before} tokens to the tokenizer's {before:,}",
-            "fail",
-            "name only tokens that the vocabulary has in `special_tokens` and `tokens`",
+            f"the recipe adds {size - before} tokens to the tokenizer's {before:,}", "fail", todo
         )
-    rows = load_config(recipe.base_model).vocab_size
     used = (ids.max() for split in (tokenized.train, tokenized.val) for ids in split.input_ids)
     largest = max(int(max(used)), *tokenizer.all_special_ids)
     if largest >= rows:

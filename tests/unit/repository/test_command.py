@@ -1,8 +1,10 @@
 """The command as a user meets it: exit codes, one message, no traceback, no heavy import."""
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,20 @@ def test_json_on_standard_output_stands_there_alone() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert json.loads(done.stdout) == {"a": 1}
     assert done.stderr.split() == ["seen", "child"]
+
+
+def test_every_verb_explains_each_argument_under_h(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("ask", "codebench", "preflight", "fetch"):
+        with pytest.raises(SystemExit):
+            cogex.app([name, "-h"])
+        said = " ".join(capsys.readouterr().out.split())
+        arguments = said[said.index(" Arguments ") : said.index(" Options ")]
+        assert re.search("A recipe|The recipe|svamp", arguments), said
+
+
+def test_the_version_is_the_projects(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cogex.app(["--version"])
+    root = Path(cogex.__file__).parent
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert capsys.readouterr().out == f"cogex {project['version']}\n"

@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from tools.recipe import read_recipe
-from validation.preflight.recipe import recipes_in
+from tools.recipe import read_recipe, recipes_in
 
 ROOT = Path(__file__).parents[3]
 RECIPES = recipes_in(ROOT / "recipes")

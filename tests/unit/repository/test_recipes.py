@@ -16,11 +16,11 @@ import yaml
 
 from tests.unit.repository.test_fidelity import differences
 from tools.errors import UserError
-from tools.recipe import read_recipe
+from tools.recipe import read_recipe, recipes_in
 from tools.recipe_header import LABELS, read_header
 from tools.training.batch import accumulation
 from validation.preflight.cards import card_of
-from validation.preflight.recipe import check_recipe, recipes_in
+from validation.preflight.recipe import check_recipe
 
 ROOT = Path(__file__).parents[3]
 RECIPES_FOLDER = ROOT / "recipes"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tools.errors import UserError
-from tools.recipe import Recipe, read_recipe
+from tools.recipe import Recipe, find_recipe, read_recipe
 
 ENTRY = {"path": "val.jsonl", "type": "prompt_strategies.cogex"}
 
@@ -45,8 +45,52 @@ def test_no_yaml_mapping(tmp_path: Path, content: bytes | None, message: str) ->
         path.write_bytes(content)
     with pytest.raises(UserError, match=rf"r\.yml: {message}"):
         read_recipe(path)
-    with pytest.raises(UserError, match=r"cannot be read: .*; is it a recipe\?"):
+    with pytest.raises(UserError, match="is a folder; name a recipe, as recipes/"):
         read_recipe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("recipes/a-tiny.yml", "recipes/a-tiny.yml"),
+        ("a-tiny", "recipes/a-tiny.yml"),
+        ("a-tiny.yml", "recipes/a-tiny.yml"),
+        ("recipes/a-tiny", "recipes/a-tiny.yml"),
+        ("b-7b.v2", "recipes/more/b-7b.v2.yaml"),  # a dot in the name is no extension
+        ("outputs/a-tiny", "recipes/a-tiny.yml"),  # its run folder
+        ("outputs/a-tiny/", "recipes/a-tiny.yml"),
+        ("else/a-tiny", "else/a-tiny"),  # a folder of that name, but no recipe's
+        ("else/a-tiny.yml", "else/a-tiny.yml"),  # not there: `read_recipe` says so
+        ("a-tinny", UserError("a-tinny: .*did you mean recipes/a-tiny")),
+        (
+            "recipes/a-tinny.yml",
+            UserError("recipes/a-tinny.yml: .*did you mean recipes/a-tiny"),
+        ),
+        ("1gpu", UserError("1gpu: there is no such recipe; `ls recipes` shows them")),
+    ],
+)
+def test_a_recipe_is_found_as_people_name_it(
+    named: str, found: str | UserError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in ("recipes/a-tiny.yml", "recipes/more/b-7b.v2.yaml", "recipes/accelerate/1gpu.yml"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(f"output_dir: outputs/{Path(path).stem}\n")
+    for folder in ("outputs/a-tiny", "else/a-tiny"):
+        Path(folder).mkdir(parents=True)
+    if isinstance(found, UserError):
+        with pytest.raises(UserError, match=str(found)):
+            find_recipe(Path(named))
+    else:
+        assert find_recipe(Path(named)) == Path(found)
+
+
+def test_without_recipes_the_folder_is_to_be_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="recipes is not here; run in the repository's folder"):
+        find_recipe(Path("recipes/a-tiny.yml"))
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ def test_hardware_is_counted(recipe: Path, hardware: str, ranks: int, card_gb: i
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        *((f"# {label}:", f"# {label}", f"no `# {label}:` line") for label in LABELS),
+        *((f"# {label}:", f"# {label}", f"no `# {label}:` line; add it") for label in LABELS),
+        (HEADER, "\n", "no `# Needs:`, `# Launch:`, `# Hardware:`, `# Time:` lines; add them, as"),
         ("two 48", "some 48", "Hardware line must start like `two 48 GB GPUs`, with one, two"),
     ],
 )

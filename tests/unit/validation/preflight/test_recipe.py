@@ -10,12 +10,12 @@ import pytest
 import torch
 import yaml
 
-from tools.recipe import Recipe, read_recipe
+from tools.recipe import Recipe, read_recipe, recipes_in
 from tools.recipe_header import read_header
 from validation.preflight.cards import CARDS
 from validation.preflight.keys import empty_keys, repeated_keys
 from validation.preflight.launch_files import accelerate_problems, deepspeed_problems, fill_auto
-from validation.preflight.recipe import check_recipe, recipes_in
+from validation.preflight.recipe import check_recipe
 from validation.verdict import VerdictRow
 
 ROOT = Path(__file__).parents[4]
