@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from axolotl.utils.logging import get_logger
 
 from prompt_strategies import tokenise
+from prompt_strategies.date_texts import from_file
 
 if TYPE_CHECKING:  # these take seconds to import
     import pyarrow  # type: ignore[import-untyped]
@@ -147,14 +148,16 @@ class CompletionStrategy:
         missing = [column for column in self.columns if column not in dataset.column_names]
         if missing:
             raise ValueError(f"{self.name}: no column {', '.join(missing)}: run `cogex prepare`")
+        for column in self.columns:
+            _check_kind(self.name, column, dataset.features[column])
         if not len(dataset):
             raise ValueError(f"{self.name}: no rows")
         tokenise.check_tokenizer(self.tokenizer)
         with _tokenizer_threads():
-            sample = dataset.select(_sample(len(dataset)))[:]
+            sample = self._read(dataset.select(_sample(len(dataset)))[:])
             self.fast = self._fast_encoder(len(dataset), sample)
             tokenized = dataset.map(
-                self._encode_table,
+                lambda batch: self._encode_table(self._read(batch)),
                 batched=True,
                 batch_size=BATCH,
                 remove_columns=dataset.column_names,
@@ -165,6 +168,12 @@ class CompletionStrategy:
             )
         self._log_counts(tokenized)
         return tokenized
+
+    def _read(self, batch: dict[str, list[str]]) -> dict[str, list[str]]:
+        """Return the columns of rows as the engine has read them from a prepared file."""
+        for column in self.columns:
+            _check_strings(batch, column)
+        return {column: list(map(from_file, batch[column])) for column in self.columns}
 
     def _fast_encoder(self, rows: int, sample: dict[str, list[str]]) -> "FastEncoder | None":
         """Return gigatoken's copy of the tokenizer if it saves time and gives the same ids."""
@@ -231,8 +240,6 @@ class CompletionStrategy:
 
     def _texts(self, batch: dict[str, list[str]]) -> tuple[list[str], list[int]]:
         """Return the text of each row, and the offset in it where loss starts."""
-        for column in self.columns:
-            _check_strings(batch, column)
         rows = zip(*(batch[column] for column in self.columns), strict=True)
         rendered = [self.render(dict(zip(self.columns, row, strict=True))) for row in rows]
         texts = [text.prompt + text.completion for text in rendered]
@@ -387,11 +394,23 @@ def _train_on(cfg: dict[str, Any], dataset: dict[str, Any]) -> TrainOn:
     )
 
 
+def _check_kind(name: str, column: str, feature: Any) -> None:
+    """Raise ValueError if the engine's reader took a whole column for something else than text."""
+    kind = getattr(feature, "dtype", type(feature).__name__)
+    if kind in ("string", "large_string"):
+        return
+    why = ", for all its texts look like dates" if kind.startswith("timestamp") else ""
+    raise ValueError(
+        f"{name}: the engine reads the column {column!r} as {kind}, not as text{why}; prepare the "
+        "file again with `cogex prepare`, which writes every value so that it stays text"
+    )
+
+
 def _check_strings(batch: dict[str, list[str]], column: str) -> None:
     for index, value in enumerate(batch[column]):
         if not isinstance(value, str):
             name = batch["id"][index]
             raise ValueError(
-                f"row {name!r}: {column!r} is {type(value).__name__}, not a string: "
-                "run `cogex prepare`"
+                f"row {name!r}: {column!r} is {type(value).__name__}, not text: prepare the file "
+                "with `cogex prepare`, which rejects or converts such a value"
             )

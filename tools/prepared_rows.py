@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from prompt_strategies.base import CompletionStrategy, find_strategy
 from prompt_strategies.cogex import CogexStrategy
+from prompt_strategies.date_texts import from_file
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.errors import UserError
 from tools.recipe import Recipe
@@ -45,17 +46,20 @@ def _row(path: Path, number: int, line: str, fields: Sequence[str]) -> dict[str,
         row = json.loads(line)
     except (ValueError, RecursionError):
         raise UserError(f"{path}, line {number}: is not JSON; run `cogex prepare` again") from None
-    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in fields):
+    if not isinstance(row, dict):
+        row = {}
+    if odd := [key for key in fields if not isinstance(row.get(key), str)]:
+        what = type(row[odd[0]]).__name__ if odd[0] in row else "not there"
         raise UserError(
-            f"{path}, line {number}: is not a prepared row (strings {', '.join(fields)}); "
-            "run `cogex prepare` again"
+            f"{path}, line {number}: is not a prepared row (texts {', '.join(fields)}): {odd[0]} "
+            f"is {what}; run `cogex prepare` again"
         )
     if not _is_unicode("".join(row[key] for key in fields)):
         raise UserError(
             f"{path}, line {number}: holds half a character (a lone surrogate), which no tokenizer "
             "reads; run `cogex prepare` again"
         )
-    return row
+    return {key: from_file(text) if isinstance(text, str) else text for key, text in row.items()}
 
 
 def _is_unicode(text: str) -> bool:

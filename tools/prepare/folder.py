@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from prompt_strategies.date_texts import to_file
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.results import Manifest
@@ -33,14 +34,14 @@ def write_folder(
 ) -> None:
     """Write files of JSON lines, then manifest.json with the SHA-256 of those in `hashed`.
 
-    A folder with a manifest is whole. Raises UserError if the folder cannot be written.
+    Those are the prepared rows: the engine reads every text of theirs as that text. A folder with a manifest is whole. Raises UserError if the folder cannot be written.
     """
     try:
         (out / MANIFEST).unlink(missing_ok=True)
         # Axolotl keys its cache by the recipe: it would train on the rows that are replaced here
         shutil.rmtree(out / "prepared", ignore_errors=True)
         for name, lines in files.items():
-            write_jsonl(out / name, lines)
+            write_jsonl(out / name, map(_stored, lines) if name in hashed else lines)
         written = {**manifest, "sha256": {name: sha256(out / name) for name in hashed}}
         Manifest.model_validate(written)  # its readers' keys are there
         write_json(out / MANIFEST, written)
@@ -48,6 +49,10 @@ def write_folder(
         raise UserError(
             f"{out} cannot be written: {error.strerror}; give another folder, or make room"
         ) from None
+
+
+def _stored(row: Mapping[str, str]) -> dict[str, str]:
+    return {key: to_file(text) for key, text in row.items()}
 
 
 def rejected_line(index: int, reason: str, row: Any, text: str | None = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tools.prepare.split import group_key
 from tools.prepared_rows import declared_strategy, read_prepared_rows
 from tools.recipe import Recipe
 from tools.results import Manifest, read_result
+from validation.preflight.engine_rows import check_engine_rows
 from validation.preflight.prepared_cache import check_caches
 from validation.preflight.tokenized import Split, Tokenized
 from validation.verdict import Verdict, VerdictRow
@@ -27,19 +28,24 @@ Rows = list[dict[str, str]]
 
 
 def check_data(recipe: Recipe, tokenized: Tokenized | None) -> list[VerdictRow]:
-    """Check files, split, lengths and Axolotl's cache; `tokenized` is None without a tokenizer.
+    """Check files, the engine's reading of them, split, lengths and Axolotl's cache.
 
+    `tokenized` is None without a tokenizer.
     Raises UserError if a file's rows or manifest cannot be read.
     """
     entries = recipe.training, recipe.validation
     strategies = [declared_strategy(recipe, entry) for entry in entries]
     verdicts = list(map(_check_file, entries, strategies))
     strategy = strategies[0]
-    if not all(strategies) or not all(Path(entry["path"]).is_file() for entry in entries):
-        return verdicts
+    there = [Path(entry["path"]).is_file() for entry in entries]
+    if not all(strategies) or not all(there):
+        found = zip(entries, strategies, there, strict=True)
+        return verdicts + [check_engine_rows(entry, kind) for entry, kind, held in found if held]
     assert strategy
     train, val = _rows(recipe, strategy, tokenized)
     verdicts += [
+        check_engine_rows(entries[0], strategies[0], train),
+        check_engine_rows(entries[1], strategies[1], val),
         _check_groups(train, val, strategy),
         _check_validation(recipe, len(val)),
         _check_ids(train + val),

@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import datetime
 
 import axolotl.prompt_strategies
 import pytest
@@ -131,10 +132,19 @@ def test_missing_column_is_named(load, kind: str, column: str) -> None:
         load(kind=kind).wrap_dataset(rows)
 
 
-@pytest.mark.parametrize("value", [None, ["cat"], 3])
-def test_value_that_is_no_string_is_named(load, value) -> None:
-    rows = Dataset.from_list([{**ROW, "input": value}])
-    with pytest.raises(ValueError, match="row '7': 'input' is"):
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["x", None], "row '7': 'input' is NoneType"),
+        ([None], "column 'input' as null, not as text; prepare"),
+        ([["cat"]], "column 'input' as List, not"),
+        ([3], "column 'input' as int64, not"),
+        ([datetime(2024, 1, 2)], "as timestamp.*, for all its texts look like dates; prepare"),
+    ],
+)
+def test_value_that_is_no_text_is_named_with_its_cause(load, values, said) -> None:
+    rows = Dataset.from_list([{**ROW, "input": value} for value in values])
+    with pytest.raises(ValueError, match=said):
         load().wrap_dataset(rows)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prompt_strategies import tokenise
+from prompt_strategies.alpaca import AlpacaStrategy
 from prompt_strategies.cogex import CogexStrategy
 from tests.unit.properties.conftest import ROOT
 from tests.unit.properties.mutations import (
@@ -22,11 +23,13 @@ from tests.unit.properties.mutations import (
 )
 from tools.files import sha256
 from tools.models import load_recipe_tokenizer
+from tools.prepare.alpaca import prepare_alpaca
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from tools.tiny.corpus import write_cogex_rows
 from validation.preflight.data import check_data
+from validation.preflight.engine_rows import check_engine_rows
 from validation.preflight.tokenized import Tokenized, tokenize
 from validation.preflight.tokens import check_tokens
 
@@ -52,6 +55,40 @@ def test_published_row_is_kept_as_strings_or_rejected(data: st.DataObject) -> No
         assert all(type(row[field]) is str for row in kept for field in CogexStrategy.columns)
         rejected = (out / "rejected.jsonl").read_text().count("\n")
         assert summary.read == len(kept) + rejected
+
+
+# what a reader that guesses types would guess: dates alone in a column, or numbers, lists, nulls
+DATES = st.sampled_from(
+    ["2024-01-02", "2024-01-02T10", "2023-05-01 10:11", "2024-01-02T10:11:12.123+02:00",
+     "9999-12-31T00:00:00Z", "2024-01-02\n", "2024-01-02\n\n", "2024-02-30", "2024-01-02Z\n"]
+)  # fmt: skip
+GUESSED = [
+    DATES,
+    st.datetimes().map(str),
+    st.dates().map(str),
+    st.integers().map(str),
+    st.sampled_from(["true", "null", "[1]", '{"a": 1}', "nan", "1e5"]),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip),
+]
+
+
+@examples(30)
+@given(data=st.data())
+def test_the_engine_reads_back_each_text_that_prepare_has_written(data: st.DataObject) -> None:
+    texts = data.draw(st.sampled_from(GUESSED))
+    given = [
+        {"id": f"{number}", "instruction": data.draw(texts), "input": data.draw(texts)}
+        | {"output": data.draw(texts).strip("\n") or "x"}
+        for number in range(data.draw(st.integers(2, 6)))
+    ]
+    Path("rows.json").write_text(json.dumps(given))
+    prepare_alpaca(Path("rows.json"), Path("rows"), val_size=0)
+    rows = read_prepared_rows(Path("rows/train.jsonl"), AlpacaStrategy.columns)
+    wanted = [{key: text.replace("\r\n", "\n") for key, text in row.items()} for row in given]
+    assert [row["input"] for row in rows] == [row["input"] for row in wanted]
+    entry = {"path": "rows/train.jsonl", "ds_type": "json"}
+    verdict = check_engine_rows(entry, AlpacaStrategy, rows)
+    assert verdict.verdict == "ok", verdict.found
 
 
 @pytest.fixture(scope="module")

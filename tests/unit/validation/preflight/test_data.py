@@ -138,6 +138,29 @@ def test_planted_fault_is_named(
     assert rows and {row.verdict for row in rows} == {verdict}
 
 
+@pytest.mark.parametrize(
+    ("first", "later", "found"),
+    [
+        ("2024-01-02", "2024-01-03", "not text alone: input is timestamp[s]"),
+        ("a", "2024-01-02", "is '2024-01-02 00:00:00', and in the file '2024-01-02'"),
+        ("2024-01-02", "a", "cannot be read: ArrowInvalid: Failed to parse string: 'a'"),
+    ],
+)
+def test_dates_that_the_engine_takes_for_times_are_named(
+    recipe: Recipe, first: str, later: str, found: str
+) -> None:
+    """Rows as the first release wrote them. The engine reads, and guesses, 10 MB at a time."""
+
+    def dates(rows: Rows) -> Rows:
+        long = [row | {"input": first, "code": "x" * 1_100_000} for row in rows[:10]]
+        return long + [row | {"input": later} for row in rows[10:]]
+
+    rewrite(recipe.training["path"], dates)
+    row = find(check_data(recipe, None), f"as the engine reads {recipe.training['path']}")
+    assert row.verdict == "fail" and found in row.found
+    assert row.todo == "run `cogex prepare cogex` again"
+
+
 def test_validation_that_whole_tasks_limit_is_a_note(recipe: Recipe) -> None:
     recipe.values["validation_rows"] = 9
     assert "--val-size 9" in find(check_data(recipe, None), "validation rows").todo
