@@ -34,7 +34,8 @@ def write_folder(
 ) -> None:
     """Write files of JSON lines, then manifest.json with the SHA-256 of those in `hashed`.
 
-    Those are the prepared rows: the engine reads every text of theirs as that text. A folder with a manifest is whole. Raises UserError if the folder cannot be written.
+    Those hold the prepared rows, which the engine reads as texts. A folder with a manifest is
+    whole. Raises UserError if the folder cannot be written.
     """
     try:
         (out / MANIFEST).unlink(missing_ok=True)

@@ -1,7 +1,6 @@
 """Does the engine's own reader give each row of a dataset file back as the file has it?"""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tools.models  # noqa: F401 - Axolotl, imported in the functions, must find it loaded
