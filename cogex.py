@@ -31,7 +31,7 @@ class _Argument(TyperArgument):
         self.help = help
 
 
-typer.main.TyperArgument = _Argument  # type: ignore[attr-defined]
+typer.main.TyperArgument = _Argument  # type: ignore[misc]
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -125,6 +125,9 @@ ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Requests under way 
 def preflight(
     recipe: RecipeArgument,
     gpu: Annotated[str | None, typer.Option(help=f"{', '.join(CARDS)}; else the header's.")] = None,
+    gpu_memory: Annotated[
+        float | None, typer.Option(min=0.1, help="GiB of each GPU, of any kind.")
+    ] = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="How many; else the header's.")] = None,
     rows: Annotated[int, typer.Option(min=0, help="Show this many random rows.")] = 5,
     json_path: JsonOption = None,
@@ -135,7 +138,7 @@ def preflight(
     from validation.preflight.run import print_preflight
 
     with console.status("Looking at every row; some two minutes for 52,000"):
-        result = run(recipe, gpu=gpu, gpus=gpus)
+        result = run(recipe, gpu=gpu, gpu_memory=gpu_memory, gpus=gpus)
     if rows and result["rows"]:
         print_rows(inspect_rows(recipe, rows, 42, "train"), console)
     print_preflight(result, console)

@@ -1,6 +1,6 @@
 """The GPUs that preflight can plan for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tools.errors import UserError
 
@@ -11,7 +11,7 @@ class Card:
 
     name: str
     memory_gib: float
-    bf16_tflops: float
+    bf16_tflops: float  # 0 if not known
     compute_capability: str
 
 
@@ -26,19 +26,40 @@ CARDS = {
 }
 
 
+def planned_card(
+    name: str | None, memory_gib: float | None, header_gb: float | None
+) -> Card | None:
+    """Return the card of that name, with that memory; the header's where both are None.
+
+    Raises UserError naming the cards there are.
+    """
+    if name is None:
+        return card_of(header_gb) if memory_gib is None else _any_card(memory_gib)
+    card = find_card(name)
+    if memory_gib is None:
+        return card
+    return replace(card, name=f"{card.name} with {memory_gib:g} GiB", memory_gib=memory_gib)
+
+
 def find_card(name: str) -> Card:
     """Return the card of that name. Raises UserError naming the ones there are."""
     try:
         return CARDS[name]
     except KeyError:
-        raise UserError(f"--gpu {name}: is not known; choose one of {', '.join(CARDS)}") from None
+        raise UserError(
+            f"--gpu {name}: is not known; choose one of {', '.join(CARDS)}, or give its memory "
+            "with --gpu-memory"
+        ) from None
 
 
-def card_of(memory_gb: int | None) -> Card | None:
+def card_of(memory_gb: float | None) -> Card | None:
     """Return the slowest card with the memory a recipe's header names; None for a CPU recipe."""
     if memory_gb is None:
         return None
-    cards = [card for card in CARDS.values() if card.memory_gib >= memory_gb]
-    if not cards:
-        raise UserError(f"no known card has {memory_gb} GB; name one with --gpu")
-    return min(cards, key=lambda card: (card.memory_gib, card.bf16_tflops))
+    cards = [card for card in CARDS.values() if card.memory_gib == memory_gb]
+    return min(cards, key=lambda card: card.bf16_tflops, default=_any_card(memory_gb))
+
+
+def _any_card(memory_gib: float) -> Card:
+    """A card of which only the memory is known, and that it has bf16."""
+    return Card(f"GPU of {memory_gib:g} GiB", memory_gib, 0, "sm_80")

@@ -152,11 +152,12 @@ def _memory_and_hours(
         built = build(recipe)
     except UserError:  # it is the model section that says why
         return _not_estimated("for a model that cannot be built")
-    if built.config.model_type != "llama":
-        return _not_estimated(f"for a model of type {built.config.model_type}")
     memory = _memory(recipe, built, batches, card, gpus)
     if batches is None or run is None:
         return [memory, _row("hours", "not estimated: tokens not counted", verdict="note")]
+    if not card.bf16_tflops:
+        value = "not estimated: the card's speed is not known; name it with --gpu"
+        return [memory, _row("hours", value, verdict="note")]
     return [memory, _hours(recipe, built, batches, run, card, gpus)]
 
 

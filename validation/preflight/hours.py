@@ -34,7 +34,7 @@ def epoch_operations(built: Architecture, batches: Batches, *, checkpointing: bo
     """
     config = built.config
     head = config.vocab_size * config.hidden_size
-    width = config.num_hidden_layers * config.hidden_size
+    width = config.num_hidden_layers * built.widths.attention
     forward = 2 if checkpointing else 1
-    a_token = 2 * (built.linear * (forward + 1) + head * 2)
+    a_token = 2 * (built.active * (forward + 1) + head * 2)
     return a_token * batches.tokens + 4 * width * (forward + 2) * batches.pairs

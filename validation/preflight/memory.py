@@ -1,7 +1,7 @@
-"""How much memory one GPU needs to train an adapter on a Llama in bf16: an estimate in bytes.
+"""How much memory one GPU needs to train an adapter on a base in bf16: an estimate in bytes.
 
-h is hidden_size, f intermediate_size. The base is frozen, and nothing is offloaded. The parts left
-out (rank-wide activations, statistics of the softmax, masks) are below 3% of the activations.
+The base is frozen, and nothing is offloaded. The parts left out (rank-wide activations, statistics
+of the softmax, masks) are below 3% of a Llama's activations.
 """
 
 import json
@@ -19,11 +19,11 @@ BF16 = 2
 # one for each 256 of those: 4.127 bits
 NF4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 
-# ZeRO, arXiv 1910.02054, section 3.1, mixed precision with Adam: bf16 weight 2, bf16 gradient 2,
-# and in fp32 weight and two moments 12. Without DeepSpeed it is 16 too, since PEFT makes adapters
-# in fp32: weight, gradient and two moments of 4 bytes each
-TRAINED = 16
-SHARDED = {0: 0, 1: 12, 2: 14, 3: 16}  # of those 16, by ZeRO stage
+# ZeRO, arXiv 1910.02054, section 3.1, mixed precision: bf16 weight 2, bf16 gradient 2, and fp32
+# weight 4; with Adam two moments of 4. Without DeepSpeed it is 8 and the moments too, since PEFT
+# makes adapters in fp32: weight and gradient of 4 bytes each
+TRAINED = 8
+SHARDED = {0: None, 1: 4, 2: 6, 3: 8}  # of those 8, by ZeRO stage; the moments always are, but at 0
 
 # cross-entropy of transformers, measured with torch 2.13: in the forward pass logits in bf16 and
 # fp32 and their log-softmax (2 + 4 + 4); in the backward pass the log-softmax and two gradients
@@ -42,7 +42,7 @@ class Memory:
     """Bytes on one GPU; training and evaluation are not there at the same time."""
 
     weights: float
-    adapter: float  # weights, gradients and AdamW's moments
+    adapter: float  # weights, gradients and the optimizer's moments
     buckets: int  # DeepSpeed's buffers for gradients
     training: int  # activations and logits of the largest micro batch
     evaluation: int  # the same of the largest evaluation batch
@@ -70,7 +70,7 @@ def estimate(
     sharding = read_sharding(recipe, built.config.hidden_size)
     return Memory(
         weights=weight_bytes(recipe, built, sharding, gpus),
-        adapter=adapter_bytes(built.trained, sharding.stage, gpus),
+        adapter=adapter_bytes(built.trained, moment_bytes(recipe), sharding.stage, gpus),
         buckets=sharding.buckets,
         training=tokens * training_bytes(built, checkpointing=is_checkpointed(recipe)),
         evaluation=eval_tokens * evaluation_bytes(built),
@@ -78,42 +78,59 @@ def estimate(
 
 
 def weight_bytes(recipe: Recipe, built: Architecture, sharding: Sharding, gpus: int) -> float:
-    """The base: bf16, or with QLoRA NF4 for the layers' linear maps (bitsandbytes skips the head).
+    """The base: bf16, or with QLoRA NF4 for the layers' linear maps.
+
+    bitsandbytes skips the head and experts; Axolotl has a key of its own for these.
 
     Where it is sharded, embeddings, head and two layers (one in use, one on its way) are gathered
     beside the shards.
     """
-    others = BF16 * (built.parameters - built.linear)
-    layers = built.linear * (NF4 if recipe.values.get("load_in_4bit") else BF16)
+    in_4_bits = built.linear if recipe.values.get("load_in_4bit") else 0
+    if recipe.values.get("quantize_moe_experts"):
+        in_4_bits += built.experts
+    layered = built.linear + built.experts
+    others = BF16 * (built.parameters - layered)
+    layers = in_4_bits * NF4 + (layered - in_4_bits) * BF16
     if sharding.stage < 3:
         return others + layers
     gathered = others + 2 * layers / built.config.num_hidden_layers
     return (others + layers) / gpus + gathered
 
 
-def adapter_bytes(trained: int, stage: int, gpus: int) -> float:
-    """Weights, gradients and AdamW's moments of the adapter on one GPU."""
-    return trained * (TRAINED - SHARDED[stage] + SHARDED[stage] / gpus)
+def adapter_bytes(trained: int, moments: float, stage: int, gpus: int) -> float:
+    """Weights, gradients and the optimizer's moments of the adapter on one GPU."""
+    sharded = SHARDED[stage]
+    shared = 0 if sharded is None else sharded + moments
+    return trained * (TRAINED + moments - shared + shared / gpus)
+
+
+def moment_bytes(recipe: Recipe) -> float:
+    """What the recipe's optimizer keeps for each trained parameter: AdamW's two moments in fp32."""
+    name = str(recipe.values.get("optimizer") or "adamw_torch").lower()
+    if name.startswith(("sgd", "adafactor")):
+        return 0
+    size = 1 if "8bit" in name else 0.5 if "4bit" in name else 4
+    return size if "lion" in name else 2 * size
 
 
 def training_bytes(built: Architecture, *, checkpointing: bool) -> int:
     """Activations and logits for each token of a micro batch, in bytes.
 
     The method is that of Korthikanti et al., arXiv 2205.05198, section 4: count what the backward
-    pass needs. For a Llama layer with frozen weights:
+    pass needs. For a layer with frozen weights, in bytes for each number of a token:
 
-    - 8h: two RMSNorms keep their input in fp32
-    - 8h: q, k, v and the attention's output; memory-efficient attention keeps no s x s scores.
+    - 4: norms keep their input in fp32 (RMSNorm; others keep less)
+    - 8: q, k, v and the attention's output; memory-efficient attention keeps no s x s scores.
       With padding transformers repeats grouped keys and values to full width
-    - 6f: SwiGLU keeps gate, its SiLU and up; the frozen maps keep nothing
+    - 6: SwiGLU keeps gate, its SiLU and up (others keep less); the frozen maps keep nothing
     - 3 for each input of an adapted module: what dropout lets through, in bf16, and its mask
 
-    Checkpointing keeps each layer's input (2h), and one layer's activations while that layer is
+    Checkpointing keeps each layer's input (2), and one layer's activations while that layer is
     done again; the logits are gone by then.
     """
-    config = built.config
+    config, widths = built.config, built.widths
     adapters = 3 * built.adapted_inputs // config.num_hidden_layers
-    layer = 16 * config.hidden_size + 6 * config.intermediate_size + adapters
+    layer = round(4 * widths.norm + 8 * widths.attention + 6 * widths.mlp) + adapters
     logits = LOGIT_BACKWARD * config.vocab_size
     if checkpointing:
         return config.num_hidden_layers * BF16 * config.hidden_size + max(layer, logits)

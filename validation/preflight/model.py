@@ -2,7 +2,9 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,19 @@ from tools.recipe import Recipe
 from validation.preflight.architecture import (
     Architecture,
     add_fresh_adapter,
+    attention_targets,
     build,
+    build_base,
     local_folder,
     missing_weights,
     published,
+    shown,
 )
 from validation.verdict import VerdictRow
 
-# arXiv 2405.16337, section 3.1: query, key, value and output projections of all layers
-PAPER_TARGETS = {"q_proj", "k_proj", "v_proj", "o_proj"}
-PAPER_RECIPES = ("cogex-", "alpaca-")  # how the names of recipes start that follow the paper
+# how the names of recipes start that follow the paper, arXiv 2405.16337, section 3.1: LoRA is on
+# query, key, value and output projections of all layers
+PAPER_RECIPES = ("cogex-", "alpaca-")
 
 ADDS_TOKENS = ("tokens", "resize_token_embeddings_to_32x")  # Axolotl's keys that add embedding rows
 
@@ -87,7 +92,8 @@ def _targets(recipe: Recipe, built: Architecture) -> VerdictRow:
     adapter = built.model.peft_config["default"]
     paper = recipe.path.stem.startswith(PAPER_RECIPES)
     trained = trained_modules(built.model)
-    wanted = PAPER_TARGETS if paper else adapter.target_modules
+    attention = attention_targets(build_base(recipe.base_model))
+    wanted = attention if paper else adapter.target_modules
     missing, extra = _differences(built.model, wanted, trained)
     kinds = dict.fromkeys(_kind(name) for name in trained)
     found = f"r={adapter.r} on {', '.join(kinds)}: {len(trained)} modules"
@@ -102,7 +108,7 @@ def _targets(recipe: Recipe, built: Architecture) -> VerdictRow:
             found += f"; {what}: {counted} (as {names[0]})"
     todo = "correct lora_target_modules"
     if paper:
-        todo += " to [q_proj, k_proj, v_proj, o_proj], as in the paper"
+        todo += f" to {shown(attention)}, as in the paper"
     todo += ", and set no key that leaves layers out or trains more"
     return VerdictRow("adapter", found, "fail", todo, figures)
 
@@ -115,14 +121,15 @@ def trained_modules(model: Any) -> list[str]:
 
 
 def _differences(
-    model: Any, wanted: set[str] | str, trained: list[str]
+    model: Any, wanted: Iterable[str] | str, trained: list[str]
 ) -> tuple[list[str], list[str]]:
     """Return which wanted modules are not trained, and which are trained besides them."""
     if isinstance(wanted, str):  # a pattern: what it matches is what was asked for
         return [], []
-    names = (name.removeprefix(_PEFT_PREFIX) for name, _ in model.named_modules())
-    expected = [name for name in names if _kind(name) in wanted]
-    unknown = sorted(wanted - set(map(_kind, expected)))
+    names = [name.removeprefix(_PEFT_PREFIX) for name, _ in model.named_modules()]
+    meant = {end: [name for name in names if f".{name}".endswith(f".{end}")] for end in wanted}
+    expected = list(chain.from_iterable(meant.values()))
+    unknown = sorted(end for end in meant if not meant[end])
     missing = [name for name in expected if name not in trained]
     return missing + unknown, [name for name in trained if name not in expected]
 

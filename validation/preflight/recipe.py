@@ -19,6 +19,7 @@ from tools.models import quiet_and_offline  # first: what Axolotl imports would 
 from tools.recipe import Recipe, number, read_recipe, recipes_in, whole
 from tools.recipe_header import Header
 from validation.preflight.cards import Card
+from validation.preflight.kernels import kernel_problem
 from validation.preflight.keys import empty_keys, repeated_keys, unknown_keys
 from validation.preflight.launch_files import (
     accelerate_problems,
@@ -230,7 +231,7 @@ def _targets(subject: _Subject) -> VerdictRow:
     given = targets or subject.values.get("lora_target_linear")
     problems = ["`lora_target_modules` is not set"] if subject.is_adapter and not given else []
     value = f"{subject.recipe.adapter} on {targets or 'all linear layers'}" if given else "none"
-    todo = "set `lora_target_modules: [q_proj, k_proj, v_proj, o_proj]`"
+    todo = "set `lora_target_modules: [q_proj, k_proj, v_proj, o_proj]`, or the base's own names"
     return _row("adapter", value, problems, todo)
 
 
@@ -363,6 +364,8 @@ def _kernels(subject: _Subject) -> VerdictRow:
         problems.append("they need a GPU")
     if on and zero_stage(values.get("deepspeed")) == 3:
         problems.append("they read the weights past the hooks by which ZeRO-3 gathers them")
+    if on and (problem := kernel_problem(subject.recipe.base_model)):
+        problems.append(problem)
     value = f"{'on' if on else 'off'}{'' if named else ', as Axolotl chooses'}"
     todo = f"set {', '.join(KERNELS[:3])} to false"
     return _row("LoRA kernels", value, problems, todo)

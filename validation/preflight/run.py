@@ -14,7 +14,7 @@ from tools.prepared_rows import declared_strategy
 from tools.recipe import Recipe
 from tools.recipe_header import read_header
 from validation.preflight.access import check_access
-from validation.preflight.cards import card_of, find_card
+from validation.preflight.cards import planned_card
 from validation.preflight.cost import check_cost
 from validation.preflight.data import check_data
 from validation.preflight.model import check_model
@@ -25,15 +25,21 @@ from validation.preflight.tokens import check_tokens
 from validation.verdict import VerdictRow, as_result, in_section, print_verdicts
 
 
-def preflight(recipe: Recipe, *, gpu: str | None = None, gpus: int | None = None) -> dict[str, Any]:
-    """Check a recipe, its data and its model for `gpus` cards of the kind `gpu`.
+def preflight(
+    recipe: Recipe,
+    *,
+    gpu: str | None = None,
+    gpu_memory: float | None = None,
+    gpus: int | None = None,
+) -> dict[str, Any]:
+    """Check a recipe, its data and its model for `gpus` cards of the kind `gpu`, or of any kind.
 
-    Both are the header's where they are None. Returns `recipe`, `gpu`, `gpus`, `rows` (how many
-    were encoded), `passed` and `verdicts`, each a dict of VerdictRow's fields. Raises UserError if
-    the recipe cannot be read or the card is not known.
+    `gpu_memory` is in GiB. What is None is the header's. Returns `recipe`, `gpu`, `gpus`, `rows`
+    (how many were encoded), `passed` and `verdicts`, each a dict of VerdictRow's fields. Raises
+    UserError if the recipe cannot be read or the card is not known.
     """
     header = read_header(recipe.path)
-    card = card_of(header.card_gb) if gpu is None else find_card(gpu)
+    card = planned_card(gpu, gpu_memory, header.card_gb)
     ranks = header.ranks if gpus is None else gpus
     found = [
         *in_section("recipe", lambda: check_recipe(recipe, header, card=card, gpus=ranks)),

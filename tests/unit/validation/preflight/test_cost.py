@@ -21,7 +21,7 @@ from tools.recipe_header import read_header
 from tools.training.batch import on_ranks
 from validation.preflight.architecture import load_config
 from validation.preflight.batches import Batches, Lengths, batch, kept
-from validation.preflight.cards import find_card
+from validation.preflight.cards import find_card, planned_card
 from validation.preflight.cost import check_cost
 from validation.preflight.memory import GIB
 from validation.preflight.schedule import (
@@ -288,6 +288,27 @@ def test_memory_of_the_recipes_and_the_cards(name: str, card: str, gpus: int, ve
     row = cost(given, None, gpus, card=find_card(card))["GPU memory"]
     assert row.verdict == verdict
     assert ("lower micro_batch_size" in row.todo) == (verdict == "fail")
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "memory", "known"),
+    [
+        ((None, None, None), None, None, False),
+        ((None, None, 48), "RTX A6000", 48, True),
+        ((None, None, 80), "A100 80 GB", 80, True),  # the slower one
+        ((None, None, 16), "GPU of 16 GiB", 16, False),  # no card of the table
+        ((None, 11.5, 48), "GPU of 11.5 GiB", 11.5, False),
+        (("a100-80g", 40, 48), "A100 80 GB with 40 GiB", 40, True),
+    ],
+)
+def test_any_card_can_be_planned_for(
+    asked: tuple[Any, ...], name: str | None, memory: float | None, known: bool, tiny_base: Path
+) -> None:
+    card = planned_card(*asked)
+    assert (card and card.name, card and card.memory_gib) == (name, memory)
+    found = cost(recipe(base_model=str(tiny_base)), lengths(*[64] * 64), card=card)
+    assert ("about" in found["hours"].found) == known
+    assert name is None or f"GiB on each {name}" in found["GPU memory"].found
 
 
 def test_the_longest_batch_counts_where_it_is_known(tiny_base: Path) -> None:

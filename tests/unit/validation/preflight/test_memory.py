@@ -7,18 +7,32 @@ many in the head, 320 in five norms: 95,040 in all. LoRA r=16 on q, k, v and o a
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from tests.unit.validation.preflight.test_cost import A6000, LORA, RECIPES
 from tools.errors import UserError
 from tools.recipe import Recipe, read_recipe
-from validation.preflight.architecture import Architecture, add_fresh_adapter, build
+from validation.preflight.architecture import (
+    Architecture,
+    Widths,
+    add_fresh_adapter,
+    attention_targets,
+    build,
+    build_base,
+)
 from validation.preflight.batches import Batches
 from validation.preflight.hours import epoch_operations, estimate_hours
 from validation.preflight.memory import (
@@ -26,6 +40,7 @@ from validation.preflight.memory import (
     adapter_bytes,
     estimate,
     evaluation_bytes,
+    moment_bytes,
     read_sharding,
     training_bytes,
     weight_bytes,
@@ -68,7 +83,106 @@ def test_weights_by_hand(toy: Architecture) -> None:
 
 @pytest.mark.parametrize(("stage", "each"), [(0, 16), (1, 4 + 6), (2, 2 + 7), (3, 8)])
 def test_adapter_by_hand(stage: int, each: int) -> None:
-    assert adapter_bytes(TRAINED, stage, gpus=2) == each * TRAINED
+    assert adapter_bytes(TRAINED, 8, stage, gpus=2) == each * TRAINED
+
+
+# every architecture, beside the tensors of a real model
+
+SMALL = {
+    "hidden_size": 512, "num_hidden_layers": 2, "num_attention_heads": 8, "num_key_value_heads": 4,
+    "intermediate_size": 1024, "vocab_size": 2000, "head_dim": 64, "pad_token_id": 0,
+    "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+MIXED = {"moe_intermediate_size": 256, "num_local_experts": 4, "num_experts": 4}
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    **{name: {} for name in (
+        "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi", "phi3", "olmo2",
+        "olmo3", "smollm3", "granite", "stablelm", "starcoder2", "gpt_neox", "falcon", "gpt2",
+    )},
+    **{name: MIXED | {"num_experts_per_tok": 2} for name in ("mixtral", "qwen3_moe", "olmoe")},
+}  # fmt: skip
+
+
+def write_config(name: str, folder: Path) -> Recipe:
+    """A small config of an architecture, and a recipe that trains its attention."""
+    config = SMALL | ARCHITECTURES[name]
+    if name == "falcon":
+        config.pop("head_dim")
+    AutoConfig.for_model(name, **config).save_pretrained(folder)
+    targets = attention_targets(build_base(str(folder)))
+    return recipe(base_model=str(folder), lora_target_modules=targets)
+
+
+def counted(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(item.numel() * item.element_size() for item in tensors)
+
+
+def quantised(folder: Path) -> Any:
+    """A model with its linear maps in NF4, as `load_base` holds them."""
+    plain = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    plain.to(torch.bfloat16).save_pretrained(folder)
+    config = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
+    )
+    return AutoModelForCausalLM.from_pretrained(
+        folder, quantization_config=config, dtype=torch.bfloat16
+    )
+
+
+def state_of(model: Any) -> int:
+    """The constants of quantised weights."""
+    states = [item.quant_state for item in model.parameters() if hasattr(item, "quant_state")]
+    return counted(tensor for state in states for tensor in (state.absmax, state.state2.absmax))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_weights_adapter_and_optimizer_are_within_3_percent_of_the_tensors(
+    name: str, tmp_path: Path
+) -> None:
+    given = write_config(name, tmp_path)
+    model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tmp_path))
+    model.to(torch.bfloat16)
+    weights = counted(model.parameters())
+    peft = add_fresh_adapter(model, given)
+    trained = [item for item in peft.parameters() if item.requires_grad]
+    assert {item.dtype for item in trained} == {torch.float32}
+    optimizer = torch.optim.AdamW(trained)
+    for item in trained:
+        item.grad = torch.zeros_like(item)
+    optimizer.step()
+    moments = counted(value for state in optimizer.state.values() for value in state.values())
+    found = estimate(given, build(given), tokens=1, eval_tokens=1, gpus=1)
+    assert found.weights == pytest.approx(weights, rel=0.03)
+    assert found.adapter == pytest.approx(2 * counted(trained) + moments, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "phi3", "gpt2", "mixtral"])
+def test_weights_in_4_bits_are_within_3_percent_of_the_tensors(name: str, tmp_path: Path) -> None:
+    given = write_config(name, tmp_path)
+    given.values.update(load_in_4bit=True, adapter="qlora")
+    model = quantised(tmp_path)
+    found = weight_bytes(given, build(given), read_sharding(given, 512), gpus=1)
+    assert found == pytest.approx(counted(model.parameters()) + state_of(model), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "each"),
+    [(None, 8), ("adamw_torch_fused", 8), ("adamw_bnb_8bit", 2), ("paged_adamw_8bit", 2),
+     ("adamw_torch_4bit", 1), ("lion_pytorch", 4), ("lion_8bit", 1), ("sgd", 0), ("adafactor", 0)],
+)  # fmt: skip
+def test_what_an_optimizer_keeps(optimizer: str | None, each: float) -> None:
+    assert moment_bytes(recipe(optimizer=optimizer)) == each
+
+
+def test_of_a_mixture_only_the_experts_that_a_token_takes_cost_time(tmp_path: Path) -> None:
+    built = build(write_config("mixtral", tmp_path))
+    experts = 2 * 4 * 3 * 512 * 1024  # layers, experts, maps
+    assert built.experts == experts
+    assert built.active == built.linear + experts // 2  # two of four
+    assert built.widths.mlp == 2 * 1024
+    # heads wider than the hidden size, norms around attention and MLP, and of q and k
+    built = build(write_config("gemma3_text", tmp_path / "wide"))
+    assert built.widths == Widths(norm=4 * 512 + 2 * 512, attention=512, mlp=1024)
 
 
 def test_activations_by_hand(toy: Architecture) -> None:

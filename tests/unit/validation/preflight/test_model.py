@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import constants
+from transformers import AutoConfig
 
 from tools.errors import UserError
 from tools.recipe import Recipe, read_recipe
 from validation.preflight import model
-from validation.preflight.architecture import ARCHITECTURES, load_config
+from validation.preflight.architecture import (
+    ARCHITECTURES,
+    attention_targets,
+    build_base,
+    load_config,
+)
 from validation.preflight.model import check_model
 from validation.verdict import VerdictRow
 
@@ -156,6 +162,50 @@ def test_an_adapter_that_cannot_be_made(
 ) -> None:
     with pytest.raises(UserError, match=message):
         check_model(recipe(tiny_base, **values))
+
+
+def base_of(kind: str, folder: Path) -> Path:
+    """A folder with a small config of an architecture."""
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    more = {"intermediate_size": 96, "vocab_size": 99, "pad_token_id": 0, "num_key_value_heads": 2}
+    if kind == "gemma3":  # with a vision tower, whose attention has projections of the same names
+        text = sizes | more | {"head_dim": 16}
+        AutoConfig.for_model(kind, text_config=text, vision_config=sizes).save_pretrained(folder)
+    else:
+        AutoConfig.for_model(kind, **sizes | more).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets", "modules"),
+    [
+        ("qwen3", ["q_proj", "k_proj", "v_proj", "o_proj"], 8),
+        ("phi3", ["o_proj", "qkv_proj"], 4),
+        ("phi", ["q_proj", "k_proj", "v_proj", "dense"], 8),
+        ("gpt_neox", ["query_key_value", "dense"], 4),
+        ("gpt2", ["c_attn", "attn.c_proj"], 4),  # its MLP has a c_proj too
+        ("falcon", ["query_key_value", "dense"], 4),
+        ("mpt", ["Wqkv", "out_proj"], 4),
+        ("mixtral", ["q_proj", "k_proj", "v_proj", "o_proj"], 8),
+        ("gemma3", r"model.language_model\..*\.(q_proj|k_proj|v_proj|o_proj)", 8),
+    ],
+)
+def test_the_attentions_modules_are_found_by_whatever_names(
+    kind: str, targets: list[str] | str, modules: int, tmp_path: Path
+) -> None:
+    base = base_of(kind, tmp_path)
+    assert attention_targets(build_base(str(base))) == targets
+    row = found("adapter", recipe(base, name="cogex-x", lora_target_modules=targets))
+    assert (row.verdict, len(row.figures["modules"])) == ("ok", modules)
+
+
+def test_what_is_not_the_bases_attention_is_told_by_its_own_names(tmp_path: Path) -> None:
+    base = base_of("gpt2", tmp_path)
+    row = found("adapter", recipe(base, name="cogex-x", lora_target_modules=["c_attn", "c_proj"]))
+    assert row.verdict == "fail" and "extra: c_proj x 2" in row.found
+    assert "to [c_attn, attn.c_proj], as in the paper" in row.todo
+    with pytest.raises(UserError, match=r"the attention's modules are \[c_attn, attn.c_proj\]"):
+        check_model(recipe(base))
 
 
 @pytest.mark.parametrize("key", ["tokens", "resize_token_embeddings_to_32x"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from transformers import AutoConfig
 
 from tools.recipe import Recipe, read_recipe, recipes_in
 from tools.recipe_header import read_header
@@ -131,6 +132,26 @@ def test_a_change_is_judged(given: dict[str, Any], check: str, verdict: str, fou
     said = look(WHOLE | given)[check]
     assert said.verdict == verdict and found in said.found, said
     assert "\n" not in said.found
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        ("phi3", "they do not fit the Phi3Attention of a phi3"),
+        ("olmo2", "they do not fit the Olmo2Attention of a olmo2"),
+        ("mpt", "they do not fit the MptAttention of a mpt"),
+        ("mamba", "they know no attention of a mamba"),
+        *((kind, "") for kind in ("qwen3", "smollm3", "granite", "gemma3_text", "mixtral")),
+    ],
+)
+def test_kernels_must_fit_the_bases_attention(kind: str, problem: str, tmp_path: Path) -> None:
+    AutoConfig.for_model(kind, pad_token_id=0).save_pretrained(tmp_path)
+    given = WHOLE | {"base_model": str(tmp_path)}
+    said = look(given)["LoRA kernels"]
+    assert (said.verdict, said.found) == (
+        ("fail", problem) if problem else ("ok", "on, as Axolotl chooses")
+    )
+    assert look(given | {"lora_qkv_kernel": False})["LoRA kernels"].verdict == "ok"
 
 
 def test_a_key_that_the_schema_needs_is_named_alone() -> None:
