@@ -348,13 +348,15 @@ def codebench(
         ),
     ] = None,
     suite: Annotated[
-        Literal["mini", "humaneval", "mbpp"], typer.Option(help="mini: twenty small functions.")
+        Literal["mini", "humaneval", "mbpp", "cruxeval-o"],
+        typer.Option(help="mini: twenty small functions."),
     ] = "mini",
     model: Annotated[
         str, typer.Option(help="Of a recipe: best, base, checkpoint-N, or all for the trend.")
     ] = "best",
     samples: Annotated[
-        Path | None, typer.Option(help="Completions made elsewhere: task_id and completion.")
+        Path | None,
+        typer.Option(help="Made elsewhere: task_id and completion or solution; or a folder."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="The suite's original file; else the fetched one.")
@@ -363,10 +365,14 @@ def codebench(
     temperature: TemperatureOption = 0.0,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a completion.")] = 512,
     seed: SeedOption = 42,
+    timeout: Annotated[float, typer.Option(help="Seconds of a program with its tests.")] = 3.0,
     out: Annotated[Path | None, typer.Option(help="Folder; else the recipe's run folder.")] = None,
     allow_code_execution: ExecutionOption = False,
 ) -> None:
-    """Run generated code against the tests of HumanEval, MBPP or twenty small functions."""
+    """Run generated code against the tests of HumanEval, MBPP or twenty small functions.
+
+    Exit 1 where no model meets the plan's aim for the twenty functions; the others have no aim.
+    """
     from validation.code.codebench import codebench as run
     from validation.code.codebench import print_codebench
     from validation.code.samples import Sampling
@@ -378,10 +384,12 @@ def codebench(
         samples=samples,
         data=data,
         sampling=Sampling(number, temperature, max_new_tokens, seed),
+        seconds=timeout,
         out=out,
         allow_code_execution=allow_code_execution,
     )
     print_codebench(result, console)
+    _end(result)
 
 
 @app.command()

@@ -1,33 +1,41 @@
-"""Reads a row of HumanEval (Chen et al. 2021, arXiv 2107.03374), which has prompt and solution."""
+"""Reads a row in the form of HumanEval (Chen et al. 2021, arXiv 2107.03374)."""
 
 import re
 from typing import Any
 
-from tools.code.tasks import Task, strings
+from tools.code.tasks import Task, strings, stub
 from tools.prepare.fields import RejectedError
 
 
 def humaneval_task(row: Any) -> Task:
-    """Make a task of a published row. Raises RejectedError.
+    """Make a task of a published row, or of any row of that form. Raises RejectedError.
 
     The tests may use helpers that the prompt defines. So their set-up is the prompt, with an empty
     body for the function that is asked for.
     """
-    task_id, prompt, solution, test, entry_point = strings(
-        row, "task_id", "prompt", "canonical_solution", "test", "entry_point"
+    prompt, solution, test, entry_point = strings(
+        row, "prompt", "canonical_solution", "test", "entry_point"
     )
-    number = re.fullmatch(r"HumanEval/([0-9]+)", task_id)
-    if not number:
-        raise RejectedError("task_id is not HumanEval/N")
+    task_id = row.get("task_id")
+    if not isinstance(task_id, str | int) or isinstance(task_id, bool):
+        raise RejectedError("missing: task_id" if task_id is None else "wrong type: task_id")
     if not prompt.endswith("\n"):
         raise RejectedError("the prompt does not end in a newline")
     return Task(
-        id=f"he_{number[1]}",
+        id=_id(str(task_id)),
         task_id=task_id,
         entry_point=entry_point,
         prompt=prompt,
         solution=solution,
         tests=f"{test}\ncheck({entry_point})\n",
         names=(entry_point,),
-        setup=f"{prompt}    pass\n",
+        setup=stub(prompt),
     )
+
+
+def _id(task_id: str) -> str:
+    """Return he_N for HumanEval/N, and an id of its own for every other spelling."""
+    number = re.fullmatch(r"HumanEval/([0-9]+)", task_id)
+    if number:
+        return f"he_{number[1]}"
+    return f"he_{task_id}" if task_id.startswith("he_") else task_id

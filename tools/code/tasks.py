@@ -23,10 +23,23 @@ from tools.code.trial import Trial
 from tools.errors import UserError
 from tools.prepare.fetch import FILES
 from tools.prepare.fields import RejectedError
+from tools.python_text import compiles
 
 # SHA-256 of the files as they were published
 PUBLISHED = {pinned.sha256: pinned.file for pinned in FILES.values()}
 MINI, SYNTHETIC = (Path(__file__).with_name(f"{name}.jsonl") for name in ("mini", "synthetic"))
+
+
+_OTHER_FORMATS = {
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"\xff\xff\xff\xff": "an Arrow file",  # datasets' own
+    b"PK": "a zip archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,11 @@ class Task:
 
     def trial(self, completion: str) -> Trial:
         """Return the trial of a completion of the prompt."""
-        return Trial(self.prompt + completion, self.tests, self.names, self.setup)
+        return self.trial_of(self.prompt + completion)
+
+    def trial_of(self, program: str) -> Trial:
+        """Return the trial of a whole program."""
+        return Trial(program, self.tests, self.names, self.setup)
 
 
 @dataclass(frozen=True)
@@ -82,8 +99,13 @@ def read_published(path: Path, what: str = "tasks") -> Published:
         raise UserError(f"{path}: there is no such file of {what}; {todo}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    for start, name in _OTHER_FORMATS.items():
+        if data.startswith(start):
+            tables = name in ("a Parquet file", "an Arrow file")
+            todo = "write them with `to_json` of datasets" if tables else "unpack it"
+            raise UserError(f"{path}: is {name}, and {what} are read as JSON lines; {todo}")
     try:
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is damaged: {error}; make or download it again") from None
     rows = []
@@ -102,15 +124,24 @@ def read_published(path: Path, what: str = "tasks") -> Published:
 
 def all_tasks(published: Published, read: Callable[[Any], Task]) -> list[Task]:
     """Return every task of a file. Raises UserError naming the first that cannot be used."""
-    tasks = []
+    tasks: dict[str, Task] = {}
     for number, row in enumerate(published.rows, 1):
         try:
-            tasks.append(read(row))
+            task = read(row)
+            if str(task.task_id) in tasks:
+                raise RejectedError(f"another task has its task_id, {task.task_id!r}")
+            tasks[str(task.task_id)] = task
         except RejectedError as reason:
             raise UserError(
                 f"{published.path}, task {number}: {reason}; give the benchmark's original file"
             ) from None
-    return tasks
+    return list(tasks.values())
+
+
+def stub(prompt: str) -> str:
+    """Return a prompt as a module: the function that is asked for has no body, or a docstring."""
+    forms = (f"{prompt}    pass\n", prompt, f"{prompt}\n    pass\n")
+    return next(filter(compiles, forms), forms[0])
 
 
 def own_task(row: Any) -> Task:

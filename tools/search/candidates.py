@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prompt_strategies import layout, nl_plan_layout
-from tools.python_text import literal, parse
+from tools.python_text import parse, take_literal, take_program
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,22 @@ class Form:
     read: Callable[[str], str]
 
     def answer(self, generated: str) -> Any:
-        """Return the value under `answer` in the output dict; None if there is none."""
-        output = literal(self.read(generated))
+        """Return the value under `answer` in the output dict; None if there is none.
+
+        The dict may stand in a code fence, or before prose.
+        """
+        output = take_literal(self.read(generated))
         return output.get("answer") if isinstance(output, dict) else None
 
 
 def cut_program(generated: str) -> str | None:
     """Return the definitions of a generated program, normalised.
 
-    Top-level calls are left out; imports, constants and comments stay. Returns None if there is no
-    function, or if Python cannot parse the program.
+    The program may stand in a code fence or among prose. Top-level calls are left out; imports,
+    constants and comments stay. Returns None if there is no function, or if Python cannot parse the
+    program.
     """
-    source = layout.parse_completion(generated).program.replace("\r\n", "\n")
+    source = take_program(layout.parse_completion(generated).program.replace("\r\n", "\n"))
     tree = parse(source)
     if not any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in tree.body):
         return None

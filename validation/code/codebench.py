@@ -2,15 +2,17 @@
 
 A model continues each task's prompt, and the completion is cut as HumanEval cuts it. Prompt and
 completion are then tried against the task's tests in two sandboxes (`tools.code.trial`). With
-`--samples` the completions come from a file in HumanEval's format.
+`--samples` the completions come from a file in HumanEval's format. The rules are those of the
+reference evaluators (`validation.code.references`); CRUXEval's predictions are scored too.
+
+The score is that of the completions as they stand. Beside it stands the score with each program
+taken out of its code fence and the prose around it.
 """
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,17 @@ from rich.table import Table
 
 from tools.code import near_duplicates
 from tools.code.tasks import Task
-from tools.code.trial import VERDICTS, Verdict, try_programs
+from tools.code.trial import SECONDS, VERDICTS, Verdict, limits_of, try_programs
 from tools.errors import UserError
 from tools.files import write_json, write_jsonl
 from tools.prepared_rows import declared_strategy, read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from tools.sandbox import CONSENT, unavailable
 from validation.check.collapse import find_loop, measure_collapse
+from validation.code import cruxeval
+from validation.code.pass_at_k import figures
+from validation.code.pass_at_k import pass_at_k as pass_at_k
+from validation.code.references import REFERENCES
 from validation.code.samples import (
     Sample,
     Sampling,
@@ -35,13 +41,19 @@ from validation.code.samples import (
     load_suite,
     model_sources,
     read_samples,
+    reported,
+    taken_out,
 )
 from validation.selection.checkpoints import left_out
+from validation.verdict import VerdictRow, as_result, passed, print_verdicts
 
-PASS_AT = (1, 10, 100)  # if every task has that many samples
 SEARCHED = 100_000  # characters of a text that are searched for loops: a sample may have millions
 TOO_LONG = Verdict("prompt_too_long", "", 0.0)
 KINDS = (*VERDICTS, TOO_LONG.kind)
+# the plan's aim for the mini suite (docs/code-track.md): the least solved, the least share of valid
+# syntax, and the most loops
+SOLVED, VALID_SYNTAX, LOOPS = 5, 0.95, 0
+OUT = Path("outputs/codebench")  # where there is no run folder
 _DEFAULT = Sampling()
 
 
@@ -53,31 +65,36 @@ def codebench(
     samples: Path | None = None,
     data: Path | None = None,
     sampling: Sampling = _DEFAULT,
+    seconds: float = SECONDS,
     out: Path | None = None,
     allow_code_execution: bool = False,
 ) -> dict[str, Any]:
     """Score a recipe's model, a model folder or a file of completions on a suite.
 
-    `model_name` is `best`, `base`, `checkpoint-N` or, for the trend of a run, `all`. Writes
-    `codebench-SUITE.json` and the generations of each model into `out` (a recipe's run folder, else
-    a folder under outputs/codebench), and returns the first's content. Raises UserError without
-    consent, or if an input cannot be used.
+    `model_name` is `best`, `base`, `checkpoint-N` or, for the trend of a run, `all`. A program with
+    its tests has `seconds` of the clock. Writes `codebench-SUITE.json` and the generations of each
+    model into `out` (a recipe's run folder, else a folder under outputs/codebench), and returns the
+    first's content; its `passed` says whether the suite's criteria are met. Raises UserError
+    without consent, or if an input cannot be used.
     """
-    _check_possible(target, samples, model_name, sampling, allow_code_execution)
+    _check_possible(target, samples, model_name, sampling, seconds, allow_code_execution)
+    if suite == "cruxeval-o":
+        return _cruxeval(samples, data, seconds, out)
     tasks, origin = load_suite(suite, data)
     recipe = read_recipe(target) if target and _is_recipe(target) else None
-    sources: Sources = (
-        {samples.resolve().stem: partial(read_samples, samples)}
-        if samples
-        else model_sources(recipe, target or Path(), model_name, sampling)
-    )
+    unknown: list[str] = []
+    if samples:
+        read, unknown = read_samples(samples, tasks)
+        sources: Sources = {_name(samples): lambda _: read}
+    else:
+        sources = model_sources(recipe, target or Path(), model_name, sampling)
     known = trained_on(recipe, tasks) if recipe else []
-    folder = out or (recipe.output_dir if recipe else Path("outputs/codebench") / min(sources))
+    folder = out or (recipe.output_dir if recipe else OUT / min(sources))
     models: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for name, make in sources.items():
         made = make(tasks)
-        section, lines = _score(name, made, tasks)
+        section, lines = _score(name, made, tasks, seconds)
         models.append(section)
         results += lines
         write_jsonl(folder / f"codebench-{suite}-{name}.jsonl", map(_record, made, lines))
@@ -86,14 +103,55 @@ def codebench(
         "target": str(target or samples),
         "data": origin,
         "tasks": len(tasks),
+        "pass_at_k_tasks": len(reported(tasks)),
+        "seconds": seconds,
+        "reference": REFERENCES[suite].told() if suite in REFERENCES else None,
         "sampling": None if samples else vars(sampling),
         "trained_on": known,
         "models": models,
         "left_out": left_out(recipe) if recipe and model_name == "all" else [],
+        "unknown_tasks": unknown,
+        **as_result(_criteria(models) if suite == "mini" else []),
         "results": results,
     }
     write_json(folder / f"codebench-{suite}.json", result)
     return result
+
+
+def _cruxeval(
+    samples: Path | None, data: Path | None, seconds: float, out: Path | None
+) -> dict[str, Any]:
+    """Score a file of CRUXEval's generations; the result is as that of another suite."""
+    if samples is None or data is None:
+        raise UserError(
+            "cruxeval-o scores generations made elsewhere: give them by --samples, and the "
+            "benchmark's cruxeval.jsonl by --data"
+        )
+    rows, origin = cruxeval.read_rows(data)
+    generations, unknown = cruxeval.read_generations(samples, rows)
+    name = _name(samples)
+    section, lines = cruxeval.score(name, rows, generations, limits_of(seconds))
+    folder = out or OUT / name
+    write_jsonl(folder / f"codebench-cruxeval-o-{name}.jsonl", lines)
+    result = {
+        "suite": "cruxeval-o",
+        "target": str(samples),
+        "data": origin,
+        "tasks": len(rows),
+        "pass_at_k_tasks": len(rows),
+        "seconds": seconds,
+        "reference": REFERENCES["cruxeval-o"].told(),
+        "models": [section],
+        "unknown_tasks": unknown,
+        **as_result([]),
+        "results": lines,
+    }
+    write_json(folder / "codebench-cruxeval-o.json", result)
+    return result
+
+
+def _name(samples: Path) -> str:
+    return samples.resolve().name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
 
 
 def _check_possible(
@@ -101,6 +159,7 @@ def _check_possible(
     samples: Path | None,
     model_name: str,
     sampling: Sampling,
+    seconds: float,
     allow_code_execution: bool,
 ) -> None:
     """Raise UserError for what would fail only after an hour of generation."""
@@ -115,6 +174,8 @@ def _check_possible(
         )
     if reason := unavailable():
         raise UserError(f"no program can be run here: {reason}")
+    if not 0 < seconds < math.inf:
+        raise UserError(f"--timeout {seconds:g}: must be a number of seconds above 0")
     if sampling.samples > 1 and not sampling.temperature:
         raise UserError(
             f"-n {sampling.samples} at temperature 0 makes the same completion every time; give "
@@ -127,25 +188,33 @@ def _is_recipe(target: Path) -> bool:
 
 
 def _score(
-    name: str, made: Sequence[Sample], tasks: Sequence[Task]
+    name: str, made: Sequence[Sample], tasks: Sequence[Task], seconds: float
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Try every sample; return the model's figures, and a line for each sample."""
     tried = [sample for sample in made if not sample.too_long]
-    trials = [sample.task.trial(sample.completion) for sample in tried]
-    found = iter(try_programs(trials, allow_code_execution=True))
+    others = list(map(taken_out, made))
+    programs = [(sample.task, sample.program) for sample in tried]
+    programs += [(s.task, other) for s, other in zip(made, others, strict=True) if other]
+    trials = [task.trial_of(program) for task, program in programs]
+    found = iter(try_programs(trials, allow_code_execution=True, limits=limits_of(seconds)))
     verdicts = [TOO_LONG if sample.too_long else next(found) for sample in made]
-    passed: dict[str, list[bool]] = {task.id: [] for task in tasks}
-    for sample, verdict in zip(made, verdicts, strict=True):
-        passed[sample.task.id].append(verdict.passed)
+    again = [next(found) if o else v for v, o in zip(verdicts, others, strict=True)]
+
+    def solved(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+        passed: dict[str, list[bool]] = {task.id: [] for task in tasks}
+        for sample, verdict in zip(made, verdicts, strict=True):
+            passed[sample.task.id].append(verdict.passed)
+        return figures(passed, reported={task.id for task in reported(tasks)})
+
+    valid, taken = sum(map(is_python, made)), sum(map(bool, others))
     failures = Counter(verdict.kind for verdict in verdicts if not verdict.passed)
     section = {
         "name": name,
         "samples": len(made),
-        "tasks_attempted": sum(map(bool, passed.values())),
-        "tasks_passed": sum(map(any, passed.values())),
-        "pass_at_k": pass_at_k(passed),
-        "syntax_valid": sum(map(is_python, made)),
+        **solved(verdicts),
+        "syntax_valid": valid,
         "failures": {kind: failures[kind] for kind in KINDS if failures[kind]},
+        "taken_out": {"samples": taken, **solved(again), "syntax_valid": valid + taken},
         "collapse": _collapse(tried),
     }
     lines = [
@@ -155,29 +224,31 @@ def _score(
             "passed": verdict.passed,
             "result": verdict.kind,
             "detail": verdict.detail,
+            "taken_out": taken.kind if other else None,
         }
-        for sample, verdict in zip(made, verdicts, strict=True)
+        for sample, verdict, other, taken in zip(made, verdicts, others, again, strict=True)
     ]
     return section, lines
 
 
-def pass_at_k(passed: dict[str, list[bool]]) -> dict[str, float]:
-    """Return pass@k for each k of `PASS_AT` that every task has samples for.
+def _criteria(models: Sequence[dict[str, Any]]) -> list[VerdictRow]:
+    """Hold to the plan's aim the model that meets it, else the one that solves most."""
 
-    `passed` has a bool for each sample of each task. If c of n samples pass, the unbiased estimate
-    is 1 - C(n - c, k) / C(n, k) (Chen et al. 2021, equation 1). The result is its mean over tasks.
-    """
-    least = min(map(len, passed.values()), default=0)
-    return {
-        str(k): float(sum(_estimate(each, k) for each in passed.values()) / len(passed))
-        for k in PASS_AT
-        if k <= least
-    }
+    def rows(model: dict[str, Any]) -> list[VerdictRow]:
+        name, solved = model["name"], model["tasks_passed"]
+        valid = model["syntax_valid"] / (model["samples"] or 1)
+        loops = model["collapse"]["loops"]["count"]
+        held = (
+            ("tasks solved", str(solved), f"{SOLVED} or more", solved >= SOLVED),
+            ("valid syntax", f"{valid:.0%}", f"{VALID_SYNTAX:.0%} or more", valid >= VALID_SYNTAX),
+            ("loops", str(loops), str(LOOPS), loops <= LOOPS),
+        )
+        return [
+            VerdictRow(what, found, "ok" if met else "fail", expected=expected, section=name)
+            for what, found, expected, met in held
+        ]
 
-
-def _estimate(passed: Sequence[bool], k: int) -> Fraction:
-    failed = len(passed) - sum(passed)
-    return 1 - Fraction(math.comb(failed, k), math.comb(len(passed), k))
+    return max(map(rows, models), key=lambda found: (passed(found), int(found[0].found)))
 
 
 def _collapse(made: Sequence[Sample]) -> dict[str, Any]:
@@ -229,35 +300,32 @@ def _keys(row: dict[str, str]) -> frozenset[tuple[str, str]]:
 
 def print_codebench(result: dict[str, Any], console: Console) -> None:
     """Print a line for each model, its failures, and what to know before reporting figures."""
-    ks = [str(k) for k in PASS_AT if any(str(k) in m["pass_at_k"] for m in result["models"])]
-    table = Table(title=f"{result['suite']}: {result['tasks']} tasks")
+    models, tasks = result["models"], result["tasks"]
+    ks = sorted({int(k) for model in models for k in model["pass_at_k"]})
+    table = Table(
+        title=f"{result['suite']}: {tasks} tasks",
+        caption="as it stands; below, with the program taken out of code fence and prose",
+    )
     table.add_column("model")
     for heading in ("solved", *(f"pass@{k}" for k in ks), "valid syntax", "loops", "same text"):
         table.add_column(heading, justify="right")
-    for model in result["models"]:
-        collapse = [model["collapse"][key] for key in ("loops", "identical")]
-        table.add_row(
-            model["name"],
-            f"{model['tasks_passed']}/{result['tasks']}",
-            *(f"{model['pass_at_k'][k]:.1%}" if k in model["pass_at_k"] else "" for k in ks),
-            _share(model["syntax_valid"], model["samples"]),
-            *(_share(item["count"], item["rows"]) for item in collapse),
-        )
-    console.print(table)
-    for model in result["models"]:
-        told = ", ".join(
-            f"{count} {kind.replace('_', ' ')}" for kind, count in model["failures"].items()
-        )
-        console.print(f"{model['name']}: {told or 'no failures'}", markup=False, soft_wrap=True)
-        if missing := result["tasks"] - model["tasks_attempted"]:
-            console.print(
-                f"{missing} of the {result['tasks']} tasks have no sample, so there is no pass@k.",
-                soft_wrap=True,
+    for model in models:
+        for label, found in ((model["name"], model), ("  taken out", model["taken_out"])):
+            collapse = found.get("collapse", {})
+            table.add_row(
+                label,
+                f"{found['tasks_passed']}/{tasks}",
+                *(_percent(found["pass_at_k"].get(str(k))) for k in ks),
+                _share(found["syntax_valid"], model["samples"]),
+                *(
+                    _share(collapse[key]["count"], collapse[key]["rows"]) if collapse else ""
+                    for key in ("loops", "identical")
+                ),
             )
-    for item in result["left_out"]:
-        told = f"{item['name']} is left out: {item['status']}, {item['reason']}"
-        console.print(told, markup=False, soft_wrap=True)
-    if found := result["trained_on"]:
+    console.print(table)
+    for line in _remarks(result):
+        console.print(line, markup=False, soft_wrap=True)
+    if found := result.get("trained_on"):
         console.print(
             f"{len(found)} of the tasks, or near-duplicates of them, are in the recipe's training "
             f"rows ({', '.join(found[:5])} ...): do not report this; `cogex prepare code "
@@ -265,6 +333,45 @@ def print_codebench(result: dict[str, Any], console: Console) -> None:
             style="red",
             soft_wrap=True,
         )
+    if result["verdicts"]:
+        print_verdicts(result["verdicts"], console)
+
+
+def _remarks(result: dict[str, Any]) -> Iterator[str]:
+    """Yield what to know before reporting the figures."""
+    about = result["pass_at_k_tasks"]
+    for model in result["models"]:
+        name, failed = model["name"], model["failures"]
+        told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in failed.items())
+        yield f"{name}: {told or 'no failures'}"
+        if taken := model["taken_out"]["samples"]:
+            yield (
+                f"{name}: {taken} of the {model['samples']} samples hold their program in a code "
+                "fence or among prose, and fail as they stand, which is the figure to report; "
+                "ask the model for code alone"
+            )
+        elif failed.get("syntax", 0) > model["samples"] / 2:
+            yield f"{name}: most samples are no Python; look at the generations"
+        if not model["pass_at_k"]:
+            missing = result["tasks"] - model["tasks_attempted"]
+            yield f"{missing} of the {result['tasks']} tasks have no sample, so there is no pass@k."
+    if about < result["tasks"]:
+        yield f"pass@k is about the {about} tasks of MBPP's test split, 11 to 510"
+    if unknown := result["unknown_tasks"]:
+        yield (
+            f"{len(unknown)} samples are left out: the suite has no task of theirs "
+            f"({', '.join(sorted({*unknown})[:5])})"
+        )
+    for item in result.get("left_out", []):
+        yield f"{item['name']} is left out: {item['status']}, {item['reason']}"
+    rules = f"A program with its tests has {result['seconds']:g} s of the clock"
+    if reference := result["reference"]:
+        rules += f"; rules of {reference['evaluator']}, docs/code-track.md names the differences"
+    yield rules
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
 
 
 def _share(count: int, of: int) -> str:

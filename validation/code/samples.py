@@ -1,7 +1,6 @@
 """Provides the completions that `cogex codebench` scores: from a model or from a file."""
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,19 +8,21 @@ from typing import Any, Literal
 
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
-from tools.code.tasks import MINI, Task, all_tasks, own_tasks, read_published
+from tools.code.tasks import MINI, Task, all_tasks, own_tasks, read_published, stub
 from tools.errors import UserError
 from tools.generate import NOTHING, Generation, generate
 from tools.models import load_trained
 from tools.prepare.fetch import verified
+from tools.python_text import compiles, defines, take_program
 from tools.recipe import Recipe
 from validation.check.check import load_named
 from validation.selection.checkpoints import checkpoints
 
-Suite = Literal["mini", "humaneval", "mbpp"]
+Suite = Literal["mini", "humaneval", "mbpp", "cruxeval-o"]
 
 # where HumanEval cuts a completion: Chen et al. 2021, section 2
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+_SUFFIXES = (".jsonl", ".jsonl.gz", ".py")
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,12 @@ class Sample:
     completion: str
     generation: Generation | None = None
     too_long: bool = False
+    whole: bool = False  # the completion is a whole program, without the prompt
 
     @property
     def program(self) -> str:
         """Prompt and completion."""
-        return self.task.prompt + self.completion
+        return self.completion if self.whole else self.task.prompt + self.completion
 
     @property
     def written(self) -> Generation:
@@ -72,9 +74,15 @@ def load_suite(suite: Suite, data: Path | None) -> tuple[list[Task], dict[str, s
             raise UserError("--data: the mini suite comes with this project; leave the option out")
         return list(own_tasks(MINI)), None
     published = read_published(data or verified(suite))
-    make = {"humaneval": humaneval_task, "mbpp": mbpp_task}[suite]
+    make = humaneval_task if suite == "humaneval" else mbpp_task
     origin = {"path": str(published.path), "sha256": published.sha256}
     return all_tasks(published, make), origin
+
+
+def reported(tasks: Sequence[Task]) -> list[Task]:
+    """Return the tasks that pass@k is about: of MBPP its test split, ids 11 to 510."""
+    split = [task for task in tasks if isinstance(task.task_id, int) and 11 <= task.task_id <= 510]
+    return split if len(split) == 500 else list(tasks)
 
 
 def model_sources(recipe: Recipe | None, target: Path, name: str, sampling: Sampling) -> Sources:
@@ -123,37 +131,83 @@ def cut(text: str) -> str:
     return text[: min((at for stop in STOPS if (at := text.find(stop)) >= 0), default=len(text))]
 
 
-def read_samples(path: Path, tasks: Sequence[Task]) -> list[Sample]:
-    """Read completions from a file of `{"task_id", "completion"}` lines; they are not cut.
+def read_samples(path: Path, tasks: Sequence[Task]) -> tuple[list[Sample], list[str]]:
+    """Read samples from a file of lines, or from a folder; they are not cut.
 
-    Raises UserError naming the line that has no completion, or no task of the suite.
+    A line has a `task_id` and a `completion`, or as `solution` a whole program, which counts if
+    both are there (EvalPlus's format). A folder holds such files, or EvalPlus's TASK/N.py. Returns
+    the samples, and the ids of those for tasks that the suite does not have. Raises UserError
+    naming the line that is no sample, or if no task is the suite's.
     """
     by_id = {str(task.task_id): task for task in tasks}
-    made = []
-    for number, row in enumerate(read_published(path, "samples").rows, 1):
-        match row:
-            case {"task_id": (str() | int()) as task_id, "completion": str(completion)}:
-                task = by_id.get(str(task_id))
-            case _:
-                raise UserError(
-                    f"{path}, sample {number}: is not an object with a `task_id` and a text as "
-                    "`completion`; correct it there"
-                )
-        if task is None:
-            raise UserError(
-                f"{path}, sample {number}: the suite has no task {task_id!r}, its first is "
-                f"{tasks[0].task_id!r}; give the right --suite or --data"
-            )
-        made.append(Sample(task, task_id, completion))
-    return made
+    made, unknown = [], []
+    for task_id, text, whole in _lines(path, by_id):
+        if task := by_id.get(str(task_id)):
+            made.append(Sample(task, task_id, text, whole=whole))
+        else:
+            unknown.append(str(task_id))
+    if not made:
+        raise UserError(
+            f"{path}, sample 1: the suite has no task {unknown[0]!r}, its first is "
+            f"{tasks[0].task_id!r}; give the right --suite or --data"
+        )
+    return made, unknown
+
+
+def _lines(path: Path, by_id: Container[str]) -> Iterator[tuple[str | int, str, bool]]:
+    """Yield the task id and text of each sample, and whether it is a whole program."""
+    files = [path]
+    if path.is_dir():
+        found = (file for file in path.rglob("*") if file.name.endswith(_SUFFIXES))
+        files = sorted(found, key=lambda file: [(len(part), part) for part in file.parts])
+        if not files:
+            raise UserError(f"{path}: has no samples (*.jsonl, *.jsonl.gz, TASK/N.py); check it")
+    task_id: str | int
+    for file in files:
+        if file.suffix == ".py":
+            name = file.parent.name  # HumanEval_0: EvalPlus writes "/" as "_"
+            spellings = (name, name.replace("_", "/"), "/".join(name.rsplit("_", 1)))
+            task_id = next((each for each in spellings if each in by_id), name)
+            yield task_id, _read_text(file), True
+            continue
+        for number, row in enumerate(read_published(file, "samples").rows, 1):
+            match row:
+                case {"task_id": (str() | int()) as task_id, "solution": str(program)}:
+                    yield task_id, program, True
+                case {"task_id": (str() | int()) as task_id, "completion": str(completion)}:
+                    yield task_id, completion, False
+                case _:
+                    raise UserError(
+                        f"{file}, sample {number}: is not an object with a `task_id` and a text as "
+                        "`completion` or `solution`; correct it there"
+                    )
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}; check the path") from None
 
 
 def is_python(sample: Sample) -> bool:
-    """Whether the completion is not blank, and prompt and completion compile."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(sample.program, "program", "exec")  # ast.parse allows `return` anywhere
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return bool(sample.completion.strip())
+    """Whether the completion is not blank, and the program compiles."""
+    return bool(sample.completion.strip()) and compiles(sample.program)
+
+
+def taken_out(sample: Sample) -> str | None:
+    """Return the program that the sample holds in a code fence or among prose.
+
+    None if its program is Python as it stands, or if there is none in it.
+    """
+    task, text = sample.task, sample.written.text
+    if sample.too_long or compiles(sample.program):
+        return None
+    found = take_program(text, "" if sample.whole else task.prompt, task.entry_point)
+    if sample.whole:
+        program = found
+    elif defines(found, task.entry_point):
+        program = f"{stub(task.prompt)}\n{found}"
+    else:
+        program = task.prompt + found
+    return program if compiles(program) else None

@@ -63,6 +63,13 @@ def test_humaneval_row_is_kept_as_it_is() -> None:
     assert task.names == ("fourfold",)
 
 
+def test_every_spelling_of_a_task_id_has_an_id_of_its_own() -> None:
+    names = ["HumanEval/7", "HumanEval/07", "he_7", "he_he_7", "test/0", "Mbpp/7", "sum", "7", ""]
+    assert humaneval_task(HE_ROW | {"task_id": 7}).task_id == 7
+    ids = [humaneval_task(HE_ROW | {"task_id": name}).id for name in names]
+    assert ids[0] == "he_7" and len({*ids}) == len(names)
+
+
 def test_mbpp_program_is_split_by_its_syntax_tree() -> None:
     task = mbpp_task(MBPP_ROW)
     assert task.prompt == (
@@ -143,7 +150,8 @@ MAKERS: dict[str, tuple[Callable[[Any], Task], dict[str, Any]]] = {
         ("mbpp", {"code": "def f(x):\n    'Old.'"}, "the function has no body"),
         ("mbpp", {"code": f"def f(x):\n    return {'-' * 900}x"}, "nested too deep"),
         ("mbpp", {"code": f"def f(x):\n    return {'-' * 99_999}x"}, "nested too deep"),
-        ("humaneval", {"task_id": "Other/1"}, "task_id is not HumanEval/N"),
+        ("humaneval", {"task_id": None}, "missing: task_id"),
+        ("humaneval", {"task_id": True}, "wrong type: task_id"),
         ("humaneval", {"prompt": "def f():"}, "the prompt does not end in a newline"),
         ("humaneval", {"test": 1}, "wrong type: test"),
         ("own", {"tests": None}, "wrong type: tests"),
