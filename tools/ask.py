@@ -12,6 +12,7 @@ from tools.errors import UserError
 from tools.generate import NOTHING, generate
 from tools.models import is_recipe, load_trained
 from tools.prepared_rows import declared_strategy
+from tools.python_text import take_program
 from tools.recipe import read_recipe
 
 
@@ -26,7 +27,8 @@ def ask(
 ) -> dict[str, str]:
     """Let the model of a recipe's `best/`, or of a model folder, answer one instruction.
 
-    Returns the parts of the answer as the recipe's strategy names them. A folder names no strategy:
+    Returns the parts of the answer as the recipe's strategy names them; a program without code
+    fence and prose. A folder names no strategy:
     its model is asked as a CoGEX model is. Raises UserError if there is no such model, or if the
     instruction fills its context.
     """
@@ -45,7 +47,10 @@ def ask(
         raise UserError(
             f"the instruction fills the {limit} tokens that the model takes; shorten it"
         )
-    return strategy.parse(generation.text)
+    parts = strategy.parse(generation.text)
+    if "program" in parts:
+        parts["program"] = take_program(parts["program"])
+    return parts
 
 
 def print_answer(parts: dict[str, str], console: Console) -> None:
