@@ -28,9 +28,8 @@ def ask(
     """Let the model of a recipe's `best/`, or of a model folder, answer one instruction.
 
     Returns the parts of the answer as the recipe's strategy names them; a program without code
-    fence and prose. A folder names no strategy:
-    its model is asked as a CoGEX model is. Raises UserError if there is no such model, or if the
-    instruction fills its context.
+    fence and prose. A folder names no strategy: its model is asked as a CoGEX model is. Raises
+    UserError if there is no such model, or if the instruction fills its context.
     """
     model, tokenizer = load_trained(target)
     strategy = None
