@@ -1,102 +1,246 @@
 """Talks to any server with OpenAI's interface: many requests at once, with retries.
 
-The client of the `openai` package keeps the time limits. It tries again, with growing pauses, after
-408, 409, 429 and 5xx and while the server cannot be reached; it obeys Retry-After. The key is read
-from OPENAI_API_KEY, sent to the server and written nowhere.
+One odd answer costs its own request alone (`NoAnswer`). A busy server is asked again with growing
+pauses, and Retry-After is obeyed. What a server does not take, such as `temperature`, is left out
+from then on. The key is read from OPENAI_API_KEY, sent to the server and written nowhere.
 """
 
 import asyncio
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import openai
+import httpx
 
 from tools.errors import UserError
+from tools.server_answer import (
+    ADDRESS,
+    KEY,
+    Answer,
+    Busy,
+    Hopeless,
+    NoAnswer,
+    TooLong,
+    Unsupported,
+    check,
+    parse,
+    read_answer,
+    shown,
+)
 
-KEY = "OPENAI_API_KEY"
 CONNECT_SECONDS = 10.0  # then nobody is at the address
+LONGEST_PAUSE = 8.0  # seconds between tries
+DOUBTS = 8  # answers that cannot be used, before the first that can
+REASONING_TOKENS = 4096  # more than were asked for, for a model that reasons
 
-type Call[T] = Callable[[openai.AsyncOpenAI], Awaitable[T]]
+type Call[T] = Callable[["Session"], Awaitable[T]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Endpoint:
     """A server and one model on it; `concurrency` requests are under way at once.
 
-    Forty tries with pauses of 0.5 to 8 seconds last five minutes, in which a server can restart.
-    `timeout` is for one answer, in seconds. A server that has not `answered` before is asked first
-    whether it is there, and is not waited for.
+    `patience` is for how many seconds a server may be busy or away, so that it can restart;
+    `timeout` is for one answer. A server that has not `answered` before is asked first whether it
+    is there, and is not waited for. `without` names what the server turned out not to take.
     """
 
     base_url: str
     model: str
     concurrency: int = 16
-    retries: int = 40
+    patience: float = 300.0
     timeout: float = 600.0
     answered: bool = False
+    proved: bool = False  # an answer could be used, so the address is right
+    reasons: bool = False  # the model reasons, and needs room for it
+    without: set[str] = field(default_factory=set)
 
-    def completions(self, requests: Sequence[dict[str, Any]]) -> Iterator[tuple[int, Any]]:
-        """Yield (index, Completion) for each request, as they are answered.
+    def completions(
+        self, requests: Sequence[dict[str, Any]]
+    ) -> Iterator[tuple[int, Answer | NoAnswer]]:
+        """Yield (index, answer) for each request, as they are answered.
 
-        A request holds the arguments of /v1/completions, without the model. Raises UserError for an
-        error that a retry would not change, or when all retries have failed.
+        A request holds the arguments of /v1/completions, without the model. Raises UserError as
+        `run` does.
         """
+        return self.run([partial(_complete, arguments=arguments) for arguments in requests])
 
-        async def create(client: openai.AsyncOpenAI, arguments: dict[str, Any]) -> Any:
-            answer = await client.completions.create(model=self.model, **arguments)
-            _check_one_text(answer, self.base_url)
-            return answer
-
-        return self.run([partial(create, arguments=arguments) for arguments in requests])
-
-    def run[T](self, calls: Sequence[Call[T]]) -> Iterator[tuple[int, T]]:
+    def run[T](self, calls: Sequence[Call[T]]) -> Iterator[tuple[int, T | NoAnswer]]:
         """Yield (index, answer) in the order of arrival; `concurrency` calls are in flight.
 
-        A call may make several requests. Raises UserError as `completions` does.
+        A call may make several requests. Raises UserError for what makes every request fail: an
+        address that is none, a missing credit, key or model, a server that stays away.
         """
         with asyncio.Runner() as runner:
             if calls and not self.answered:
                 runner.run(self._knock())
             answers: asyncio.Queue[tuple[int, T | Exception]] = asyncio.Queue()
             work = runner.get_loop().create_task(self._answer_all(calls, answers))
+            doubtful: list[tuple[int, NoAnswer]] = []
             try:
                 for _ in calls:
                     index, answer = runner.run(answers.get())
-                    if isinstance(answer, Exception):
-                        raise _explained(answer, self.base_url) from None
-                    yield index, answer
+                    if isinstance(answer, NoAnswer) and answer.doubt and not self.proved:
+                        doubtful.append((index, answer))
+                        if len(doubtful) == DOUBTS:
+                            break
+                    elif isinstance(answer, Exception) and not isinstance(answer, NoAnswer):
+                        raise answer
+                    else:
+                        self.answered = self.proved = True
+                        yield from doubtful
+                        doubtful.clear()
+                        yield index, answer
             finally:
                 work.cancel()
+        for _, answer in doubtful:
+            raise UserError(f"{self.base_url}: {answer.reason}{answer.doubt}")
+
+    def knock(self) -> None:
+        """Raise UserError unless the server gives an answer of any kind."""
+        asyncio.run(self._knock())
 
     async def _knock(self) -> None:
-        """Raise UserError unless the server gives an answer of any kind."""
-        async with _client(self.base_url, 1, self.timeout) as client:
+        async with _client(self.base_url, self.timeout) as client:
             try:
-                await client.models.list()
-            except openai.APIConnectionError as error:
-                raise _explained(error, self.base_url) from None
-            except Exception:
-                return  # not every server lists its models: the calls will tell
+                await client.get("models")  # not every server lists its models
+            except httpx.HTTPError as error:
+                raise UserError(_away(self.base_url, _reason(error))) from None
+        self.answered = True
 
     async def _answer_all[T](
         self, calls: Sequence[Call[T]], answers: "asyncio.Queue[tuple[int, T | Exception]]"
     ) -> None:
         waiting = iter(enumerate(calls))
 
-        async def work(client: openai.AsyncOpenAI) -> None:
+        async def work(session: "Session") -> None:
             for index, call in waiting:
                 try:
-                    await answers.put((index, await call(client)))
+                    await answers.put((index, await call(session)))
                 except Exception as error:
                     await answers.put((index, error))
 
-        async with _client(self.base_url, self.retries, self.timeout) as client:
-            await asyncio.gather(*(work(client) for _ in range(self.concurrency)))
+        async with _client(self.base_url, self.timeout) as client:
+            session = Session(self, client)
+            await asyncio.gather(*(work(session) for _ in range(self.concurrency)))
+
+
+class Session:
+    """The requests of one run. Each raises NoAnswer if it gets no text, and UserError as `run`."""
+
+    def __init__(self, endpoint: Endpoint, client: httpx.AsyncClient) -> None:
+        self.endpoint, self.client = endpoint, client
+        self._line = asyncio.Lock()
+        self._sound: tuple[str, dict[str, Any]] | None = None  # a request that was answered
+
+    async def complete(self, arguments: dict[str, Any]) -> Answer:
+        """Continue a prompt by the arguments of /v1/completions."""
+        return await self._ask("completions", arguments)
+
+    async def chat(self, system: str, user: str, tokens: int) -> Answer:
+        """Answer a message at temperature 0; a model that reasons has more room than `tokens`."""
+        spent = 0
+        for room in (REASONING_TOKENS,) if self.endpoint.reasons else (0, REASONING_TOKENS):
+            request = {
+                "messages": [
+                    {"role": "system", "content": system},
+                    {"role": "user", "content": user},
+                ],
+                "temperature": 0,
+                "max_completion_tokens": tokens + room,
+            }
+            try:
+                answer = await self._ask("chat/completions", request)
+                if not (answer.cut and answer.reasons) or room:
+                    total = None if answer.tokens is None else answer.tokens + spent
+                    return Answer(answer.text, answer.finish, total, None, answer.reasons)
+                spent += answer.tokens or 0
+            except NoAnswer as none:
+                if not none.reasoned_on or room:
+                    none.tokens += spent
+                    raise
+                spent += none.tokens
+            self.endpoint.reasons = True
+        raise AssertionError("the last round returns or raises")
+
+    async def _ask(self, path: str, request: dict[str, Any]) -> Answer:
+        """Ask, and ask again without what the server does not take."""
+        request = dict(request)
+        shortened = False
+        while True:
+            body = {"model": self.endpoint.model, **_adapted(request, self.endpoint.without)}
+            try:
+                return await self._patiently(path, body)
+            except Unsupported as refused:
+                self.endpoint.without.add(refused.name)
+                if {"max_tokens", "max_completion_tokens"} <= self.endpoint.without:
+                    raise UserError(  # nothing would bound the cost
+                        f"{self.endpoint.base_url}: takes neither max_tokens nor "
+                        "max_completion_tokens; name another server"
+                    ) from None
+            except TooLong as long:
+                if shortened:
+                    reason = "the prompt leaves no room in the context"
+                    raise NoAnswer(reason, status="refused") from None
+                shortened = True
+                name = "max_tokens" if "max_tokens" in request else "max_completion_tokens"
+                request[name] = long.room
+
+    async def _patiently(self, path: str, body: dict[str, Any]) -> Answer:
+        """Ask; requests that find the server busy stand in line, and the first tries again."""
+        try:
+            return await self._once(path, body)
+        except Busy as busy:
+            async with self._line:
+                return await self._again(path, body, busy)
+
+    async def _again(self, path: str, body: dict[str, Any], busy: Busy) -> Answer:
+        patience, start, pause = self.endpoint.patience, time.monotonic(), 0.5
+        while True:
+            waited = time.monotonic() - start
+            if waited >= patience / 5 and await self._answers_others():
+                raise NoAnswer(f"{busy}, for {waited:.0f} s") from None
+            if waited >= patience:
+                raise UserError(_away(self.endpoint.base_url, busy)) from None
+            await asyncio.sleep(min(busy.after or pause, patience / 5, patience - waited))
+            pause = min(2 * pause, LONGEST_PAUSE)
+            try:
+                return await self._once(path, body)
+            except Busy as newer:
+                # its own words say more than a connection that is lost after them
+                busy = newer if newer.said or not busy.said else busy
+
+    async def _answers_others(self) -> bool:
+        """Whether the server still answers a request that it answered before."""
+        try:
+            return bool(self._sound and await self._once(*self._sound))
+        except (Busy, NoAnswer, Unsupported, TooLong):
+            return False
+
+    async def _once(self, path: str, body: dict[str, Any]) -> Answer:
+        try:
+            response = await self.client.post(path, content=json.dumps(body).encode())
+        except httpx.HTTPError as error:
+            raise _reason(error) from None
+        try:
+            answer = read_answer(response.status_code, response.content, body)
+        except Busy as busy:
+            busy.after = _seconds(response.headers.get("retry-after", ""))
+            raise
+        except Hopeless as error:
+            raise UserError(f"{self.endpoint.base_url}: {error}") from None
+        self._sound = path, body
+        return answer
+
+
+async def _complete(session: Session, arguments: dict[str, Any]) -> Answer:
+    return await session.complete(arguments)
 
 
 def connect(
@@ -108,18 +252,27 @@ def connect(
     reached, or if it has no such model.
     """
 
-    async def models() -> list[dict[str, Any]]:
-        async with _client(base_url, 3, Endpoint.timeout) as client:
-            return [item.model_dump() async for item in client.models.list()]
+    async def models() -> httpx.Response:
+        async with _client(base_url, Endpoint.timeout) as client:
+            for pause in (0.5, 1.0, 2.0):
+                response = await client.get("models")
+                if response.status_code != 429 and response.status_code < 500:
+                    break
+                await asyncio.sleep(pause)
+            return response
 
     try:
-        served = {str(item["id"]): item for item in asyncio.run(models())}
-    except UserError:
-        raise
-    except openai.OpenAIError as error:
-        raise _explained(error, base_url) from None
-    except Exception:  # the client raises whatever a page of HTML makes it
-        raise UserError(_unusable(base_url, "no list of models")) from None
+        response = asyncio.run(models())
+        value = parse(response.content)
+        if response.status_code in (404, 405, 501) and model is not None:
+            value = []  # not every server lists its models
+        else:
+            check(response.status_code, value, response.content, {})
+    except httpx.HTTPError as error:
+        raise UserError(_away(base_url, _reason(error))) from None
+    except (Busy, Hopeless, NoAnswer) as error:
+        raise UserError(f"{base_url}: {error}") from None
+    served = {str(item["id"]): item for item in _listed(value, base_url)}
     names = ", ".join(sorted(served)) or "none"
     if model is None and len(served) != 1:
         raise UserError(f"{base_url}: name one of its models by --served-model: {names}")
@@ -129,63 +282,71 @@ def connect(
     return Endpoint(base_url, chosen, concurrency, answered=True), served.get(chosen, {})
 
 
-def _client(base_url: str, retries: int, timeout: float) -> openai.AsyncOpenAI:
+def _listed(value: Any, base_url: str) -> list[dict[str, Any]]:
+    """Return the models of a server's list. Raises UserError if it is none."""
+    listed = value.get("data", False) if isinstance(value, dict) else value
+    if listed is None and isinstance(value, dict):
+        listed = []  # Ollama's, before it has a model
+    if isinstance(listed, list) and all(isinstance(item, dict) and "id" in item for item in listed):
+        return listed
+    raise UserError(f"{base_url}: gives an answer that cannot be used (no list of models){ADDRESS}")
+
+
+def _client(base_url: str, timeout: float) -> httpx.AsyncClient:
     """A client of the server. Raises UserError for a malformed address."""
     try:
         parts = urlsplit(base_url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # of the port, or of an IPv6 address
+        key = os.environ.get(KEY, "").strip() or "none"
+        client = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
+            limits=httpx.Limits(max_connections=None),
+            follow_redirects=True,
+        )
+    except UnicodeEncodeError:
+        raise UserError(f"{KEY}: is not a key; put the right one there") from None
+    except (ValueError, httpx.InvalidURL):  # of the port, or of an IPv6 address
         usable = False
     if not usable:
         raise UserError(f"{base_url}: is not an address; write it as http://localhost:8000/v1")
-    return openai.AsyncOpenAI(
-        base_url=base_url,
-        # your own server asks for no key, but the client insists on one
-        api_key=os.environ.get(KEY) or "none",
-        max_retries=retries,
-        timeout=openai.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
-    )
+    return client
 
 
-def _check_one_text(answer: Any, base_url: str) -> None:
-    """Raise UserError unless the answer holds one text: the client checks nothing."""
-    choices = getattr(answer, "choices", None)
-    texts = [getattr(item, "text", None) for item in choices] if isinstance(choices, list) else []
-    if len(texts) != 1 or not isinstance(texts[0], str):
-        raise UserError(_unusable(base_url, answer))
+def _adapted(request: dict[str, Any], without: set[str]) -> dict[str, Any]:
+    """Return a request without what the server does not take."""
+    body = {name: value for name, value in request.items() if name not in without}
+    other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+    for name in request.keys() & other.keys() & without:
+        body[other[name]] = request[name]
+    if "system" in without and "messages" in body:
+        content = "\n\n".join(message["content"] for message in body["messages"])
+        body["messages"] = [{"role": "user", "content": content}]
+    return body
 
 
-def _unusable(base_url: str, what: Any) -> str:
-    return (
-        f"{base_url}: gives an answer that cannot be used ({_shown(what)}); "
-        "is it the address of OpenAI's interface, which often ends in /v1?"
-    )
+def _seconds(header: str) -> float | None:
+    """Return the seconds of a Retry-After, which may be a date; None if there are none."""
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return seconds if seconds > 0 else None  # not a number is not above 0
 
 
-def _shown(what: Any) -> str:
-    """What a server said, on one line, not too long, and without the key."""
-    line = " ".join(str(what).split())[:300]
-    key = os.environ.get(KEY)
-    return line.replace(key, "***") if key else line
-
-
-def _explained(error: Exception, base_url: str) -> Exception:
-    """Return a UserError for a fault of the server or the network; other errors unchanged."""
+def _reason(error: httpx.HTTPError) -> Busy:
+    """Return what a lost request means."""
     match error:
-        case openai.AuthenticationError() | openai.PermissionDeniedError():
-            # the server's own words may repeat a part of the key
-            return UserError(f"{base_url}: refuses the key; put the right one in {KEY}")
-        case openai.APITimeoutError():
-            return UserError(f"{base_url}: does not answer in time; run this again to continue")
-        case openai.APIConnectionError():
-            return UserError(
-                f"{base_url}: no server answers; start it or correct the address, "
-                "and run this again"
-            )
-        case openai.NotFoundError():
-            return UserError(_unusable(base_url, error.message))
-        case openai.APIStatusError():
-            return UserError(f"{base_url}: {_shown(error.message)}")
-        case openai.OpenAIError() | json.JSONDecodeError():
-            return UserError(_unusable(base_url, error))
-    return error
+        case httpx.ConnectError() | httpx.ConnectTimeout():
+            return Busy("no server answers; start it or correct the address", said=False)
+        case httpx.TimeoutException():
+            return Busy("does not answer in time", said=False)
+    return Busy(f"breaks off its answer ({shown(str(error)) or type(error).__name__})", said=False)
+
+
+def _away(base_url: str, busy: Busy) -> str:
+    return f"{base_url}: {busy}; run this again to continue"

@@ -36,7 +36,7 @@ class Completions:
         body = await request.json()
         self.requests += 1
         if self.requests % 5 == 0:
-            headers = {"retry-after-ms": "10"}
+            headers = {"Retry-After": "0.01"}
             return web.json_response({"error": {"message": "busy"}}, status=429, headers=headers)
         if self.requests % 11 == 0:
             await asyncio.sleep(0.5)

@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors import safe_open
 
 from tests.engine.recipe_runs import ARXIVDL, RecipeRun
-from tests.unit.judge_server import Server
+from tests.openai_server import Server, judge
 from tests.unit.tiny_encoder import write_encoder
 from tools.models import load_base, load_tokenizer
 from tools.prepared_rows import read_prepared_rows
@@ -43,7 +43,7 @@ def recipe(run: RecipeRun, monkeypatch: pytest.MonkeyPatch) -> Recipe:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server() as running:
+    with Server(judge) as running:
         yield running
 
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, PositiveInt, TypeAdapter, ValidationError
 
-from prompt_strategies.layout import Completion, parse_completion
+from prompt_strategies.layout import parse_completion
 from tools.errors import UserError
+from tools.generate import Generation
 from tools.search.candidates import PROGRAM
 from tools.search.metrics import load_metric
 from tools.search.run import Target
@@ -65,13 +66,16 @@ def apply(path: Path, inputs: Sequence[str], target: Target | None = None) -> li
         texts = [made[index].text for index in range(first, first + len(programs))]
         answers = [PROGRAM.answer(generated) for generated in texts]
         seed = derived_seed("vote", settings.seed, text)
-        outputs = [_shown(parse_completion(generated)) for generated in texts]
+        outputs = [_shown(made[index]) for index in range(first, first + len(programs))]
         results.append({"input": text, "answer": vote(answers, metric, seed), "programs": outputs})
     return results
 
 
-def _shown(completion: Completion) -> dict[str, str]:
-    return {"call": completion.call, "output": completion.output}
+def _shown(generation: Generation) -> dict[str, str]:
+    completion = parse_completion(generation.text)
+    shown = {"call": completion.call, "output": completion.output}
+    reason = getattr(generation, "reason", "")
+    return shown | ({"no_text": reason} if reason else {})
 
 
 def _recorded(path: Path, found: _Found) -> Target:

@@ -20,12 +20,24 @@ from tools.generate import (
 )
 from tools.recipe import read_recipe
 
-if TYPE_CHECKING:  # openai takes a second to import, and only an endpoint needs it
+if TYPE_CHECKING:  # only an endpoint needs an HTTP client
     from tools.endpoint import Endpoint
+    from tools.server_answer import Answer, NoAnswer
 
 MOST_TOKENS = 2048  # of prompt and completion together, even if the model has room for more
 
 Batch = list[tuple[int, Generation]]
+
+
+@dataclass(frozen=True)
+class FromServer(Generation):
+    """A generation of a server; `reason` says why it has no text.
+
+    `without` names the parts of the request that the server did not take.
+    """
+
+    reason: str = ""
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,7 +153,21 @@ class Served:
                 fitting.append(index)
         arguments = [self._arguments(requests[index], prompts[index]) for index in fitting]
         for place, answer in self.endpoint.completions(arguments):
-            yield [(fitting[place], _generation(answer))]
+            request = requests[fitting[place]]
+            yield [(fitting[place], self._generation(answer, request, arguments[place]))]
+
+    def _generation(
+        self, answer: "Answer | NoAnswer", request: Request, arguments: dict[str, Any]
+    ) -> Generation:
+        without = tuple(sorted(self.endpoint.without & arguments.keys()))
+        if isinstance(answer, Exception):
+            return FromServer("", 0, False, reason=answer.reason, without=without)
+        text = answer.text.removeprefix(request.prompt)  # some servers repeat it
+        if eos := getattr(self.tokenizer, "eos_token", None):
+            text = text.partition(eos)[0]
+        made = Generation(text, answer.written or 0, not answer.cut)
+        made = _stopped(made, request.stop)
+        return FromServer(**vars(made), without=without) if without else made
 
     def _arguments(self, request: Request, prompt: Any) -> dict[str, Any]:
         room = self._limit if self.tokenizer is None else self._limit - len(prompt)
@@ -152,12 +178,6 @@ class Served:
             "max_tokens": min(request.max_new_tokens, room),
             **({} if request.stop is None else {"stop": [request.stop]}),
         }
-
-
-def _generation(answer: Any) -> Generation:
-    [choice] = answer.choices
-    tokens = answer.usage.completion_tokens if answer.usage else 0
-    return Generation(choice.text, tokens, choice.finish_reason == "stop")
 
 
 def load_in_process(target: Path) -> InProcess:

@@ -18,6 +18,7 @@ from tools.search.cotacs import search
 from tools.search.data import Task, load_task
 from tools.search.scoring import Scorer, Settings
 from tools.search.store import Store
+from tools.server_answer import by_reason
 
 LABELS = {
     "end_to_end": "end to end: a program for each row",
@@ -82,9 +83,8 @@ class Target:
                 "prompts": "text" if tokenizer is None else "ids",
             }
             context = info.get("max_model_len")
-            if not isinstance(context, int):
-                context = None
-            return Served(endpoint, identity, tokenizer, context)
+            known = type(context) is int and context > 0
+            return Served(endpoint, identity, tokenizer, context if known else None)
 
         return served(self.served_model), served(self.served_base) if self.served_base else None
 
@@ -102,7 +102,7 @@ def run_search(
     backend, base = target.open()
     store = Store(folder)
     scorer = Scorer(task, PROGRAM, backend, store, settings)
-    found = search(scorer)
+    found = _search(scorer)
     test = _test(scorer, found, "cotacs")
     test["end_to_end"] = baselines.end_to_end(scorer)
     left_out = []
@@ -127,8 +127,23 @@ def run_search(
         "test": test,
         "baselines_left_out": left_out,
     }
+    if target.endpoint:
+        result["server"] = {
+            "requests_without": store.not_taken,
+            "no_text": by_reason(store.without_text),
+        }
     write_json(folder / "programs.json", result)
     return result | {"folder": str(folder)}
+
+
+def _search(scorer: Scorer) -> dict[str, Any]:
+    try:
+        return search(scorer)
+    except UserError as error:
+        if reasons := by_reason(scorer.store.without_text):
+            told = "; ".join(f"{count} times: {reason}" for reason, count in reasons.items())
+            raise UserError(f"{error} The server gave no text {told}") from None
+        raise
 
 
 def _test(scorer: Scorer, found: dict[str, Any], name: str) -> dict[str, Any]:
@@ -208,6 +223,12 @@ def print_search(result: dict[str, Any], console: Console) -> None:
     console.print(table)
     for reason in result["baselines_left_out"]:
         console.print(f"left out: {reason}", markup=False)
+    server = result.get("server", {})
+    if server.get("requests_without"):
+        names = ", ".join(server["requests_without"])
+        console.print(f"the server does not take {names}: it was asked without", markup=False)
+    for reason, count in server.get("no_text", {}).items():
+        console.print(f"no text for {count:,} requests: {reason}", markup=False)
     console.print(f"{result['folder']}/programs.json: use it by `cogex apply`", markup=False)
 
 

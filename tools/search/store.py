@@ -4,13 +4,14 @@
 everything that it depends on: model, prompt, temperature, seed and limits. A batch is written at
 once and counts only if it is complete. A resumed search therefore makes exactly the missing batches
 and ends with the same bytes. (Each row has its own sample, but the other rows of a batch change how
-logits are rounded.)
+logits are rounded.) A generation for which a server gave no text has a `reason`; the next search
+makes it again.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tools.errors import UserError
 from tools.generate import Generation
-from tools.search.backend import Backend, Batch, Request
+from tools.search.backend import Backend, Batch, FromServer, Request
 
 NAME = "generations.jsonl"
 
@@ -36,6 +37,20 @@ class Store:
     def calls(self) -> int:
         """The number of different requests so far."""
         return len(self._asked)
+
+    @property
+    def without_text(self) -> list[str]:
+        """Why a server gave no text, for each such request so far."""
+        return [item.reason for item in self._from_servers() if item.reason]
+
+    @property
+    def not_taken(self) -> list[str]:
+        """The parts of requests that a server did not take, such as the temperature."""
+        return sorted({name for item in self._from_servers() for name in item.without})
+
+    def _from_servers(self) -> Iterator[FromServer]:
+        found = (self._kept[key] for key in sorted(self._asked) if key in self._kept)
+        return (item for item in found if isinstance(item, FromServer))
 
     def complete(
         self, backend: Backend, requests: Sequence[Request], what: str
@@ -92,7 +107,8 @@ def _lines(batch: Batch, keys: list[str], requests: list[Request], what: str) ->
         }
         for place, (index, generation) in enumerate(batch, 1)
     ]
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    return text.encode("utf-8", "replace")  # a prompt may hold half a character
 
 
 def _read(path: Path) -> dict[str, Generation]:
@@ -109,7 +125,8 @@ def _read(path: Path) -> dict[str, Generation]:
         key, left, generation = _parse(path, number, line)
         batch[key] = generation
         if left == 0:
-            kept |= batch
+            # what has no text is asked for again
+            kept |= {k: made for k, made in batch.items() if not getattr(made, "reason", "")}
             batch, whole = {}, size
     with path.open("r+b") as file:
         file.truncate(whole)
@@ -120,6 +137,9 @@ def _parse(path: Path, number: int, line: bytes) -> tuple[str, int, Generation]:
     try:
         values: dict[str, Any] = json.loads(line)
         generation = Generation(str(values["text"]), int(values["tokens"]), bool(values["ended"]))
+        reason, without = str(values.get("reason", "")), tuple(values.get("without", ()))
+        if reason or without:
+            generation = FromServer(**vars(generation), reason=reason, without=without)
         return str(values["key"]), int(values["left"]), generation
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(

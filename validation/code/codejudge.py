@@ -11,7 +11,8 @@ A model wrote the code, and a model wrote the judge's answers: neither is truste
   has it, and the code is not part of that request. So code or an obedient analysis cannot forge it.
 - If the code addresses a judge, by its words or by what the analysis says, `correct` becomes
   `suspect`.
-- `refused`, `unparseable` and `suspect` are counted separately and never pass.
+- `refused`, `unparseable` and `suspect` are counted separately and never pass. A pair that is
+  `refused` or `unparseable` is not judged: the next run asks about it again.
 """
 
 import ast
@@ -24,25 +25,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import openai
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict
 from rich.progress import track
 
-from tools.endpoint import Endpoint
+from tools.endpoint import Endpoint, Session
 from tools.errors import UserError
+from tools.server_answer import NoAnswer, by_reason, shown
 from validation.code.codebertscore import Pair
 from validation.code.kept import Kept
 from validation.selection.score_cache import digest
 
 Status = Literal["correct", "incorrect", "refused", "unparseable", "suspect"]
 STATUSES: tuple[Status, ...] = ("correct", "incorrect", "refused", "unparseable", "suspect")
+NOT_JUDGED: tuple[Status, ...] = ("refused", "unparseable")
 
 ANALYSIS_TOKENS = 1024
 VERDICT_TOKENS = 128
 CHARACTERS_PER_TOKEN = 3  # a low estimate, so that the number of tokens is not too low
 LONGEST_TOKEN = 32  # characters; an answer with more for each token ignored the limit
-# a server's reasons not to answer about one pair
-REFUSALS = {"content_filter", "content_policy_violation", "context_length_exceeded"}
 
 # the paper's prompts (appendix F, with a reference); the marks and the second paragraph of each
 # are this project's
@@ -107,12 +107,18 @@ _ADDRESSES = re.compile(
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on one pair and its cost; `tokens` is 0 if no question was asked."""
+    """The verdict on one pair and its cost; `tokens` is 0 if no question was asked.
+
+    `reason` says why a pair is not judged, in the server's own words if it has any. `without` names
+    what the server did not take, such as the temperature.
+    """
 
     status: Status
     analysis: str = ""
     answer: str = ""
     tokens: int = 0
+    reason: str = ""
+    without: str = ""
 
 
 class _Summary(BaseModel):
@@ -121,31 +127,6 @@ class _Summary(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     mark: str
     verdict: Literal["correct", "incorrect"]
-
-
-class _Received(BaseModel):
-    """A part of an answer that is read; the client itself does not validate answers."""
-
-    model_config = ConfigDict(from_attributes=True, strict=True)
-
-
-class _Message(_Received):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(_Received):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Usage(_Received):
-    total_tokens: int = Field(ge=0)
-
-
-class _Completion(_Received):
-    choices: list[_Choice]
-    usage: _Usage | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +150,20 @@ def estimate(verdicts: Kept, model: str, pairs: Sequence[Pair]) -> Estimate:
     return Estimate(len(asked), sum(map(_most_tokens, asked.values())))
 
 
+def check_budget(
+    endpoint: Endpoint, pairs: Sequence[Pair], verdicts: Kept, budget: Budget
+) -> Estimate:
+    """Return the estimate. Raises UserError if it is above the budget."""
+    expected = estimate(verdicts, endpoint.model, pairs)
+    if expected.tokens > budget.tokens:
+        raise UserError(
+            f"judging {expected.pairs:,} pairs takes up to {expected.tokens:,} tokens, the budget "
+            f"is {budget.tokens:,}: nothing was asked. Give --budget {expected.tokens}, or score "
+            "fewer rows with --subset-size, or one --model"
+        )
+    return expected
+
+
 def judge_pairs(
     endpoint: Endpoint,
     pairs: Sequence[Pair],
@@ -183,52 +178,59 @@ def judge_pairs(
     budget (then nothing is asked), if the budget is used up all the same, or as `Endpoint` does.
     Verdicts up to then are kept.
     """
-    expected = estimate(verdicts, endpoint.model, pairs)
+    expected = check_budget(endpoint, pairs, verdicts, budget)
     say(
         f"CodeJudge: {expected.pairs:,} of {len(pairs):,} pairs to be judged by {endpoint.model}, "
         f"at most {expected.tokens:,} tokens"
     )
-    if expected.tokens > budget.tokens:
-        raise UserError(
-            f"judging {expected.pairs:,} pairs takes up to {expected.tokens:,} tokens, the budget "
-            f"is {budget.tokens:,}: nothing was asked. Give --budget {expected.tokens}, or score "
-            "fewer rows with --subset-size, or one --model"
-        )
     asked = _to_ask(verdicts, endpoint.model, pairs)
     keys = list(asked)
-    answers = endpoint.run([partial(_judge, endpoint.model, asked[key]) for key in keys])
+    answers = endpoint.run([partial(_judge, asked[key]) for key in keys])
     for index, verdict in track(
         answers, "CodeJudge", total=len(keys), transient=True, disable=len(keys) < 2
     ):
-        verdicts.put(keys[index], vars(verdict))
+        if isinstance(verdict, NoAnswer):
+            verdict = _not_judged(verdict)
+        without = ", ".join(sorted(endpoint.without))
+        verdicts.put(keys[index], vars(verdict) | {"without": without})
         budget.tokens -= verdict.tokens
         if budget.tokens < 0:
             raise UserError(
-                "the judge took more tokens than estimated, and the budget is used up: raise "
-                "--budget and run this again; the verdicts so far are kept"
+                "the judge took more tokens than estimated, as one that reasons does, and the "
+                "budget is used up: raise --budget and run this again; the verdicts so far are kept"
             )
     kept = [verdicts.get(_key(endpoint.model, pair)) for pair in pairs]
     return [Verdict(**verdict) if verdict else _EMPTY for verdict in kept]
 
 
 def summarise(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Count each status; `score` is the share of all pairs that are correct."""
+    """Count each status; `score` is the share of all pairs that are correct.
+
+    It is None if no pair was judged; `reasons` counts why pairs were not.
+    """
     counts = Counter(verdict.status for verdict in verdicts)
+    judged = len(verdicts) - sum(counts[status] for status in NOT_JUDGED)
+    apart = [verdict for verdict in verdicts if verdict.status in NOT_JUDGED]
     return {
-        "score": counts["correct"] / len(verdicts) if verdicts else 0.0,
+        "score": counts["correct"] / len(verdicts) if judged else None,
         "pairs": len(verdicts),
+        "judged": judged,
         **{status: counts[status] for status in STATUSES},
+        "reasons": by_reason([f"{verdict.status}: {verdict.reason}" for verdict in apart]),
+        "requests_without": sorted({verdict.without for verdict in verdicts} - {""}),
         "tokens": sum(verdict.tokens for verdict in verdicts),
     }
 
 
 _EMPTY = Verdict("incorrect", answer="there is no code")  # without a question
+_ASKED_AGAIN = (None, *NOT_JUDGED)
 
 
 def _to_ask(verdicts: Kept, model: str, pairs: Iterable[Pair]) -> dict[str, Pair]:
-    """Return the pairs with code and without a verdict, each once, by key."""
+    """Return the pairs with code that are not judged yet, each once, by key."""
     found = {_key(model, pair): pair for pair in pairs if pair.candidate.strip()}
-    return {key: pair for key, pair in found.items() if verdicts.get(key) is None}
+    judged = {key for key in found if (verdicts.get(key) or {}).get("status") not in _ASKED_AGAIN}
+    return {key: pair for key, pair in found.items() if key not in judged}
 
 
 def _key(model: str, pair: Pair) -> str:
@@ -245,74 +247,48 @@ def _most_tokens(pair: Pair) -> int:
     return -(-(prompts + given) // CHARACTERS_PER_TOKEN) + answers
 
 
-async def _judge(model: str, pair: Pair, client: openai.AsyncOpenAI) -> Verdict:
-    """Ask both questions about one pair."""
+async def _judge(pair: Pair, judge: Session) -> Verdict:
+    """Ask both questions about one pair. Raises NoAnswer if there is no analysis."""
     bare, reference = without_comments(pair.candidate), without_comments(pair.reference)
     first = _mark(bare, reference, pair.instruction)
     material = MATERIAL.format(
         mark=first, instruction=pair.instruction, reference=reference, candidate=bare
     )
-    analysis = await _ask(client, model, ANALYSE.format(mark=first), material, ANALYSIS_TOKENS)
-    if analysis.refused or not analysis.text.strip():
-        status: Status = "refused" if analysis.refused else "unparseable"
-        return Verdict(status, analysis.text, tokens=analysis.tokens)
-    second = _mark(analysis.text)
-    answer = await _ask(
-        client,
-        model,
-        SUMMARISE.format(mark=second),
-        ANALYSIS.format(mark=second, analysis=analysis.text),
-        VERDICT_TOKENS,
-    )
-    status = "refused" if answer.refused else parse_verdict(answer.text, second)
-    told = TELLS in analysis.text.casefold()
+    analysis, cost = await _ask(judge, ANALYSE.format(mark=first), material, ANALYSIS_TOKENS)
+    if not analysis.strip():
+        raise NoAnswer("the analysis is empty or longer than its tokens allow", tokens=cost)
+    second = _mark(analysis)
+    question = ANALYSIS.format(mark=second, analysis=analysis)
+    try:
+        answer, more = await _ask(judge, SUMMARISE.format(mark=second), question, VERDICT_TOKENS)
+    except NoAnswer as none:
+        none.tokens += cost
+        return _not_judged(none, analysis)
+    status = parse_verdict(answer, second)
+    told = TELLS in analysis.casefold()
     if status == "correct" and (told or addresses_judge(bare, reference)):
         status = "suspect"
-    return Verdict(status, analysis.text, answer.text, analysis.tokens + answer.tokens)
+    reason = f"its verdict is not the JSON object: {shown(answer)[:80]}"
+    reason = reason if status == "unparseable" else ""
+    return Verdict(status, analysis, answer, cost + more, reason)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    text: str
-    tokens: int
-    refused: bool = False
+def _not_judged(none: NoAnswer, analysis: str = "") -> Verdict:
+    return Verdict(none.status, analysis, tokens=none.tokens, reason=none.reason)
 
 
-async def _ask(
-    client: openai.AsyncOpenAI, model: str, system: str, user: str, tokens: int
-) -> _Answer:
-    try:
-        given = await client.chat.completions.create(
-            model=model,
-            messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
-            temperature=0,
-            max_completion_tokens=tokens,
-        )
-    except openai.BadRequestError as error:
-        if error.code in REFUSALS or "context length" in str(error.message):
-            return _Answer(f"{error.code}: {error.message}", 0, refused=True)
-        raise  # no pair would get an answer
-    try:
-        answer = _Completion.model_validate(given)
-    except ValidationError:
-        raise UserError(
-            f"{client.base_url}: its answer is not a chat completion; is this the address of "
-            "OpenAI's interface, which often ends in /v1?"
-        ) from None
-    choice = answer.choices[0] if answer.choices else _Choice(message=_Message())
-    text = choice.message.refusal or choice.message.content or ""
-    length = len(system) + len(user) + len(text)
-    used = answer.usage.total_tokens if answer.usage else -(-length // CHARACTERS_PER_TOKEN)
-    if len(text) > LONGEST_TOKEN * tokens:
-        text = ""
-    refused = bool(choice.message.refusal) or choice.finish_reason == "content_filter"
-    # UTF-8 has no lone surrogates
-    return _Answer(text.encode("utf-8", "replace").decode(), used, refused)
+async def _ask(judge: Session, system: str, user: str, tokens: int) -> tuple[str, int]:
+    """Return the judge's text and what it cost, estimated if the server does not tell."""
+    answer = await judge.chat(system, user, tokens)
+    length = len(system) + len(user) + len(answer.text)
+    cost = -(-length // CHARACTERS_PER_TOKEN) if answer.tokens is None else answer.tokens
+    return (answer.text if len(answer.text) <= LONGEST_TOKEN * tokens else ""), cost
 
 
 def parse_verdict(text: str, mark: str) -> Status:
-    """Read the second answer: one JSON object with the mark, each key once, fenced or not."""
-    body = re.sub(r"\A```(?:json)?\s*\n(.*)\n\s*```\Z", r"\1", text.strip(), flags=re.DOTALL)
+    """Read the second answer: one JSON object with the mark, each key once, or one fenced one."""
+    fenced = re.search(r"^```(?:json)?\s*\n(.*)\n\s*```", text, re.DOTALL | re.MULTILINE)
+    body = fenced[1] if fenced else text
     try:
         found = _Summary.model_validate(json.loads(body, object_pairs_hook=_each_once))
     except (ValueError, RecursionError):  # ValidationError is a ValueError

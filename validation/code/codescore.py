@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.code.tasks import read_published, strings
-from tools.endpoint import KEY, Endpoint
+from tools.endpoint import Endpoint
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.generate import generate
@@ -33,6 +33,7 @@ from tools.models import (
 from tools.prepare.fields import RejectedError, refuse_surrogates
 from tools.prepared_rows import declared_strategy, load_strategy, read_prepared_rows
 from tools.recipe import Recipe
+from tools.server_answer import KEY
 from validation.code.codebertscore import (
     BertScore,
     Encoder,
@@ -41,7 +42,14 @@ from validation.code.codebertscore import (
     rescaled,
     score_pairs,
 )
-from validation.code.codejudge import Budget, Verdict, judge_pairs, summarise
+from validation.code.codejudge import (
+    CHARACTERS_PER_TOKEN,
+    Budget,
+    Verdict,
+    check_budget,
+    judge_pairs,
+    summarise,
+)
 from validation.code.kept import Kept
 from validation.selection.checkpoints import checkpoints, file_hashes, left_out
 from validation.selection.score_cache import base_identity, digest
@@ -50,9 +58,26 @@ AUGMENTED = "-augmented"  # suffix of the folder of augmented rows
 METRICS = ("codebertscore", "codejudge")
 RESAMPLES = 10_000
 FOLDER = "codescore"
+VERDICTS = "verdicts.jsonl"
 OPENAI = "https://api.openai.com/v1"
 
-Judge = Callable[[Sequence[Pair], Kept], list[Verdict]]
+
+@dataclass(frozen=True)
+class Judge:
+    """A model that judges, and what it may cost; `say` gets the estimate."""
+
+    endpoint: Endpoint
+    budget: Budget
+    say: Callable[[str], None]
+
+    def check(self, pairs: Sequence[Pair], verdicts: Kept) -> None:
+        """Raise UserError if the pairs may cost more than the budget, or if no server is there."""
+        if check_budget(self.endpoint, pairs, verdicts, self.budget).pairs:
+            self.endpoint.knock()
+
+    def judge(self, pairs: Sequence[Pair], verdicts: Kept) -> list[Verdict]:
+        """Return the verdict on each pair."""
+        return judge_pairs(self.endpoint, pairs, verdicts, budget=self.budget, say=self.say)
 
 
 @dataclass(frozen=True)
@@ -85,12 +110,8 @@ def make_metrics(
     if "codejudge" in asked:
         if base_url == OPENAI and not os.environ.get(KEY):
             raise UserError(f"{base_url}: put your key in {KEY}, or name another --base-url")
-        endpoint, left = Endpoint(base_url, judge_model, concurrency), Budget(budget)
-
-        def judge(pairs: Sequence[Pair], verdicts: Kept) -> list[Verdict]:
-            say = partial(console.print, markup=False)
-            return judge_pairs(endpoint, pairs, verdicts, budget=left, say=say)
-
+        say = partial(console.print, markup=False)
+        judge = Judge(Endpoint(base_url, judge_model, concurrency), Budget(budget), say)
     return Metrics(load_encoder(encoder, layer) if "codebertscore" in asked else None, judge)
 
 
@@ -106,7 +127,7 @@ def codescore(
     path = test_path(recipe, augmented)
     rows = read_prepared_rows(path, ("id", "instruction", "input", "output"))[:subset_size]
     folder = recipe.output_dir / (FOLDER + (AUGMENTED if augmented else ""))
-    written = dict(_generated(recipe, model, rows, folder))
+    written = dict(_generated(recipe, model, rows, folder, metrics.judge))
     models = _score_models(written, [row["id"] for row in rows], metrics, folder)
     about = {"recipe": str(recipe.path), "test": _identity(path, rows)}
     return _result(folder, models, about | {"left_out": left_out(recipe) if model == "all" else []})
@@ -165,7 +186,7 @@ def _score_models(
 ) -> dict[str, Any]:
     """Score the pairs of each model; one estimate and one budget cover all that is judged."""
     every = [pair for pairs in written.values() for pair in pairs]
-    judged = metrics.judge(every, Kept(folder / "verdicts.jsonl")) if metrics.judge else None
+    judged = metrics.judge.judge(every, Kept(folder / VERDICTS)) if metrics.judge else None
     scores = (
         _bert_scores(metrics.encoder, every, Kept(folder / "codebertscore.jsonl"))
         if metrics.encoder
@@ -203,7 +224,9 @@ def _score_model(
         result["codebertscore"] = _mean_scores(scores)
     if judged:
         passes = [float(verdict.status == "correct") for verdict in judged]
-        result["codejudge"] = summarise(judged) | {"interval": bootstrap(passes)}
+        summary = summarise(judged)
+        interval = bootstrap(passes) if summary["judged"] else None
+        result["codejudge"] = summary | {"interval": interval}
     if scores and judged:
         result["agreement"] = agreement([score.f1 for score in scores], judged)
     return result
@@ -249,10 +272,9 @@ STUDY = {
 
 def print_codescore(result: dict[str, Any], console: Console) -> None:
     """Print a table of the models, and of the original study's figures for as many rows."""
-    table = Table("model", "pairs", "F1", "rescaled", "F3", "CodeJudge", "not judged", "AUC")
+    table = Table("model", "pairs", "F1", "rescaled", "F3", "CodeJudge", "judged", "AUC")
     for name, model in result["models"].items():
         bert, judge = model.get("codebertscore"), model.get("codejudge")
-        apart = judge and sum(judge[status] for status in ("refused", "unparseable", "suspect"))
         auc = model.get("agreement", {}).get("auc")
         table.add_row(
             name,
@@ -261,20 +283,31 @@ def print_codescore(result: dict[str, Any], console: Console) -> None:
             f"{bert['f1_rescaled']:.3f}" if bert else "-",
             f"{bert['f3']:.3f}" if bert else "-",
             _with_interval(judge["score"], judge["interval"]) if judge else "-",
-            str(apart) if judge else "-",
+            f"{judge['judged']:,} of {judge['pairs']:,}" if judge else "-",
             f"{auc:.2f}" if auc is not None else "-",
         )
     for name, (judged, f1) in result["study"].items():
         table.add_row(f"study, {name}", "200", f"{(1 + f1) / 2:.3f}", f"{f1:.3f}", "-",
                       f"{judged:.3f}", "-", "-")  # fmt: skip
     console.print(table)
+    for name, model in result["models"].items():
+        judge = model.get("codejudge", {"reasons": {}, "suspect": 0, "requests_without": []})
+        lines = [f"{count:,} not judged: {why}" for why, count in judge["reasons"].items()]
+        lines += [f"{judge['suspect']:,} suspect: the code speaks to its judge"] * bool(
+            judge["suspect"]
+        )
+        lines += [f"the judge's server does not take {what}" for what in judge["requests_without"]]
+        for line in lines:
+            console.print(f"{name}: {line}", markup=False, soft_wrap=True)
     for item in result.get("left_out", []):
         told = f"{item['name']} is left out: {item['status']}, {item['reason']}"
         console.print(told, markup=False, soft_wrap=True)
     console.print(f"Written: {result['folder']}", markup=False)
 
 
-def _with_interval(value: float, interval: Sequence[float]) -> str:
+def _with_interval(value: float | None, interval: Sequence[float]) -> str:
+    if value is None:
+        return "not judged"
     return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
 
 
@@ -291,9 +324,16 @@ def _identity(path: Path, rows: Sequence[Any]) -> dict[str, Any]:
 
 
 def _generated(
-    recipe: Recipe, model: str, rows: Sequence[dict[str, str]], folder: Path
+    recipe: Recipe,
+    model: str,
+    rows: Sequence[dict[str, str]],
+    folder: Path,
+    judge: Judge | None,
 ) -> Iterator[tuple[str, list[Pair]]]:
-    """Yield name and pairs of each model that is asked for; the base is loaded once."""
+    """Yield name and pairs of each model that is asked for; the base is loaded once.
+
+    Raises UserError before anything is generated if judging it may cost more than the budget.
+    """
     tokenizer = load_recipe_tokenizer(recipe)
     strategy = load_strategy(recipe, recipe.training, tokenizer)
     prompts = [strategy.render(row).prompt for row in rows]
@@ -309,8 +349,18 @@ def _generated(
         "dtype": str(compute_dtype()),
         "device": device().type,
     }
-    for name, path, files in _models(recipe, model):
-        key = digest(deciding | {"files": file_hashes(path, files) if path else {}})
+    planned = [
+        (name, path, digest(deciding | {"files": file_hashes(path, files) if path else {}}))
+        for name, path, files in _models(recipe, model)
+    ]
+    if judge:
+        length = recipe.sequence_len * CHARACTERS_PER_TOKEN
+        candidates = [
+            kept.get(key) or [f"{name:.<{length}}"] * len(rows) for name, _, key in planned
+        ]
+        pairs = [pair for texts in candidates for pair in _pairs(texts, rows)]
+        judge.check(pairs, Kept(folder / VERDICTS))
+    for name, path, key in planned:
         if kept.get(key) is None:
             loaded = add_adapter(base(), path) if path else base()
             try:
@@ -318,8 +368,14 @@ def _generated(
             finally:
                 if path:
                     loaded.unload()
-        pairs = zip(kept.get(key), rows, strict=True)
-        yield name, [Pair(text, row["output"], row["instruction"]) for text, row in pairs]
+        yield name, _pairs(kept.get(key), rows)
+
+
+def _pairs(candidates: Sequence[str], rows: Sequence[dict[str, str]]) -> list[Pair]:
+    return [
+        Pair(text, row["output"], row["instruction"])
+        for text, row in zip(candidates, rows, strict=True)
+    ]
 
 
 def _models(recipe: Recipe, model: str) -> Iterator[tuple[str, Path | None, tuple[str, ...]]]:

@@ -12,8 +12,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import cogex
+from tests.openai_server import Server, judge
 from tests.unit.conftest import WriteAdapter
-from tests.unit.judge_server import Server
 from tests.unit.tiny_encoder import write_encoder
 from tools.errors import UserError
 from tools.files import write_jsonl
@@ -33,7 +33,7 @@ MakeMetrics = Callable[..., Metrics]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server() as running:
+    with Server(judge) as running:
         yield running
 
 
@@ -97,15 +97,11 @@ def test_only_the_first_pairs_are_scored_and_by_the_metrics_asked_for(
 def test_what_is_kept_is_not_made_again_and_another_layer_is(
     tmp_path: Path, metrics: MakeMetrics, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor is an answer asked for again that holds half a character."""
     file = pairs_file(tmp_path)
-    for kind, unparseable in (("surrogate", 2), ("honest", 0)):
-        (tmp_path / "codescore-made/verdicts.jsonl").unlink(missing_ok=True)
-        first = codescore_pairs(file, metrics(kind=kind), None)
-        assert first["models"]["made"]["codejudge"]["unparseable"] == unparseable
-        asked = server.requests(kind)
-        assert codescore_pairs(file, metrics(kind=kind), None) == first
-        assert server.requests(kind) == asked
+    first = codescore_pairs(file, metrics(), None)
+    asked = server.requests("honest")
+    assert codescore_pairs(file, metrics(), None) == first
+    assert server.requests("honest") == asked
     other = codescore_pairs(file, metrics("codebertscore", layer=1), None)
     assert other["models"]["made"]["codebertscore"] != first["models"]["made"]["codebertscore"]
     monkeypatch.setattr(module, "score_pairs", lambda _, pairs: {0: []}[len(pairs)])
