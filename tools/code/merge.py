@@ -63,8 +63,8 @@ def merge(
     is not as `cogex prepare` left it, or if there are too few rows.
     """
     _check(inputs, out, train_size, val_size)
-    rows = [row for folder in inputs for row in _prepared(folder)]
-    reasons = _unwanted(rows, held_out)
+    rows = [row for folder in inputs for row in prepared_tasks(folder)]
+    reasons = unwanted(rows, held_out)
     left = [index for index in range(len(rows)) if index not in reasons]
     if len(left) < train_size + val_size:
         told = ", ".join(f"{n} {reason}" for reason, n in _count(reasons).items())
@@ -87,8 +87,8 @@ def merge(
         ],
     }
     summary = Summary(
-        inputs=[_origin(folder / "rows.jsonl") for folder in inputs],
-        held_out=[_origin(_rows_file(path)) for path in held_out],
+        inputs=[origin(folder / "rows.jsonl") for folder in inputs],
+        held_out=[origin(rows_file(path)) for path in held_out],
         read=len(rows),
         kept=len(rows) - len(reasons),
         rejected=len(reasons),
@@ -119,10 +119,15 @@ def _check(inputs: Sequence[Path], out: Path, train_size: int, val_size: int) ->
         raise UserError(f"{out} is also an --input: give another folder")
 
 
-def _prepared(folder: Path) -> list[dict[str, str]]:
-    """Read a prepared folder. Its rows are verified if the manifest knows the file."""
+def prepared_tasks(
+    folder: Path, fields: Sequence[str] = CodeStrategy.columns
+) -> list[dict[str, str]]:
+    """Read a folder that `cogex prepare humaneval`, `mbpp` or `synthetic` has written.
+
+    Its rows are verified if the manifest knows the file. Raises UserError.
+    """
     path = folder / "rows.jsonl"
-    rows = read_prepared_rows(path, CodeStrategy.columns)
+    rows = read_prepared_rows(path, fields)
     try:
         manifest = (folder / "manifest.json").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -135,18 +140,19 @@ def _prepared(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _rows_file(path: Path) -> Path:
+def rows_file(path: Path) -> Path:
+    """Return the file of rows that a folder or file names."""
     return path / "rows.jsonl" if path.is_dir() else path
 
 
-def _unwanted(rows: Sequence[dict[str, str]], held_out: Sequence[Path]) -> dict[int, str]:
+def unwanted(rows: Sequence[dict[str, str]], held_out: Sequence[Path]) -> dict[int, str]:
     """Return why rows are not used, by index: they are or resemble a held-out row, or repeat one.
 
     Raises UserError for a row that cannot be compared.
     """
     kept_away = [task.row for task in own_tasks(MINI)]
     for path in held_out:
-        kept_away += read_prepared_rows(_rows_file(path), CodeStrategy.columns)
+        kept_away += read_prepared_rows(rows_file(path), CodeStrategy.columns)
     held_ids = {row["id"] for row in kept_away}
     held_keys = {key: row["id"] for row in kept_away for key in _keys(row)}
     texts: dict[tuple[str, str], str] = {}
@@ -184,7 +190,8 @@ def _count(reasons: dict[int, str]) -> dict[str, int]:
     )
 
 
-def _origin(path: Path) -> dict[str, Any]:
+def origin(path: Path) -> dict[str, Any]:
+    """Return what a manifest says of an input."""
     return {"path": str(path), "sha256": sha256(path)}
 
 

@@ -77,7 +77,11 @@ def prepare_tasks(
     published = read_published(path)
     tasks, reasons = _select(published.rows, _MAKE[name], max_lines, difficulty)
     reasons |= _failures(tasks, allow_code_execution)
-    kept = [task.row for index, task in tasks.items() if index not in reasons]
+    kept = [
+        task.row | {"entry_point": task.entry_point, "tests": task.tests}
+        for index, task in tasks.items()
+        if index not in reasons
+    ]
     rejected = [
         rejected_line(index, reason, published.rows[index])
         for index, reason in sorted(reasons.items())

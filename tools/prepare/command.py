@@ -184,6 +184,36 @@ def code(
     print_summary(summary, Console())
 
 
+@prepare.command(name="verified")
+def verified_rows(
+    inputs: Annotated[
+        list[Path], typer.Option("--input", help="A folder of prepared tasks; more than once.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
+    allow_code_execution: ConsentOption = False,
+    calls: Annotated[int, typer.Option(min=1, help="Most rows of one task.")] = 3,
+    val_size: Annotated[int, typer.Option(help="Validation rows.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(help="Rows (a folder or file) to keep away, with all that resemble them."),
+    ] = None,
+) -> None:
+    """CoGEX rows whose outputs are true: code tasks, executed in the sandbox."""
+    from tools.prepare.verified import prepare_verified, print_summary
+
+    summary = prepare_verified(
+        inputs,
+        out,
+        allow_code_execution=allow_code_execution,
+        calls=calls,
+        val_size=val_size,
+        seed=seed,
+        held_out=held_out or [],
+    )
+    print_summary(summary, Console())
+
+
 @prepare.command()
 def arxivdl(
     out: Annotated[Path, typer.Option(help="Folder for one folder for each size.")],
