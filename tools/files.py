@@ -1,5 +1,6 @@
 """Writes files whole or not at all, and hashes them."""
 
+import errno
 import hashlib
 import json
 import os
@@ -9,10 +10,59 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from tools.errors import UserError
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class NotWritten(UserError):
+    """A result was computed, and its file cannot be written: `result` is shown all the same."""
+
+    result: Any = None
+
+
+def cannot_write(path: Path | str, error: OSError) -> NotWritten:
+    """What to say where a file or folder cannot be written, and what to do."""
+    todo = f"make {Path(path).parent} a folder that you may write into (`ls -ld` shows whose it is)"
+    if error.errno in FULL:
+        todo = f"make room on the disk (`df -h {Path(path).parent}`)"
+    return NotWritten(f"{path}: cannot be written: {error.strerror}; {todo}, and run this again")
+
+
+@contextmanager
+def shown_if_not_written(result: Any) -> Iterator[None]:
+    """Give an error of writing, inside the block, the result that was to be written."""
+    try:
+        yield
+    except NotWritten as error:
+        error.result = result
+        raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file that cannot be written into one message."""
+    try:
+        yield
+    except OSError as error:
+        of = Path(str(error.filename or path))  # none where the disk is full
+        if of.parent != path.parent and of not in path.parents:
+            raise  # of another file, which the block reads
+        raise cannot_write(path, error) from None
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[str]]:
-    """Open a temporary UTF-8 file beside `path`; rename it to `path` only if the block succeeds."""
+    """Open a temporary UTF-8 file beside `path`; rename it to `path` only if the block succeeds.
+
+    Raises NotWritten where it cannot be written.
+    """
+    with writing(path), _whole_file(path) as file:
+        yield file
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[IO[str]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -5,7 +5,7 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -204,21 +204,20 @@ def _bitsandbytes(quantized: Quantization, dtype: torch.dtype) -> BitsAndBytesCo
     return BitsAndBytesConfig(**own | quantized)
 
 
-def add_adapter(base: Any, folder: Path) -> Any:
+def add_adapter(base: Any, folder: Path, seed: int | None = None) -> Any:
     """Put the LoRA adapter of `folder` on a base model and return the PEFT model.
 
-    The base is changed in place, and `unload()` of the PEFT model gives it back. Raises
-    UserError if the folder holds no safetensors adapter for this base, which is then unchanged.
+    The base is changed in place. `unload()` of the PEFT model takes the adapter off, but what some
+    adapters change in the base stays changed: where several take turns, use `SharedBase`. `seed` is
+    the recipe's, which decides a start that is drawn at random. Raises UserError if the folder
+    holds no safetensors adapter for this base.
     """
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: holds no {name}; is it a checkpoint?")
     with _explained(f"{folder}: the adapter does not fit the base"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*non-meta parameter")  # tried on `load_shape`
-        config = PeftConfig.from_pretrained(str(folder))
-        if getattr(config, "megatron_config", None):  # PEFT would import what `megatron_core` names
-            raise ValueError("its config asks for Megatron, which is not supported here")
-        model = get_peft_model(base, config)
+        model = _with_start(base, read_adapter_config(folder), seed)
         try:
             keys = model.load_adapter(str(folder), model.active_adapter)
             if odd := [*keys.missing_keys, *keys.unexpected_keys]:  # PEFT would only warn
@@ -227,6 +226,109 @@ def add_adapter(base: Any, folder: Path) -> Any:
             model.unload()
             raise
     return model.eval()
+
+
+def read_adapter_config(folder: Path) -> PeftConfig:
+    """Read an adapter's config. Raises ValueError where PEFT would import what it names."""
+    config = PeftConfig.from_pretrained(str(folder))
+    if getattr(config, "megatron_config", None):  # PEFT would import what `megatron_core` names
+        raise ValueError("its config asks for Megatron, which is not supported here")
+    return config
+
+
+def _with_start(base: Any, config: PeftConfig, seed: int | None) -> Any:
+    """Put a new adapter on a base model, whose weights become those that the training had.
+
+    PiSSA, OLoRA and their like start from the base's weights and take that start out of them. A
+    checkpoint belongs to what is left, so the start is made again, from the same random state as
+    Axolotl's (`load_lora` in axolotl/loaders/adapter.py).
+    """
+    start = getattr(config, "init_lora_weights", True)
+    if base.device.type == "meta":  # there are no weights to start from
+        config.init_lora_weights = start = False
+    if not isinstance(start, str):
+        return get_peft_model(base, config)
+    if start.startswith("pissa_niter") and seed is None:
+        raise ValueError(
+            f"`peft_init_lora_weights: {start}` draws its start at random: name the recipe, whose "
+            "`seed` decides it"
+        )
+    gpus = [torch.cuda.current_device()] if base.device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(gpus):
+            torch.manual_seed(int(seed or 0))
+            return get_peft_model(base, config)
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ValueError(
+            f"its start, `peft_init_lora_weights: {start}`, cannot be made again here: {error}"
+        ) from None
+
+
+class SharedBase:
+    """A base model on which adapters take turns; each finds it as it was loaded.
+
+    What an adapter changes in the base (the start of PiSSA, OLoRA or LoftQ, biases, saved
+    embeddings, repeated layers) is still there after PEFT's `unload()`. So the weights are compared
+    after each adapter, and a base that has changed is loaded again.
+    """
+
+    def __init__(self, load: Callable[[], Any], seed: int | None = None) -> None:
+        """Take what loads the base, and the recipe's seed (see `add_adapter`)."""
+        self._load, self._seed = load, seed
+        self._model: Any = None
+        self._loaded: dict[str, Any] = {}  # the fingerprint when it was loaded
+
+    @property
+    def model(self) -> Any:
+        """The base, as it was loaded."""
+        if self._model is None:
+            self._model = self._load()
+            self._loaded = fingerprint(self._model)
+        return self._model
+
+    @contextmanager
+    def with_adapter(self, folder: Path | None) -> Iterator[Any]:
+        """Lend the base with the adapter of a folder, or as it is; keep no reference to it after.
+
+        Raises UserError if the adapter does not fit.
+        """
+        if folder is None:
+            yield self.model
+            return
+        base, self._model = self.model, None  # gone, unless it proves to be unchanged
+        adapted = add_adapter(base, folder, self._seed)
+        try:
+            yield adapted
+        finally:
+            adapted.unload()
+            if fingerprint(base) == self._loaded:
+                self._model = base
+
+
+_SPAN = 2**20  # elements; a sum over them stays within 64 bits
+
+
+def fingerprint(model: Any) -> dict[str, Any]:
+    """Shape, type and an exact sum of the bits of each tensor of a model, by name.
+
+    Each element is multiplied by an odd number that depends on its place, so that another value and
+    another order both show. Tensors on the meta device have no bits.
+    """
+    tensors = model.state_dict()  # with what bitsandbytes keeps beside its 4 bits
+    return {
+        name: (tuple(tensor.shape), tensor.dtype, tensor.is_meta or _sum_of_bits(tensor))
+        for name, tensor in tensors.items()
+    }
+
+
+def _sum_of_bits(tensor: torch.Tensor) -> int:
+    kind = {1: torch.uint8, 2: torch.int16}.get(tensor.element_size(), torch.int32)
+    bits = tensor.detach().flatten().contiguous().view(kind)
+    odd = 2 * (torch.arange(_SPAN, device=bits.device) % 1021) + 1
+    sums = [(part * odd[: len(part)]).sum() for part in bits.split(_SPAN)]
+    return sum((2 * place + 1) * int(found) for place, found in enumerate(sums))
 
 
 def is_recipe(target: Path) -> bool:
@@ -245,23 +347,25 @@ def load_trained(target: Path) -> tuple[Any, Any]:
         folder = recipe.output_dir / "best"
         if not folder.is_dir():
             raise UserError(f"{folder}: is not there; train, then run `cogex select {target}`")
-        return load_model(folder, quantization(recipe)), load_recipe_tokenizer(recipe)
+        return load_model(folder, recipe), load_recipe_tokenizer(recipe)
     return load_model(target), load_tokenizer(target)
 
 
-def load_model(folder: Path, quantized: Quantization | None = None) -> Any:
+def load_model(folder: Path, recipe: Recipe | None = None) -> Any:
     """Load the model of an adapter folder or a model folder.
 
-    A `best/` knows how its base is quantised; a `checkpoint-N` does not, and takes `quantized` (see
-    `quantization`). Raises UserError if there is nothing to load.
+    A `best/` knows how its base is quantised; a `checkpoint-N` does not, and takes it from the
+    recipe. Raises UserError if there is nothing to load.
     """
+    quantized = quantization(recipe) if recipe else None
     config = folder / "adapter_config.json"
     if not config.is_file():
         return load_base(folder)
     base = str(_named_in(config, "base_model_name_or_path", "names no base model"))
     if quantized is None and (folder / ORIGIN).is_file():
         quantized = _named_in(folder / ORIGIN, "quantization", "does not say how the base is held")
-    return add_adapter(load_base(base, quantized), folder)
+    seed = recipe.values.get("seed") if recipe else None
+    return add_adapter(load_base(base, quantized), folder, seed)
 
 
 def _named_in(path: Path, key: str, problem: str) -> Any:

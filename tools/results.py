@@ -90,6 +90,7 @@ class Selection(Written):
     validation: ScoredRows
     checkpoints: list[ScoredCheckpoint]
     base: NllFigures = NllFigures()  # the model before training
+    data_changed: list[str] = []  # a sentence for each data file that is not what was trained on
 
 
 class Origin(Written):

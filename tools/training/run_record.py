@@ -9,6 +9,7 @@
 
 import importlib.metadata
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from pydantic import BaseModel
 
 from prompt_strategies.base import find_strategy
 from tools.files import sha256, write_json
+from tools.recipe import Recipe
+from tools.same_value import plain
 
 NAME = "run.json"
 
@@ -68,7 +71,10 @@ def describe(values: dict[str, Any], ranks: int) -> Record:
 
 
 def differences(before: Record, now: Record) -> list[str]:
-    """List what would make the launch give another result than the run; empty if nothing would."""
+    """List what would make the launch give another result than the run; empty if nothing would.
+
+    Values are compared by what they mean, and files by the place that a path leads to.
+    """
     values = [*_changed(before, now, "recipe"), *_changed(before, now, "facts")]
     return [
         *(f"`{key}` was {old}, is {new}" for key, old, new in values),
@@ -94,11 +100,48 @@ def write(run: Path, record: Record) -> None:
     write_json(run / NAME, record.model_dump(exclude_unset=True))
 
 
+def changed_data(recipe: Recipe) -> dict[str, str]:
+    """The training and validation files that are not what the run was started with.
+
+    By path, the SHA-256 that `run.json` has. Empty where no usable `run.json` says.
+    """
+    record = read(recipe.output_dir)
+    then = {os.path.realpath(path): known for path, known in record.files.items()} if record else {}
+    found = {}
+    for entry in (recipe.training, recipe.validation):
+        path = str(entry["path"])
+        known = then.get(os.path.realpath(path))
+        if known and not (Path(path).is_file() and sha256(Path(path)) == known):
+            found[path] = known
+    return found
+
+
+def told(changed: dict[str, str]) -> list[str]:
+    """One sentence for each file of `changed_data`."""
+    return [
+        f"{path} is not the file that the run was trained with ({NAME}: SHA-256 {known[:12]}...). Its "
+        "rows may be others, and held-out ones may have been trained on. Prepare it as it was, or "
+        "train again."
+        for path, known in changed.items()
+    ]
+
+
 def _changed(before: Record, now: Record, part: str) -> Iterator[tuple[str, Any, Any]]:
-    old, new = getattr(before, part), getattr(now, part)
+    old, new = (_by_meaning(getattr(record, part), part) for record in (before, now))
     for key in sorted(old | new):
-        if old.get(key) != new.get(key):
-            yield key, old.get(key), new.get(key)
+        (was, first), (is_, second) = old.get(key, (None, None)), new.get(key, (None, None))
+        if first != second:
+            yield key, was, is_
+
+
+def _by_meaning(values: dict[str, Any], part: str) -> dict[str, tuple[Any, Any]]:
+    """Each value as it was written, and in the one spelling of its meaning."""
+    if part == "files":
+        return {os.path.relpath(os.path.realpath(path)): (known, known)
+                for path, known in values.items()}  # fmt: skip
+    if part == "recipe":
+        return {key: (value, plain(value, key)) for key, value in values.items()}
+    return {key: (value, value) for key, value in values.items()}
 
 
 def _values_that_count(values: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from tools.recipe import Recipe
 from tools.results import CheckFile
 from tools.run_folder import checkpoint_folders
 from tools.sandbox import CONSENT, unavailable
+from tools.training.run_record import changed_data, told
 from validation.check.collapse import COLLAPSE, find_loop, measure_collapse
 from validation.check.emulation import STATUSES, Emulation, summarize, verify_emulation
 from validation.check.measures import EMULATOR_MEASURES, MEASURES, THRESHOLDS, Judged, family, judge
@@ -97,6 +98,7 @@ def check(
         "recipe": str(recipe.path),
         "model": model_name,
         "model_sha256": hashes,
+        "data_changed": told(changed_data(recipe)),
         "validation_sha256": sha256(Path(recipe.validation["path"])),
         **sections["reasoner"],
         "emulator": sections.get("emulator"),
@@ -133,13 +135,13 @@ def load_named(recipe: Recipe, model_name: str) -> tuple[Any, Any]:
     """Load (model, tokenizer) of a recipe's `best`, `base` or `checkpoint-N`."""
     if model_name == "best":
         return load_trained(recipe.path)
-    tokenizer, quantized = load_recipe_tokenizer(recipe), quantization(recipe)
+    tokenizer = load_recipe_tokenizer(recipe)
     if model_name == "base":
-        return load_base(recipe.base_model, quantized), tokenizer
+        return load_base(recipe.base_model, quantization(recipe)), tokenizer
     folder = recipe.output_dir / model_name
     if folder not in checkpoint_folders(recipe.output_dir).values():
         raise UserError(f"{folder}: there is no such checkpoint; name best, base or checkpoint-N")
-    return load_model(folder, quantized), tokenizer
+    return load_model(folder, recipe), tokenizer
 
 
 def _program(recipe: Recipe, row: dict[str, str]) -> str:
@@ -237,6 +239,8 @@ def print_check(result: dict[str, Any], console: Console) -> None:
     """Show the verdicts on both modes, and for each the verified emulation."""
     console.print(f"{result['model']} on {result['rows']} held-out rows:", markup=False)
     print_verdicts(result["verdicts"], console)
+    for sentence in result["data_changed"]:
+        console.print(sentence, markup=False, soft_wrap=True)
     for name, section in (("reasoner", result), ("emulator", result["emulator"])):
         if section and (count := section["prompts_too_long"]):
             console.print(

@@ -9,7 +9,7 @@ all that decides them, and are not made again.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.generate import generate
 from tools.models import (
-    add_adapter,
+    SharedBase,
     compute_dtype,
     device,
     load_base,
@@ -52,7 +52,7 @@ from validation.code.codejudge import (
 )
 from validation.code.kept import Kept
 from validation.selection.checkpoints import checkpoints, file_hashes, left_out
-from validation.selection.score_cache import base_identity, digest
+from validation.selection.score_cache import SCORING, base_identity, digest
 
 AUGMENTED = "-augmented"  # suffix of the folder of augmented rows
 METRICS = ("codebertscore", "codejudge")
@@ -338,8 +338,11 @@ def _generated(
     strategy = load_strategy(recipe, recipe.training, tokenizer)
     prompts = [strategy.render(row).prompt for row in rows]
     kept = Kept(folder / "candidates.jsonl")
-    base = cache(partial(load_base, recipe.base_model, quantization(recipe)))
+    load = partial(load_base, recipe.base_model, quantization(recipe))
+    base = SharedBase(load, recipe.values.get("seed"))
     deciding = {
+        "scoring": SCORING,
+        "seed": recipe.values.get("seed"),
         "prompts": prompts,
         "special_tokens": tokenizer.special_tokens_map,
         "references": [row["output"] for row in rows],
@@ -362,12 +365,9 @@ def _generated(
         judge.check(pairs, Kept(folder / VERDICTS))
     for name, path, key in planned:
         if kept.get(key) is None:
-            loaded = add_adapter(base(), path) if path else base()
-            try:
+            with base.with_adapter(path) as loaded:
                 kept.put(key, _write_code(loaded, tokenizer, prompts, recipe))
-            finally:
-                if path:
-                    loaded.unload()
+            del loaded  # makes room where the base is loaded again
         yield name, _pairs(kept.get(key), rows)
 
 

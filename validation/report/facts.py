@@ -5,7 +5,7 @@ wrote.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.errors import UserError
@@ -23,6 +23,7 @@ from tools.results import (
     read_results,
 )
 from tools.run_folder import checkpoint_folders
+from tools.training.run_record import changed_data, told
 from validation.curves.trainer_state import NAME, TrainerState, read_run
 from validation.selection.checkpoints import model_hashes
 
@@ -49,6 +50,9 @@ class RunFacts:
     generations: list[GeneratedRow]
     best: Best | None
     check_is_of_another: bool = False  # check.json is of a model that best/ held; left out here
+    # data files that are not what was trained on, and the SHA-256 that was; the manifest of what
+    # lies there now is left out
+    changed: dict[str, str] = field(default_factory=dict)
 
     @property
     def chosen(self) -> ScoredCheckpoint | None:
@@ -73,16 +77,19 @@ def read_facts(recipe: Recipe) -> RunFacts:
     check = read_result(CheckFile, run / "check.json", check_again)
     of_another = bool(best and check and check.model_sha256 != best.sha256)
     generations = read_results(GeneratedRow, run / "generations.jsonl", check_again)
+    manifest = read_result(Manifest, train.parent / "manifest.json", "cogex prepare")
+    changed = changed_data(recipe)
     return RunFacts(
         recipe=recipe,
         header=read_header(recipe.path),
         state=_state(run),
-        manifest=read_result(Manifest, train.parent / "manifest.json", "cogex prepare"),
+        manifest=None if str(train) in changed else manifest,
         selection=read_result(Selection, run / "selection.json", select_again),
         check=None if of_another else check,
         generations=[] if of_another else generations,
         best=best,
         check_is_of_another=of_another,
+        changed=changed,
     )
 
 
@@ -91,6 +98,7 @@ def stale(facts: RunFacts) -> Iterator[str]:
     recipe = facts.recipe
     val = Path(recipe.validation["path"])
     now = sha256(val) if val.is_file() else None
+    yield from told(facts.changed)
     if facts.selection and facts.selection.validation.sha256 != now:
         yield (
             f"The checkpoints were scored on other rows than {val} holds now: "

@@ -74,7 +74,8 @@ def _context(facts: RunFacts) -> dict[str, Any]:
         "emulates": programs,
         "recipe_sha256": sha256(recipe.path),
         "train": train,
-        "train_sha256": sha256(train) if train.is_file() else None,
+        "train_sha256": facts.changed.get(str(train))
+        or (sha256(train) if train.is_file() else None),
         "stale": list(stale(facts)),
         "prompt": render_prompt("{instruction}", "{input}") if programs else None,
         "labels": LABELS,

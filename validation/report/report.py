@@ -213,7 +213,11 @@ def _hashes(facts: RunFacts) -> list[tuple[str, str]]:
     """What a run of the same kind needs: (name, SHA-256 or revision) of each file."""
     recipe = facts.recipe
     files = [recipe.path, Path(recipe.training["path"]), Path(recipe.validation["path"])]
-    found = [(str(path), sha256(path)) for path in files if path.is_file()]
+    found = [
+        (str(path), facts.changed.get(str(path)) or sha256(path))
+        for path in files
+        if path.is_file() or str(path) in facts.changed
+    ]
     if facts.manifest and (source := facts.manifest.source):
         found.append((f"{source.path}, {source.rows:,} rows, the rows' source", source.sha256))
     if facts.best:

@@ -23,6 +23,8 @@ from validation.selection.checkpoints import MODEL_CONFIG
 from validation.selection.perplexity import Score, ScoringRow
 
 NAME = "scores.json"
+# raised when scores made before may be wrong; 2: each adapter finds the base as it was loaded
+SCORING = 2
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
@@ -74,9 +76,11 @@ def circumstances(recipe: Recipe, rows: Sequence[ScoringRow]) -> dict[str, Any]:
     sequence_len.
     """
     return {
+        "scoring": SCORING,
         "rows": _rows_hash(rows),
         "base": base_identity(recipe.base_model),
         "quantization": quantization(recipe),
+        "seed": recipe.values.get("seed"),  # it decides a start that an adapter draws at random
         "dtype": str(compute_dtype()),
         "device": "cpu" if device().type == "cpu" else torch.cuda.get_device_name(),
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},

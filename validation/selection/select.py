@@ -5,7 +5,6 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from tools.errors import UserError
 from tools.files import sha256, write_json
 from tools.models import (
     ORIGIN,
-    add_adapter,
+    SharedBase,
     load_base,
     load_recipe_tokenizer,
     load_shape,
@@ -28,6 +27,7 @@ from tools.models import (
 from tools.prepared_rows import encode_validation, read_prepared_rows
 from tools.recipe import Recipe
 from tools.results import NllFigures, Origin, ScoredCheckpoint, ScoredRows, Selection
+from tools.training.run_record import changed_data, told
 from validation.selection.checkpoints import Checkpoint, checkpoints, file_hashes
 from validation.selection.perplexity import Score, ScoringRow, score
 from validation.selection.score_cache import KeptScores, circumstances, digest
@@ -65,10 +65,10 @@ class _Scorer:
         self.rows, self.cut = validation_rows(recipe, load_recipe_tokenizer(recipe))
         self.kept = KeptScores(recipe.output_dir)
         self.circumstances = circumstances(recipe, self.rows)
+        self.base = SharedBase(self._load_base, recipe.values.get("seed"))
 
-    @cached_property
-    def base(self) -> Any:
-        """The model that adapters are put on."""
+    def _load_base(self) -> Any:
+        """Load the model that adapters are put on."""
         if self.logged:
             return load_shape(self.recipe.base_model)
         return load_base(self.recipe.base_model, quantization(self.recipe))
@@ -96,24 +96,17 @@ class _Scorer:
             return None
         if self.recipe.adapter is None:  # not held, for checkpoints need its room
             return score(load_base(self.recipe.base_model), self.rows)
-        return score(self.base, self.rows)
+        return score(self.base.model, self.rows)
 
     def score(self, folder: Path) -> Score | None:
         """Score the adapter or model of a folder; with `logged`, only see whether it fits."""
-        if self.recipe.adapter is None:
-            return None if self.logged else score(_loaded(load_base, folder), self.rows)
-        model = _loaded(add_adapter, self.base, folder)
         try:
-            return None if self.logged else score(model, self.rows)
-        finally:
-            model.unload()
-
-
-def _loaded(load: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return load(*arguments)
-    except UserError as error:
-        raise _Misfit(str(error)) from None
+            if self.recipe.adapter is None:
+                return None if self.logged else score(load_base(folder), self.rows)
+            with self.base.with_adapter(folder) as model:
+                return None if self.logged else score(model, self.rows)
+        except UserError as error:
+            raise _Misfit(str(error)) from None
 
 
 def validation_rows(recipe: Recipe, tokenizer: Any) -> tuple[list[ScoringRow], int]:
@@ -172,6 +165,7 @@ def select(recipe: Recipe, *, logged: bool = False) -> Selection:
         ),
         checkpoints=[_written(item) for item in scored],
         base=NllFigures(**_figures(base)),
+        data_changed=told(changed_data(recipe)),
     )
     if scorer and best:
         _write_best(recipe, best, scorer)
@@ -272,19 +266,18 @@ def _copy(recipe: Recipe, checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def _verify(best: Scored, copy: Path, scorer: _Scorer) -> None:
-    """Load the copy and score it again. Raises UserError if it is not what the checkpoint is."""
-    again = scorer.score(copy)
-    if again is None:  # ranked by the log: nothing is scored
-        sound = _holds(copy, best.checkpoint, copy / ORIGIN)
-        found = "differs from it"
-    else:
-        expected = best.perplexity or math.nan
-        sound = math.isclose(again.perplexity, expected, rel_tol=RELATIVE_TOLERANCE)
-        found = f"has perplexity {again.perplexity!r}, the checkpoint had {expected!r}"
-    if not sound:
+    """Compare the copy byte for byte, load it and score it again. Raises UserError if it differs."""
+    what = f"{copy}: the copy of {best.checkpoint.name}"
+    if not _holds(copy, best.checkpoint, copy / ORIGIN):
         raise UserError(
-            f"{copy}: the copy of {best.checkpoint.name} {found}; best/ is left as it was; is the "
-            "disk failing?"
+            f"{what} has other bytes; best/ is left as it was; is the disk failing, or full?"
+        )
+    again = scorer.score(copy)
+    expected = best.perplexity or math.nan
+    if again and not math.isclose(again.perplexity, expected, rel_tol=RELATIVE_TOLERANCE):
+        raise UserError(
+            f"{what} has the same bytes, but scored {again.perplexity!r} and not {expected!r}; "
+            f"best/ is left as it was; this machine computes no score twice, so select on another"
         )
 
 
@@ -319,12 +312,13 @@ def print_selection(result: Selection, console: Console) -> None:
         )
     console.print(table)
     for note in _notes(result):
-        console.print(note)
+        console.print(note, markup=False, soft_wrap=True)
     if result.best is None:
         console.print("No checkpoint is usable.", style="bold red")
 
 
 def _notes(result: Selection) -> Iterator[str]:
+    yield from result.data_changed
     if result.base.perplexity is not None:
         yield f"The base before training: {_number(result.base.perplexity, 5)}"
     logged = [

@@ -159,8 +159,8 @@ def test_quantised_base_holds_nf4_and_computes_in_fp32_on_every_cpu(tiny_base: P
 def test_checkpoint_is_put_on_the_base_that_is_asked_for(tmp_path: Path, write_adapter) -> None:
     folder = write_adapter(tmp_path / "checkpoint-5")
     names = []
-    for quantized in (None, NF4):
-        model = load_model(folder, quantized)
+    for values in ({}, {"adapter": "qlora", "load_in_4bit": True}):
+        model = load_model(folder, Recipe(Path("recipe.yml"), values))
         names.append(type(model.base_model.model.model.layers[0].mlp.up_proj).__name__)
     assert names == ["Linear", "Linear4bit"]
 

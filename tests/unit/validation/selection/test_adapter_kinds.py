@@ -1,0 +1,106 @@
+"""Adapters of every kind that PEFT has are scored as they were trained, whatever they change."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import set_seed
+
+from tests.unit.validation.selection.test_select import write_state
+from tools.models import load_base, load_recipe_tokenizer, load_trained, quantization
+from tools.recipe import Recipe
+from validation.selection import select as module
+from validation.selection.perplexity import ScoringRow, score
+from validation.selection.select import select, validation_rows
+
+BASE = Path(__file__).parents[4] / "models/tiny-base"
+SEED = 42
+NOISE = (0.5, 0.05, 0.2)
+CHANGE = {  # these leave another base behind
+    "pissa": {"init_lora_weights": "pissa"},
+    "pissa by a random projection": {"init_lora_weights": "pissa_niter_1"},
+    "olora": {"init_lora_weights": "olora"},
+    "olora, DoRA": {"init_lora_weights": "olora", "use_dora": True},
+    "repeated layers": {"layer_replication": [[0, 2], [1, 3]]},
+    "embeddings as target": {"target_modules": ["embed_tokens", "q_proj"]},
+}
+KEEP = {
+    "DoRA": {"use_dora": True},
+    "rank-stabilised": {"use_rslora": True},
+    "whole head": {"modules_to_save": ["lm_head"]},
+    "whole head and embeddings": {"modules_to_save": ["lm_head", "embed_tokens"]},
+    "tokens": {"trainable_token_indices": [5, 6, 7, 300]},
+    "all linear": {"target_modules": "all-linear"},
+    **{
+        name: {"init_lora_weights": name}
+        for name in ("gaussian", "orthogonal", "mica", "eva", "lora_ga")
+    },
+}
+QUANTIZED = {"adapter": "qlora", "load_in_4bit": True}
+
+
+def as_trained(base: Any, noise: float, **settings: Any) -> PeftModel:
+    """A new adapter, started as Axolotl starts it, and moved by noise in place of training."""
+    set_seed(SEED)
+    config = {"r": 4, "target_modules": ["q_proj", "down_proj"], "task_type": "CAUSAL_LM"}
+    model = get_peft_model(base, LoraConfig(**config | settings))
+    set_seed(7)
+    for weights in model.parameters():
+        if weights.requires_grad:
+            scale = float(weights.detach().std()) or 0.1
+            weights.data += noise * scale * torch.randn_like(weights)
+    return model.eval()
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """One entry for each time that `select` loads a base."""
+    made: list[Any] = []
+
+    def load(*arguments: Any) -> Any:
+        made.append(arguments)
+        return load_base(*arguments)
+
+    monkeypatch.setattr(module, "load_base", load)
+    return made
+
+
+def make_run(recipe: Recipe, **settings: Any) -> dict[str, float]:
+    """Write checkpoints of one kind, the worst first and the best next; return their perplexities.
+
+    They are those of the models in memory, before anything was saved.
+    """
+    recipe.values.update({"base_model": str(BASE), "seed": SEED})
+    rows, _ = validation_rows(recipe, load_recipe_tokenizer(recipe))
+    models = [as_trained(load_base(BASE, quantization(recipe)), each, **settings) for each in NOISE]
+    best, middle, worst = sorted(models, key=lambda model: score(model, rows).perplexity)
+    found = {}
+    for step, model in ((5, worst), (10, best), (15, middle)):
+        found[f"checkpoint-{step}"] = score(model, rows).perplexity
+        model.save_pretrained(recipe.output_dir / f"checkpoint-{step}")
+        write_state(recipe.output_dir / f"checkpoint-{step}", step, loss=1.0)
+    return found
+
+
+@pytest.mark.parametrize("kind", [*CHANGE, *KEEP, "olora in 4 bits"])
+@pytest.mark.filterwarnings("ignore")
+def test_each_checkpoint_is_scored_as_it_was_trained(
+    recipe: Recipe, kind: str, loads: list[Any]
+) -> None:
+    if kind == "olora in 4 bits":
+        recipe.values.update(QUANTIZED)
+    settings = (CHANGE | KEEP).get(kind, CHANGE["olora"])
+    expected = make_run(recipe, **settings)
+    result = select(recipe)
+    scored = {item.name: item.perplexity for item in result.checkpoints}
+    assert scored == pytest.approx(expected, rel=1e-5)
+    assert len(set(expected.values())) == 3 and result.best == "checkpoint-10"
+    # each adapter has a base of its own: three checkpoints, and the copy in best/
+    assert len(loads) == (1 if kind in KEEP else 4)
+    recipe.path.write_text(json.dumps(recipe.values))
+    rows, _ = validation_rows(recipe, load_recipe_tokenizer(recipe))
+    best = score(load_trained(recipe.path)[0], rows).perplexity
+    assert best == pytest.approx(expected["checkpoint-10"], rel=1e-5)
