@@ -7,6 +7,8 @@ Heavy imports stay inside the verbs, so that `cogex --help` answers at once.
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +19,7 @@ from rich.console import Console
 from typer.core import TyperArgument
 
 from tools.errors import UserError
-from tools.files import write_json
+from tools.files import NotWritten, write_json
 from tools.prepare.command import prepare
 from tools.recipe import Recipe, find_recipe, read_recipe
 from validation.preflight.cards import CARDS
@@ -172,7 +174,8 @@ def curves(
     """Judge a run by what the trainer logged: losses, learning rate, gradients, batch."""
     from validation.curves import curves as module
 
-    result = module.follow(recipe, console) if follow else module.curves(recipe)
+    with _shown_if_not_written(module.print_curves):
+        result = module.follow(recipe, console) if follow else module.curves(recipe)
     module.print_curves(result, console)
     _end(result)
 
@@ -189,7 +192,8 @@ def select(
     from validation.selection.select import print_selection
     from validation.selection.select import select as run
 
-    result = run(recipe, logged=logged)
+    with _shown_if_not_written(print_selection):
+        result = run(recipe, logged=logged)
     print_selection(result, console)
     raise typer.Exit(0 if result.best else 1)
 
@@ -213,17 +217,18 @@ def check(
     from validation.check.check import check as run
     from validation.check.check import print_check
 
-    result = run(
-        recipe,
-        model_name=model,
-        limit=rows,
-        min_answer=min_answer,
-        min_family=min_family,
-        temperature=temperature,
-        seed=seed,
-        mode=mode,
-        allow_code_execution=allow_code_execution,
-    )
+    with _shown_if_not_written(print_check):
+        result = run(
+            recipe,
+            model_name=model,
+            limit=rows,
+            min_answer=min_answer,
+            min_family=min_family,
+            temperature=temperature,
+            seed=seed,
+            mode=mode,
+            allow_code_execution=allow_code_execution,
+        )
     print_check(result, console)
     _end(result)
 
@@ -470,6 +475,17 @@ def _write_json(result: Any, path: Path | None) -> None:
         write_json(path, result)
 
 
+@contextmanager
+def _shown_if_not_written(show: Callable[[Any, Console], None]) -> Iterator[None]:
+    """Show a result whose file cannot be written, before the error ends the command."""
+    try:
+        yield
+    except NotWritten as error:
+        if error.result is not None:
+            show(error.result, console)
+        raise
+
+
 def _end(result: dict[str, Any], path: Path | None = None) -> NoReturn:
     """Write the result, and exit by its verdict."""
     _write_json(result, path)
@@ -482,8 +498,12 @@ def main() -> None:
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # Axolotl uses what TRL warns of
     try:
         app()
-    except (UserError, OSError) as error:  # OSError: a full disk, a folder that is not writable
-        Console(stderr=True).print(f"cogex: {error}", style="red", markup=False, soft_wrap=True)
+    except (UserError, OSError) as error:
+        text = str(error)
+        if isinstance(error, OSError):
+            text = f"{error.filename or 'a file'}: {error.strerror}; is it there, is it yours "
+            text += "(`ls -ld`), and is there room on the disk (`df -h`)?"
+        Console(stderr=True).print(f"cogex: {text}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

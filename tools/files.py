@@ -46,9 +46,15 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         of = Path(str(error.filename or path))  # none where the disk is full
-        if of.parent != path.parent and of not in path.parents:
+        if not of.is_relative_to(path.parent) and of not in path.parents:
             raise  # of another file, which the block reads
         raise cannot_write(path, error) from None
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise NotWritten where no file can be made in a folder, before hours are spent."""
+    with writing(folder / "a file"), tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 @contextmanager

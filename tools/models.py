@@ -79,7 +79,7 @@ def load_tokenizer(name: str | Path, kind: str = "AutoTokenizer", **options: Any
     be loaded.
     """
     _check_local(name)
-    with _explained(f"{name}: no tokenizer can be loaded from it as {kind}"):
+    with explained(f"{name}: no tokenizer can be loaded from it as {kind}"):
         return getattr(transformers, kind).from_pretrained(str(name), **options)
 
 
@@ -128,7 +128,7 @@ def load_unchanged_tokenizer(recipe: Recipe) -> Any:
     _check_local(name)
     with (
         tempfile.TemporaryDirectory() as folder,
-        _explained(f"{recipe.path}: `added_tokens_overrides` cannot be applied to {name}"),
+        explained(f"{recipe.path}: `added_tokens_overrides` cannot be applied to {name}"),
     ):
         revision = str(options.get("revision", "main"))
         changed = modify_tokenizer_files(str(name), overrides, folder, revision=revision)
@@ -168,7 +168,7 @@ def load_base(name: str | Path, quantized: Quantization | None = None) -> Any:
     dtype = compute_dtype()
     # None would overrule what the config of a base that is stored in 4 bits says
     held = {"quantization_config": _bitsandbytes(quantized, dtype)} if quantized else {}
-    with _explained(f"{name}: no model can be loaded from it"):
+    with explained(f"{name}: no model can be loaded from it"):
         model, report = AutoModelForCausalLM.from_pretrained(
             str(name),
             dtype=dtype,
@@ -190,7 +190,7 @@ def load_base(name: str | Path, quantized: Quantization | None = None) -> Any:
 def load_shape(name: str | Path) -> Any:
     """Load a causal model's shape without its weights, to try adapters on."""
     _check_local(name)
-    with _explained(f"{name}: no model can be built from its config"), torch.device("meta"):
+    with explained(f"{name}: no model can be built from its config"), torch.device("meta"):
         return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(name)))
 
 
@@ -215,7 +215,7 @@ def add_adapter(base: Any, folder: Path, seed: int | None = None) -> Any:
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise UserError(f"{folder}: holds no {name}; is it a checkpoint?")
-    with _explained(f"{folder}: the adapter does not fit the base"), warnings.catch_warnings():
+    with explained(f"{folder}: the adapter does not fit the base"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*non-meta parameter")  # tried on `load_shape`
         model = _with_start(base, read_adapter_config(folder), seed)
         try:
@@ -384,7 +384,7 @@ def _check_local(name: str | Path) -> None:
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
+def explained(what: str) -> Iterator[None]:
     """Turn what libraries raise on files that they cannot use into one UserError."""
     try:
         yield

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from prompt_strategies.date_texts import to_file
 from tools.errors import UserError
-from tools.files import sha256, write_json, write_jsonl
+from tools.files import sha256, write_json, write_jsonl, writing
 from tools.results import Manifest
 
 MANIFEST = "manifest.json"
@@ -37,7 +37,7 @@ def write_folder(
     Those hold the prepared rows, which the engine reads as texts. A folder with a manifest is
     whole. Raises UserError if the folder cannot be written.
     """
-    try:
+    with writing(out / MANIFEST):
         (out / MANIFEST).unlink(missing_ok=True)
         # Axolotl keys its cache by the recipe: it would train on the rows that are replaced here
         shutil.rmtree(out / "prepared", ignore_errors=True)
@@ -46,10 +46,6 @@ def write_folder(
         written = {**manifest, "sha256": {name: sha256(out / name) for name in hashed}}
         Manifest.model_validate(written)  # its readers' keys are there
         write_json(out / MANIFEST, written)
-    except OSError as error:
-        raise UserError(
-            f"{out} cannot be written: {error.strerror}; give another folder, or make room"
-        ) from None
 
 
 def _stored(row: Mapping[str, str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from safetensors import safe_open
 
+from tools.files import NotWritten, writing
 from tools.run_folder import checkpoint_folders, checkpoint_step
 from tools.training import run_record
 
@@ -73,6 +74,15 @@ def begin_or_resume(launch: Launch) -> Path | None:
     message where the run may not continue, and with 0 where it is finished. Each rank comes to the
     same answer by itself, before or after rank 0 has written.
     """
+    try:
+        return _begin_or_resume(launch)
+    except NotWritten as error:
+        launch.stop(str(error))
+    except OSError as error:
+        launch.stop(f"{error.filename or launch.run}: {error.strerror}; nothing was trained")
+
+
+def _begin_or_resume(launch: Launch) -> Path | None:
     checkpoints = [*checkpoint_folders(launch.run).values()][::-1]  # the last one first
     before = run_record.read(launch.run)
     now = run_record.describe(launch.values, launch.ranks)
@@ -114,7 +124,10 @@ def finish(launch: Launch) -> None:
     """Record that the run is finished: its model is saved."""
     record = run_record.read(launch.run)
     if record and launch.rank == 0:
-        run_record.write(launch.run, record.model_copy(update={"finished": True}))
+        try:
+            run_record.write(launch.run, record.model_copy(update={"finished": True}))
+        except NotWritten as error:
+            launch.say(f"the model is saved, but not that the run is finished: {error}")
 
 
 def _objection(
@@ -165,7 +178,8 @@ def _set_aside(launch: Launch, checkpoint: Path, missing: str) -> None:
     place = checkpoint.with_name(f"incomplete-{checkpoint.name}")
     while place.exists():
         place = place.with_name(f"{place.name}-again")
-    checkpoint.rename(place)
+    with writing(place):
+        checkpoint.rename(place)
     launch.say(f"{checkpoint.name} is half-written ({missing}); it is kept as {place.name}")
 
 

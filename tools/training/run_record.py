@@ -105,23 +105,23 @@ def changed_data(recipe: Recipe) -> dict[str, str]:
 
     By path, the SHA-256 that `run.json` has. Empty where no usable `run.json` says.
     """
-    record = read(recipe.output_dir)
-    then = {os.path.realpath(path): known for path, known in record.files.items()} if record else {}
-    found = {}
-    for entry in (recipe.training, recipe.validation):
-        path = str(entry["path"])
-        known = then.get(os.path.realpath(path))
-        if known and not (Path(path).is_file() and sha256(Path(path)) == known):
-            found[path] = known
-    return found
+    if not (record := read(recipe.output_dir)):
+        return {}
+    then = {os.path.realpath(path): known for path, known in record.files.items()}
+    return {
+        str(path): known
+        for path in map(Path, _data(recipe.values))
+        if (known := then.get(os.path.realpath(path)))
+        and not (path.is_file() and sha256(path) == known)
+    }
 
 
 def told(changed: dict[str, str]) -> list[str]:
     """One sentence for each file of `changed_data`."""
     return [
-        f"{path} is not the file that the run was trained with ({NAME}: SHA-256 {known[:12]}...). Its "
-        "rows may be others, and held-out ones may have been trained on. Prepare it as it was, or "
-        "train again."
+        f"{path} is not the file that the run was trained with ({NAME}: SHA-256 {known[:12]}...). "
+        "Its rows may be others, and held-out ones may have been trained on. Prepare it as it was, "
+        "or train again."
         for path, known in changed.items()
     ]
 
@@ -156,12 +156,17 @@ def _values_that_count(values: dict[str, Any]) -> dict[str, Any]:
 
 def _files(values: dict[str, Any]) -> Iterator[Path]:
     """The local files that a run reads; a base on the hub has a commit instead (`_base_commit`)."""
-    entries = [*(values.get("datasets") or []), *(values.get("test_datasets") or [])]
-    named = [*(entry.get("path") for entry in entries), values.get("deepspeed")]
-    yield from (Path(name) for name in named if name and Path(name).is_file())
+    named = map(Path, filter(None, [*_data(values), values.get("deepspeed")]))
+    yield from (path for path in named if path.is_file())
     base = Path(values["base_model"])
     for pattern in BASE_FILES:
         yield from sorted(base.glob(pattern))
+
+
+def _data(values: dict[str, Any]) -> list[str]:
+    """What the entries of training and validation data name."""
+    entries = [*(values.get("datasets") or []), *(values.get("test_datasets") or [])]
+    return [str(entry["path"]) for entry in entries if entry.get("path")]
 
 
 def _layout_versions(values: dict[str, Any]) -> dict[str, int]:

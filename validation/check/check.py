@@ -16,7 +16,13 @@ from rich.table import Table
 
 from prompt_strategies.layout import render_emulator_prompt, render_prompt, split_code
 from tools.errors import UserError
-from tools.files import sha256, write_json, write_jsonl
+from tools.files import (
+    refuse_unwritable,
+    sha256,
+    shown_if_not_written,
+    write_json,
+    write_jsonl,
+)
 from tools.generate import NOTHING, Generation, generate
 from tools.models import (
     load_base,
@@ -75,7 +81,8 @@ def check(
     hashes = {} if model_name == "base" else model_hashes(recipe.output_dir / model_name)
     suffix = "" if model_name == "best" else f"-{model_name}"
     thresholds = THRESHOLDS | ({} if min_answer is None else {"answer_exact": min_answer})
-    sections = {}
+    refuse_unwritable(recipe.output_dir)
+    sections, records = {}, {}
     for name, programs in given.items():
         prompts = list(map(_prompt, rows, programs))
         length = recipe.sequence_len
@@ -87,8 +94,7 @@ def check(
             [item.completion for item in judged], allow_code_execution=allow_code_execution
         )
         part = "" if name == "reasoner" else f"-{name}"
-        records = map(_record, judged, emulations)
-        write_jsonl(recipe.output_dir / f"generations{suffix}{part}.jsonl", records)
+        records[f"generations{suffix}{part}.jsonl"] = list(map(_record, judged, emulations))
         sections[name] = {
             **_shares(judged, LABELS[name], thresholds, min_family),
             "collapse": _collapse(prompts, generations),
@@ -104,10 +110,13 @@ def check(
         "emulator": sections.get("emulator"),
         **as_result([row for name in sections for row in verdicts(name, sections[name])]),
     }
-    if "emulator" not in sections:  # an earlier check's
-        (recipe.output_dir / f"generations{suffix}-emulator.jsonl").unlink(missing_ok=True)
     CheckFile.model_validate(result)  # what its readers need is there
-    write_json(recipe.output_dir / f"check{suffix}.json", result)
+    with shown_if_not_written(result):
+        for name, lines in records.items():
+            write_jsonl(recipe.output_dir / name, lines)
+        if "emulator" not in sections:  # an earlier check's
+            (recipe.output_dir / f"generations{suffix}-emulator.jsonl").unlink(missing_ok=True)
+        write_json(recipe.output_dir / f"check{suffix}.json", result)
     return result
 
 

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from tools.errors import UserError
-from tools.files import write_json
+from tools.files import shown_if_not_written, write_json
 from tools.recipe import Recipe
 from validation.curves.expected_run import ExpectedRun, expected_run
 from validation.curves.losses import judge_losses, lowest_evaluation, usable
@@ -34,7 +34,8 @@ def curves(recipe: Recipe) -> dict[str, Any]:
     recipe or the trainer's state cannot be used.
     """
     result = _result(recipe, expected_run(recipe))
-    write_json(recipe.output_dir / "curves.json", result)
+    with shown_if_not_written(result):
+        write_json(recipe.output_dir / "curves.json", result)
     return result
 
 

@@ -191,8 +191,10 @@ def add_fresh_adapter(base: Any, recipe: Recipe) -> Any:
     names = shown(attention_targets(base))
     try:
         _, config = load_lora(base, DictDefault(recipe.values), config_only=True)
+        if base.device.type == "meta" and isinstance(config.init_lora_weights, str):
+            config.init_lora_weights = True  # there are no weights to start from
         return get_peft_model(base, config)
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:  # RuntimeError: a start that needs a GPU
         raise UserError(
             f"{recipe.path}: PEFT refuses the `lora_` keys; correct them (the attention's modules "
             f"are {names}): {_one_line(error)}"

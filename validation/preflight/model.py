@@ -34,6 +34,7 @@ ADDS_TOKENS = ("tokens", "resize_token_embeddings_to_32x")  # Axolotl's keys tha
 
 MAX_CPU_PARAMETERS = 2_000_000_000  # a larger model takes minutes to load and run without a GPU
 PROBE_TOKENS = 16
+SMALL_START = 0.05  # of the largest logit: what rounding may move where PiSSA splits the weights
 
 _PEFT_PREFIX = "base_model.model."
 _TRAINED_PART = re.compile(r"\.(lora_\w+|modules_to_save)\b.*|\.(weight|bias)$")
@@ -94,7 +95,7 @@ def _targets(recipe: Recipe, built: Architecture) -> VerdictRow:
     trained = trained_modules(built.model)
     attention = attention_targets(build_base(recipe.base_model))
     wanted = attention if paper else adapter.target_modules
-    missing, extra = _differences(built.model, wanted, trained)
+    missing, extra = _differences(built.model, wanted, trained, paper)
     kinds = dict.fromkeys(_kind(name) for name in trained)
     found = f"r={adapter.r} on {', '.join(kinds)}: {len(trained)} modules"
     figures = {"r": adapter.r, "modules": trained, "missing": missing, "extra": extra}
@@ -121,15 +122,21 @@ def trained_modules(model: Any) -> list[str]:
 
 
 def _differences(
-    model: Any, wanted: Iterable[str] | str, trained: list[str]
+    model: Any, wanted: Iterable[str] | str, trained: list[str], paper: bool
 ) -> tuple[list[str], list[str]]:
-    """Return which wanted modules are not trained, and which are trained besides them."""
+    """Return which wanted modules are not trained, and which are trained besides them.
+
+    As in the paper, that is all of the wanted; elsewhere what the recipe's keys pick, where each
+    name must be some module's.
+    """
     if isinstance(wanted, str):  # a pattern: what it matches is what was asked for
         return [], []
     names = [name.removeprefix(_PEFT_PREFIX) for name, _ in model.named_modules()]
     meant = {end: [name for name in names if f".{name}".endswith(f".{end}")] for end in wanted}
-    expected = list(chain.from_iterable(meant.values()))
     unknown = sorted(end for end in meant if not meant[end])
+    if not paper:
+        return unknown, []
+    expected = list(chain.from_iterable(meant.values()))
     missing = [name for name in expected if name not in trained]
     return missing + unknown, [name for name in trained if name not in expected]
 
@@ -155,6 +162,12 @@ def _start(recipe: Recipe, parameters: int) -> VerdictRow:
             "changed_difference": (changed - logits).abs().max().item(),
         },
     )
+    start, moved = recipe.values.get("peft_init_lora_weights"), (fresh - logits).abs().max().item()
+    if isinstance(start, str) and moved <= SMALL_START * logits.abs().max().item():
+        found = f"{start} starts from the base's weights and moves the logits by {moved:.1g}"
+        if start.startswith("pissa_niter"):
+            found += "; only the same `seed` and kind of device score its checkpoints, unlike pissa"
+        return row(found)
     if not zero or not torch.equal(fresh, logits):
         todo = "remove `peft_init_lora_weights`: PEFT's default starts lora_B at zero"
         return row("a new adapter already changes the base", "fail", todo)

@@ -6,7 +6,6 @@ shards. Nothing here opens a pickle, such as `optimizer.pt` or `*.bin`.
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tools.errors import UserError
 from tools.files import sha256
 from tools.recipe import Recipe
 from tools.run_folder import checkpoint_folders
+from validation.selection.asked_adapter import AskedAdapter
 
 STATE = "trainer_state.json"
 ADAPTER_CONFIG, ADAPTER = "adapter_config.json", "adapter_model.safetensors"
@@ -27,9 +27,8 @@ MODEL_CONFIG, MODEL, MODEL_INDEX = (
     "config.json",
     "model.safetensors",
     "model.safetensors.index.json",
-)
-# keys of adapter_config.json and those of the recipe that decide them
-DECIDED = {"r": "lora_r", "lora_alpha": "lora_alpha", "target_modules": "lora_target_modules"}
+)  # what is not zero before any training; of an embedding's factors it is B that is drawn
+_STARTS_ANYHOW = re.compile(r"\.lora_(A|embedding_B|magnitude_vector)\b")
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,8 @@ def checkpoints(recipe: Recipe) -> list[Checkpoint]:
     folders = checkpoint_folders(run)
     if not folders:
         raise UserError(f"{run}: holds no checkpoint-N folder; train the recipe first")
-    return [_look_into(path, step, recipe) for step, path in folders.items()]
+    asked = AskedAdapter(recipe)
+    return [_look_into(path, step, asked) for step, path in folders.items()]
 
 
 def left_out(recipe: Recipe) -> list[dict[str, str]]:
@@ -91,12 +91,11 @@ def left_out(recipe: Recipe) -> list[dict[str, str]]:
     ]
 
 
-def _look_into(path: Path, step: int, recipe: Recipe) -> Checkpoint:
+def _look_into(path: Path, step: int, asked: AskedAdapter) -> Checkpoint:
     epoch, loss = None, None
     try:
-        _check_inside(path)
         epoch, loss = _logged(path / STATE, step)
-        files = _check_adapter(path, recipe) if recipe.adapter else _check_model(path)
+        files = _check_adapter(path, asked) if asked.recipe.adapter else _check_model(path)
     except _Fault as fault:
         return Checkpoint(path, step, epoch, loss, fault.status, str(fault))
     return Checkpoint(path, step, epoch, loss, files=files)
@@ -115,14 +114,6 @@ class _Missing(_Fault):
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path.name} is missing")
-
-
-def _check_inside(path: Path) -> None:
-    """Refuse a link out of the run folder: its target is not of this run."""
-    run = os.path.realpath(path.parent)
-    for file in (path, *path.iterdir()):
-        if file.is_symlink() and not Path(os.path.realpath(file)).is_relative_to(run):
-            raise _Fault(f"{file.name} links out of the run folder")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -161,27 +152,14 @@ def _finite(value: Any) -> float | None:
         return None
 
 
-def _check_adapter(path: Path, recipe: Recipe) -> tuple[str, ...]:
+def _check_adapter(path: Path, asked: AskedAdapter) -> tuple[str, ...]:
     """Return the names of an adapter's files."""
-    config = _read_json(path / ADAPTER_CONFIG)
-    base = config.get("base_model_name_or_path")
-    if base != recipe.base_model:
-        raise _Fault(
-            f"{ADAPTER_CONFIG} is for the base {base!r}, the recipe's is {recipe.base_model!r}"
-        )
-    for key, ours in DECIDED.items():
-        wanted = recipe.values.get(ours)
-        if wanted is not None and _as_set(config.get(key)) != _as_set(wanted):
-            raise _Fault(f"{ADAPTER_CONFIG}: {key} is {config.get(key)!r}, not {wanted!r}")
+    if problem := asked.objection(path, _read_json(path / ADAPTER_CONFIG)):
+        raise _Fault(f"{ADAPTER_CONFIG}{problem}")
     norms = {key: float(tensor.abs().max()) for key, tensor in _tensors(path / ADAPTER)}
-    if not any(value for key, value in norms.items() if "lora_B" in key):
+    if not any(value for key, value in norms.items() if not _STARTS_ANYHOW.search(key)):
         raise _Fault(f"{ADAPTER}: every lora_B is zero, so the adapter does nothing")
     return ADAPTER_CONFIG, ADAPTER
-
-
-def _as_set(value: Any) -> Any:
-    """Compare lists of modules without their order."""
-    return {str(item) for item in value} if isinstance(value, list) else value
 
 
 def _check_model(path: Path) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from pydantic import BaseModel, Field
 from transformers.utils import cached_file
 
-from tools.files import sha256, write_json
+from tools.files import NotWritten, sha256, write_json
 from tools.models import compute_dtype, device, quantization
 from tools.recipe import Recipe
 from validation.selection.checkpoints import MODEL_CONFIG
@@ -58,10 +59,11 @@ class KeptScores:
         return Score(**kept) if kept else None
 
     def put(self, key: str, score: Score) -> None:
-        """Keep a score, unless it is not finite."""
+        """Keep a score, unless it is not finite; where the disk is full, only until the end."""
         if math.isfinite(score.nll_sum):
             self._scores[key] = vars(score)
-            write_json(self.path, {"sha256": digest(self._scores), "scores": self._scores})
+            with suppress(NotWritten):  # the scores are still shown, and made again next time
+                write_json(self.path, {"sha256": digest(self._scores), "scores": self._scores})
 
 
 def digest(value: Any) -> str:

@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from tools.errors import UserError
-from tools.files import sha256, write_json
+from tools.files import refuse_unwritable, sha256, shown_if_not_written, write_json, writing
 from tools.models import (
     ORIGIN,
     SharedBase,
@@ -144,8 +144,9 @@ def select(recipe: Recipe, *, logged: bool = False) -> Selection:
     batch-averaged eval loss and scores nothing. Returns the content of selection.json; its `best`
     is None where no checkpoint is usable.
     """
-    _recover_best(recipe.output_dir)
     found = checkpoints(recipe)
+    refuse_unwritable(recipe.output_dir)
+    _recover_best(recipe.output_dir)
     usable = any(checkpoint.status == "ok" for checkpoint in found)
     scorer = _Scorer(recipe, logged) if usable else None
     base = scorer.score_base() if scorer else None
@@ -167,9 +168,10 @@ def select(recipe: Recipe, *, logged: bool = False) -> Selection:
         base=NllFigures(**_figures(base)),
         data_changed=told(changed_data(recipe)),
     )
-    if scorer and best:
-        _write_best(recipe, best, scorer)
-    write_json(recipe.output_dir / "selection.json", result.model_dump())
+    with shown_if_not_written(result), writing(recipe.output_dir / "best"):
+        if scorer and best:
+            _write_best(recipe, best, scorer)
+        write_json(recipe.output_dir / "selection.json", result.model_dump())
     return result
 
 
@@ -266,7 +268,7 @@ def _copy(recipe: Recipe, checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def _verify(best: Scored, copy: Path, scorer: _Scorer) -> None:
-    """Compare the copy byte for byte, load it and score it again. Raises UserError if it differs."""
+    """Compare the copy byte for byte, and score it again. Raises UserError if it differs."""
     what = f"{copy}: the copy of {best.checkpoint.name}"
     if not _holds(copy, best.checkpoint, copy / ORIGIN):
         raise UserError(

@@ -210,6 +210,86 @@ def test_a_key_without_effect_on_the_result_may_change(
     assert begin_or_resume(changed(cut_off, **{key: value})) == cut_off.run / "checkpoint-4"
 
 
+SPELLED: dict[str, Any] = {
+    "learning_rate": "2e-3", "num_epochs": 1, "warmup_steps": "1_000", "bf16": False,
+    "lora_target_modules": ["q_proj", "v_proj"], "peft_layers_to_transform": [0, 1],
+    "lora_target_linear": "true", "weight_decay": 0, "deepspeed": "zero2.json",
+    "special_tokens": {"pad_token": "<pad>", "bos_token": None}, "bnb_config_kwargs": {"a": [1, 2]},
+    "lr_scheduler": "cosine", "revision_of_model": "1" * 40,
+}  # fmt: skip
+TRAIN = {"ds_type": "json", "type": "prompt_strategies.cogex"}
+
+
+@pytest.fixture
+def spelled(launch: Launch) -> Launch:
+    """A run that has begun, with values that can be spelled in several ways."""
+    Path("link").symlink_to("base")
+    launch = changed(launch, **SPELLED)
+    begin_or_resume(launch)
+    write_checkpoint(launch.run, 2)
+    return launch
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("learning_rate", (0.002, "2.0e-3", "0.0020", " 2E-3 ")),
+        ("num_epochs", (1.0, "1", "1.0")),
+        ("warmup_steps", (1000, 1e3)),
+        ("bf16", ("false", "False", "no", 0)),
+        ("lora_target_linear", (True, "True", "yes")),
+        ("lora_target_modules", (["v_proj", "q_proj"], ["q_proj", "v_proj", "q_proj"])),
+        ("peft_layers_to_transform", ([1, 0], ["1", "0"])),
+        ("lora_modules_to_save", (None, [])),
+        ("special_tokens", ({"pad_token": "<pad>"},)),
+        ("base_model", ("base/", "./base", "link", "run/../base", os.path.abspath)),
+        ("deepspeed", ("./zero2.json", os.path.abspath)),
+        ("datasets", ([{"path": "./train.jsonl", **TRAIN}],)),
+    ],
+)
+def test_another_spelling_of_the_same_value_goes_on(
+    spelled: Launch, key: str, values: tuple[Any, ...]
+) -> None:
+    for value in values:
+        value = value(SPELLED.get(key, "base")) if callable(value) else value
+        assert begin_or_resume(changed(spelled, **{key: value})) == spelled.run / "checkpoint-2"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("learning_rate", "2.1e-3"), ("learning_rate", 2e-4), ("num_epochs", 1.5),
+        ("bf16", "auto"), ("bf16", True), ("lora_target_modules", ["q_proj"]),
+        ("lora_target_modules", "q_proj"), ("lr_scheduler", "linear"),
+        ("bnb_config_kwargs", {"a": [2, 1]}),
+        ("special_tokens", {"pad_token": "<|pad|>"}), ("revision_of_model", "1" * 39 + "2"),
+        ("weight_decay", "nan"), ("weight_decay", "inf"),
+    ],
+)  # fmt: skip
+def test_a_value_that_really_differs_is_refused(
+    spelled: Launch, key: str, value: Any, refusal: Callable[[Launch], str]
+) -> None:
+    assert f"`{key}` was {SPELLED[key]}, is {value}" in refusal(changed(spelled, **{key: value}))
+
+
+def test_another_base_is_refused_by_its_name(
+    spelled: Launch, refusal: Callable[[Launch], str]
+) -> None:
+    shutil.copytree("base", "other")
+    said = refusal(changed(spelled, base_model="other"))
+    assert "`base_model` was base, is other" in said
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(
+    launch: Launch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launch.run.write_text("a file")
+    with pytest.raises(SystemExit) as stop:
+        begin_or_resume(launch)
+    assert stop.value.code == 2
+    assert "run/run.json: cannot be written: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "path", ["train.jsonl", "val.jsonl", "base/model.safetensors", "zero2.json"]
 )

@@ -14,6 +14,8 @@ import pytest
 
 from tests.unit.made_run import ROOT, RUN, make_run
 from tools.errors import UserError
+from tools.files import sha256
+from tools.prepare.cogex import prepare_cogex
 from tools.recipe import Recipe, read_recipe
 from validation.report.pictures import BINS, Lengths, histogram
 from validation.report.report import PAPER, PAPER_BASES, report
@@ -351,3 +353,19 @@ def test_departures_from_the_paper_are_named(html: str) -> None:
     assert rows["base_model"][2] == "departs"
     assert rows["the best checkpoint has"][2] == "the same"
     assert rows["lora_alpha"] == ["not stated", "32", ""]
+
+
+def test_data_that_was_prepared_again_is_told_and_the_card_names_what_was_trained_on(
+    recipe: Recipe,
+) -> None:
+    train = recipe.training["path"]
+    then = sha256(Path(train))
+    record = {"recipe": {}, "files": {train: then}, "facts": {}, "versions": {}}
+    (RUN / "run.json").write_text(json.dumps(record))
+    said = f"{train} is not the file that the run was trained with"
+    assert said not in page(recipe).text
+    prepare_cogex(Path("data/data.json"), Path("data"), val_size=14)
+    now = sha256(Path(train))
+    card = (RUN / "best/README.md").read_text() if said in page(recipe).text else ""
+    assert then != now and then in card and now not in card and said in card
+    assert then in page(recipe).text and now not in page(recipe).text

@@ -13,7 +13,7 @@ from tests.unit.validation.selection.test_select import write_state
 from tools.models import load_base, load_recipe_tokenizer, load_trained, quantization
 from tools.recipe import Recipe
 from validation.selection import select as module
-from validation.selection.perplexity import ScoringRow, score
+from validation.selection.perplexity import score
 from validation.selection.select import select, validation_rows
 
 BASE = Path(__file__).parents[4] / "models/tiny-base"
@@ -25,13 +25,14 @@ CHANGE = {  # these leave another base behind
     "olora": {"init_lora_weights": "olora"},
     "olora, DoRA": {"init_lora_weights": "olora", "use_dora": True},
     "repeated layers": {"layer_replication": [[0, 2], [1, 3]]},
-    "embeddings as target": {"target_modules": ["embed_tokens", "q_proj"]},
+    # the base ties its head to its embeddings
+    "whole head": {"modules_to_save": ["lm_head"]},
+    "whole head and embeddings": {"modules_to_save": ["lm_head", "embed_tokens"]},
 }
 KEEP = {
     "DoRA": {"use_dora": True},
     "rank-stabilised": {"use_rslora": True},
-    "whole head": {"modules_to_save": ["lm_head"]},
-    "whole head and embeddings": {"modules_to_save": ["lm_head", "embed_tokens"]},
+    "embeddings as target": {"target_modules": ["embed_tokens", "q_proj"]},
     "tokens": {"trainable_token_indices": [5, 6, 7, 300]},
     "all linear": {"target_modules": "all-linear"},
     **{

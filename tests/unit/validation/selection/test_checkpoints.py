@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
@@ -96,11 +97,6 @@ def spoil(part: str, value: float, folder: Path) -> None:
     save_file(tensors, folder / WEIGHTS)
 
 
-def link_out(name: str, folder: Path) -> None:
-    (folder / name).rename(folder.parents[1] / name)
-    (folder / name).symlink_to(folder.parents[1] / name)
-
-
 def header(length: int, content: bytes = b"{}") -> Fault:
     """The start of a safetensors file: the length of its header, and that."""
     return write(WEIGHTS, length.to_bytes(8, "little") + content)
@@ -146,10 +142,6 @@ CORRUPT: dict[str, tuple[Fault, str]] = {
         change(CONFIG, base_model_name_or_path="other/base"),
         f"{CONFIG} is for the base 'other/base', the recipe's is ",
     ),
-    **{
-        f"{name} links out": (partial(link_out, name), f"{name} links out of the run folder")
-        for name in (STATE, CONFIG, WEIGHTS)
-    },
 }
 
 
@@ -176,36 +168,123 @@ def test_logged_loss_that_is_no_number(look, folder: Path, loss: object) -> None
     assert (look().status, look().logged_eval_loss) == ("ok", None)
 
 
+SETTINGS = {"lora_r": 4, "lora_alpha": 8, "lora_target_modules": ["q_proj", "v_proj"]}
+LINEAR = {"target_modules": [f"{name}_proj" for name in ("q", "k", "v", "o", "up", "gate", "down")]}
+
+
 @pytest.mark.parametrize(
-    ("key", "value", "reason"),
+    ("asked", "held"),
     [
-        ("lora_r", 16, "r is 4, not 16"),
-        ("lora_alpha", 32, "lora_alpha is 8, not 32"),
-        ("lora_target_modules", ["q_proj"], "target_modules is ["),
+        ({"lora_target_modules": ["v_proj", "q_proj", "v_proj"], "lora_r": "4"}, {}),
+        ({"lora_target_modules": ["self_attn.q_proj", "self_attn.v_proj"]}, {}),
+        ({"lora_target_modules": r".*\.(q|v)_proj"}, {}),
+        ({"lora_target_modules": "all-linear"}, LINEAR),
+        ({"lora_target_modules": None, "lora_target_linear": True}, LINEAR),
+        ({"lora_target_linear": True}, LINEAR),
+        ({"lora_exclude_modules": ["lm_head"], "peft_layers_to_transform": [1, 0]}, {}),
+        ({"lora_rank_pattern": {"v_proj": 4}, "peft_use_dora": False}, {}),
+        ({"lora_rank_pattern": {"v_proj": 8}}, {"rank_pattern": {"layers.[01].*.v_proj": 8}}),
+        ({}, {"layers_to_transform": [0, 1], "exclude_modules": ["k_proj"]}),
     ],
 )
-def test_adapter_of_other_settings(look, key: str, value: object, reason: str) -> None:
-    found = look(**{key: value})
+def test_another_spelling_of_the_recipes_settings(
+    look, folder: Path, asked: dict[str, Any], held: dict[str, Any]
+) -> None:
+    change(CONFIG, **held)(folder)
+    assert look(**SETTINGS | asked).reason == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"lora_r": 16}, "r is 4, not 16; base_model"),
+        ({"lora_alpha": 32}, "lora_alpha is 8, not 32; base_model"),
+        ({"lora_target_modules": ["q_proj"]}, "target_modules is ["),
+        ({"lora_target_modules": "all-linear"}, "], not 'all-linear'; base_model"),
+        ({"lora_target_modules": r".*\.q_proj"}, "target_modules is ["),
+        ({"lora_target_linear": True}, "], not 'lora_target_linear'; base_model"),
+        ({"lora_target_modules": "("}, "they cannot be compared: "),
+        ({"lora_exclude_modules": ["v_proj"]}, "exclude_modules is None, not ['v_proj']"),
+        ({"peft_layers_to_transform": [0]}, "layers_to_transform is None, not [0]"),
+        ({"lora_rank_pattern": {"v_proj": 8}}, "rank_pattern is {}, not "),
+        ({"lora_modules_to_save": ["lm_head"]}, "modules_to_save is None"),
+        ({"peft_use_dora": True}, "use_dora is False, not True"),
+        ({"peft_trainable_token_indices": [3]}, "trainable_token_indices is None, not [3]"),
+    ],
+)
+def test_adapter_of_other_settings(look, asked: dict[str, Any], reason: str) -> None:
+    found = look(**SETTINGS | asked)
     assert found.status == "corrupt"
-    assert found.reason.startswith(f"{CONFIG}: {reason}")
+    assert found.reason.startswith(f"{CONFIG}: ") and reason in found.reason
 
 
-def test_adapter_of_the_recipes_settings(look) -> None:
-    modules = ["v_proj", "q_proj"]
-    assert look(lora_r=4, lora_alpha=8, lora_target_modules=modules).status == "ok"
-    assert look(lora_r=4, lora_alpha=8, lora_target_modules=modules[::-1]).status == "ok"
+@pytest.fixture
+def snapshot(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The base in a cache of the hub, where files are links to blobs."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    model = tmp_path / "hub/models--owner--tiny"
+    snapshot = model / "snapshots/abc"
+    for path in (snapshot, model / "refs", model / "blobs"):
+        path.mkdir(parents=True)
+    (model / "refs/main").write_text("abc")
+    for file in tiny_base.iterdir():
+        shutil.copy(file, model / "blobs")
+        (snapshot / file.name).symlink_to(Path("../../blobs") / file.name)
+    return snapshot
 
 
-def test_folder_that_links_out_of_the_run(look, folder: Path, tmp_path: Path) -> None:
+def test_another_spelling_of_the_base(
+    look, folder: Path, tiny_base: Path, snapshot: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tiny_base.parent)
+    (tmp_path / "link").symlink_to(tiny_base)
+    names = [f"{tiny_base}/", tiny_base.name, f"./{tiny_base.name}//", str(tmp_path / "link"),
+             f"{tiny_base}/../{tiny_base.name}", str(snapshot), "owner/tiny"]  # fmt: skip
+    for name in names:
+        assert look(base_model=name).reason == "", name
+    change(CONFIG, base_model_name_or_path="owner/tiny")(folder)
+    for name in names:
+        assert look(base_model=name).reason == "", name
+    assert look(base_model="owner/tiny", revision_of_model="def").status == "ok"  # the same words
+    assert look(base_model=str(tiny_base), revision_of_model="def").status == "ok"
+
+
+@pytest.mark.parametrize("name", ["other/base", "", None, 7, ["x"], "x" * 5000, "a\0b", "."])
+def test_another_base(look, folder: Path, name: Any) -> None:
+    change(CONFIG, base_model_name_or_path=name)(folder)
+    assert f"{CONFIG} is for the base {name!r}, the recipe's is " in look().reason
+
+
+def test_a_base_of_other_weights_or_of_none_here(look, tiny_base: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_base, tmp_path / "copy")
+    assert look(base_model=str(copy)).status == "ok"
+    weights = load_file(copy / "model.safetensors")
+    next(iter(weights.values())).view(-1)[0] += 1
+    save_file(weights, copy / "model.safetensors")
+    assert look(base_model=str(copy)).status == "corrupt"
+    (copy / "model.safetensors").unlink()
+    assert look(base_model=str(copy)).status == "corrupt"
+
+
+def test_links_to_another_disk_are_followed(look, folder: Path, tmp_path: Path) -> None:
+    for name in (STATE, CONFIG, WEIGHTS):
+        (folder / name).rename(tmp_path / name)
+        (folder / name).symlink_to(tmp_path / name)
+    assert look().status == "ok"
     folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
-    assert look().reason == "checkpoint-20 links out of the run folder"
-
-
-def test_links_within_the_run_are_followed(look, folder: Path) -> None:
-    (folder / WEIGHTS).rename(folder.parent / "shared.safetensors")
-    (folder / WEIGHTS).symlink_to("../shared.safetensors")
     assert look().status == "ok"
+
+
+def test_an_adapter_of_embeddings_alone_is_no_idle_one(look, folder: Path) -> None:
+    tensors = {"model.embed_tokens.lora_embedding_A": torch.ones(4, 9),
+               "model.embed_tokens.lora_embedding_B": torch.ones(32, 4)}  # fmt: skip
+    save_file(tensors, folder / WEIGHTS)
+    assert look().status == "ok"
+    tensors["model.embed_tokens.lora_embedding_A"].zero_()
+    save_file(tensors, folder / WEIGHTS)
+    assert "does nothing" in look().reason
 
 
 # whole models

@@ -3,9 +3,12 @@
 import json
 import math
 import os
+import re
+import resource
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from cogex import app
 from prompt_strategies.layout import render_completion, render_prompt
 from tests.encoded import encode_batch
 from tools.errors import UserError
+from tools.files import NotWritten, sha256
 from tools.models import add_adapter, load_base, load_trained, quantization
 from tools.prepared_rows import encode_validation
 from tools.recipe import Recipe
@@ -112,7 +116,7 @@ MISFITS: dict[str, Callable[[Path], None]] = {
     "a layer less": drop_layer,
     "a layer more": add_layer,
     "modules that the base has not": partial(configure, target_modules=["no_such_proj"]),
-    "a broken pattern": partial(configure, exclude_modules="("),
+    "a broken pattern": partial(configure, target_modules="("),
     # PEFT would import whatever module `megatron_core` names
     "a module to import": partial(configure, megatron_config={"a": 1}, megatron_core="antigravity"),
 }
@@ -399,6 +403,38 @@ def test_best_stays_where_the_copy_is_bad(
         select(recipe)
     assert (selected / "best" / WEIGHTS).read_bytes() == kept
     assert not (selected / "best.next").exists()
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file grows beyond 700 bytes: the system's own error, as on a full disk."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_what_was_scored_is_shown_where_the_disk_is_full(
+    recipe: Recipe, run: Path, full_disk: None
+) -> None:
+    done = typer.testing.CliRunner().invoke(app, ["select", str(recipe.path)])
+    assert "Checkpoints by perplexity" in done.output and "checkpoint-15" in done.output
+    assert isinstance(done.exception, NotWritten)
+    assert re.search(r"best: cannot be written: File too large; make room", str(done.exception))
+    assert not (run / "best").exists() and not (run / "best.next").exists()
+
+
+def test_data_that_was_prepared_again_is_told(recipe: Recipe, selected: Path) -> None:
+    path = recipe.validation["path"]
+    record = {"recipe": {}, "files": {path: sha256(Path(path))}, "facts": {}, "versions": {}}
+    (selected / "run.json").write_text(json.dumps(record))
+    assert select(recipe).data_changed == []
+    change_rows(recipe)
+    result = select(recipe)
+    assert "val.jsonl is not the file that the run was trained with" in shown(result)
+    assert "may have been trained on" in result.data_changed[0]
 
 
 def test_logged_loss_ranks_without_a_model(
