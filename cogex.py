@@ -500,7 +500,7 @@ def main() -> None:
         app()
     except (UserError, OSError) as error:
         text = str(error)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.strerror:
             text = f"{error.filename or 'a file'}: {error.strerror}; is it there, is it yours "
             text += "(`ls -ld`), and is there room on the disk (`df -h`)?"
         Console(stderr=True).print(f"cogex: {text}", style="red", markup=False, soft_wrap=True)

@@ -53,8 +53,9 @@ def writing(path: Path) -> Iterator[None]:
 
 def refuse_unwritable(folder: Path) -> None:
     """Raise NotWritten where no file can be made in a folder, before hours are spent."""
-    with writing(folder / "a file"), tempfile.TemporaryFile(dir=folder):
-        pass
+    with writing(folder / "a file"):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 @contextmanager

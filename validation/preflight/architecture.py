@@ -190,7 +190,8 @@ def add_fresh_adapter(base: Any, recipe: Recipe) -> Any:
         )
     names = shown(attention_targets(base))
     try:
-        _, config = load_lora(base, DictDefault(recipe.values), config_only=True)
+        values = DictDefault({"lora_dropout": 0.0} | recipe.values)  # Axolotl's default
+        _, config = load_lora(base, values, config_only=True)
         if base.device.type == "meta" and isinstance(config.init_lora_weights, str):
             config.init_lora_weights = True  # there are no weights to start from
         return get_peft_model(base, config)

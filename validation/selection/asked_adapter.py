@@ -12,11 +12,13 @@ from typing import Any
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from peft import get_peft_model
+from peft.tuners.lora import LoraLayer
 
 from tools.errors import UserError
 from tools.models import explained, load_shape, read_adapter_config
 from tools.recipe import Recipe
 from tools.same_value import plain
+from validation.preflight.architecture import add_fresh_adapter
 
 # keys of adapter_config.json that decide which modules carry what, and those of the recipe
 NEEDED = {"r": "lora_r", "lora_alpha": "lora_alpha", "target_modules": "lora_target_modules"}
@@ -67,10 +69,10 @@ class AskedAdapter:
         ours = (self.recipe.base_model, self.recipe.values.get("revision_of_model"))
         if name == ours[0] or not isinstance(name, str):
             return name == ours[0]
-        if (name, revision) not in self._bases:
+        if (place := (name, str(revision))) not in self._bases:
             first, second = _folder(name, revision), _folder(*ours)
-            self._bases[name, revision] = bool(first and second and _same_files(first, second))
-        return self._bases[name, revision]
+            self._bases[place] = bool(first and second and _same_files(first, second))
+        return self._bases[place]
 
     def _asked(self, key: str) -> Any:
         if key == "target_modules" and self.recipe.values.get("lora_target_linear"):
@@ -90,8 +92,6 @@ class AskedAdapter:
     @cached_property
     def parts(self) -> Parts:
         """What the recipe's adapter has in the model, as Axolotl would set it up."""
-        from validation.preflight.architecture import add_fresh_adapter
-
         return _parts(add_fresh_adapter(load_shape(self.recipe.base_model), self.recipe))
 
     def _parts(self, folder: Path, known: str) -> Parts:
@@ -115,7 +115,7 @@ def _parts(model: Any) -> Parts:
     scales = {
         (name, module.scaling["default"])
         for name, module in model.named_modules()
-        if "default" in getattr(module, "scaling", ())
+        if isinstance(module, LoraLayer) and "default" in module.scaling
     }
     return weights | scales
 

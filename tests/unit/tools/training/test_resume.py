@@ -213,7 +213,7 @@ def test_a_key_without_effect_on_the_result_may_change(
 SPELLED: dict[str, Any] = {
     "learning_rate": "2e-3", "num_epochs": 1, "warmup_steps": "1_000", "bf16": False,
     "lora_target_modules": ["q_proj", "v_proj"], "peft_layers_to_transform": [0, 1],
-    "lora_target_linear": "true", "weight_decay": 0, "deepspeed": "zero2.json",
+    "lora_target_linear": "true", "weight_decay": 0, "any_file": "zero2.json",
     "special_tokens": {"pad_token": "<pad>", "bos_token": None}, "bnb_config_kwargs": {"a": [1, 2]},
     "lr_scheduler": "cosine", "revision_of_model": "1" * 40,
 }  # fmt: skip
@@ -243,7 +243,7 @@ def spelled(launch: Launch) -> Launch:
         ("lora_modules_to_save", (None, [])),
         ("special_tokens", ({"pad_token": "<pad>"},)),
         ("base_model", ("base/", "./base", "link", "run/../base", os.path.abspath)),
-        ("deepspeed", ("./zero2.json", os.path.abspath)),
+        ("any_file", ("./zero2.json", os.path.abspath)),
         ("datasets", ([{"path": "./train.jsonl", **TRAIN}],)),
     ],
 )

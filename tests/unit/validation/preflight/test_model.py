@@ -241,11 +241,37 @@ def test_a_new_adapter_starts_at_zero_and_can_change_the_logits(tiny_base: Path)
     ],
 )
 def test_an_adapter_that_starts_elsewhere_or_has_no_effect_fails(
-    tiny_base: Path, values: dict[str, Any], found_words: str, zero: bool
-) -> None:
+    tiny_base: Path, values: dict[str, Any], found_words: str, zero: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(model, "SMALL_START", 0)  # PiSSA moves the logits by rounding
     row = found("adapter's start", recipe(tiny_base, **values))
     assert (row.verdict, row.figures["lora_b_zero"]) == ("fail", zero)
     assert found_words in row.found
+
+
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora", "orthogonal", "mica", "eva"])
+def test_an_adapter_that_starts_from_the_bases_weights_is_sound(
+    tiny_base: Path, start: str
+) -> None:
+    row = found("adapter's start", recipe(tiny_base, peft_init_lora_weights=start))
+    assert row.verdict == "ok" and row.found.startswith(f"{start} starts from the base's weights")
+    assert ("`seed`" in row.found) is (start == "pissa_niter_4")
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ({"lora_target_modules": ["self_attn.q_proj", "mlp.up_proj"]}, "ok"),
+        ({"lora_target_modules": "all-linear", "lora_exclude_modules": ["o_proj"]}, "ok"),
+        ({"peft_layers_to_transform": [1], "lora_modules_to_save": ["lm_head"]}, "ok"),
+        ({"lora_target_modules": ["q_proj", "self_attn.w_proj"]}, "fail"),
+    ],
+)
+def test_targets_of_ones_own(tiny_base: Path, values: dict[str, Any], verdict: str) -> None:
+    assert found("adapter", recipe(tiny_base, **values)).verdict == verdict
+    if values.get("peft_layers_to_transform"):  # the paper's adapter is on every layer
+        assert found("adapter", recipe(tiny_base, "cogex-mine", **values)).verdict == "fail"
 
 
 def test_a_model_too_large_to_load_is_a_note(

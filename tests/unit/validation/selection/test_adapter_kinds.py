@@ -13,6 +13,7 @@ from tests.unit.validation.selection.test_select import write_state
 from tools.models import load_base, load_recipe_tokenizer, load_trained, quantization
 from tools.recipe import Recipe
 from validation.selection import select as module
+from validation.selection.asked_adapter import DECIDED
 from validation.selection.perplexity import score
 from validation.selection.select import select, validation_rows
 
@@ -40,14 +41,14 @@ KEEP = {
         for name in ("gaussian", "orthogonal", "mica", "eva", "lora_ga")
     },
 }
+PLAIN: dict[str, Any] = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]}
 QUANTIZED = {"adapter": "qlora", "load_in_4bit": True}
 
 
 def as_trained(base: Any, noise: float, **settings: Any) -> PeftModel:
     """A new adapter, started as Axolotl starts it, and moved by noise in place of training."""
     set_seed(SEED)
-    config = {"r": 4, "target_modules": ["q_proj", "down_proj"], "task_type": "CAUSAL_LM"}
-    model = get_peft_model(base, LoraConfig(**config | settings))
+    model = get_peft_model(base, LoraConfig(**PLAIN | settings, task_type="CAUSAL_LM"))
     set_seed(7)
     for weights in model.parameters():
         if weights.requires_grad:
@@ -74,7 +75,8 @@ def make_run(recipe: Recipe, **settings: Any) -> dict[str, float]:
 
     They are those of the models in memory, before anything was saved.
     """
-    recipe.values.update({"base_model": str(BASE), "seed": SEED})
+    recipe.values.update({"base_model": str(BASE), "seed": SEED, "lora_dropout": 0.0})
+    recipe.values.update({DECIDED.get(key, key): item for key, item in (PLAIN | settings).items()})
     rows, _ = validation_rows(recipe, load_recipe_tokenizer(recipe))
     models = [as_trained(load_base(BASE, quantization(recipe)), each, **settings) for each in NOISE]
     best, middle, worst = sorted(models, key=lambda model: score(model, rows).perplexity)

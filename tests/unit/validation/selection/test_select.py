@@ -187,7 +187,9 @@ def test_content_of_selection_json(recipe: Recipe, selected: Path) -> None:
     result = select(recipe)
     written = json.loads((selected / "selection.json").read_text())
     assert Selection.model_validate(written) == result
-    assert list(written) == ["criterion", "best", "validation", "checkpoints", "base"]
+    assert list(written) == [
+        *("criterion", "best", "validation", "checkpoints", "base", "data_changed")
+    ]
     assert list(written["validation"]) == ["path", "sha256", "rows", "tokens", "cut"]
     keys = ["name", "step", "epoch", "nll_sum", "tokens", "perplexity"]
     for item in written["checkpoints"]:
