@@ -195,7 +195,8 @@ def add_fresh_adapter(base: Any, recipe: Recipe) -> Any:
         if base.device.type == "meta" and isinstance(config.init_lora_weights, str):
             config.init_lora_weights = True  # there are no weights to start from
         return get_peft_model(base, config)
-    except (RuntimeError, TypeError, ValueError) as error:  # RuntimeError: a start that needs a GPU
+    # RuntimeError: a start that needs a GPU; re.error: a pattern that is none
+    except (RuntimeError, TypeError, ValueError, re.error) as error:
         raise UserError(
             f"{recipe.path}: PEFT refuses the `lora_` keys; correct them (the attention's modules "
             f"are {names}): {_one_line(error)}"
