@@ -27,8 +27,8 @@ def plain(value: Any, key: str = "") -> Any:
     if isinstance(value, str | int | float):
         return _plain_scalar(str(value))
     if isinstance(value, dict):
-        items = {name: plain(item, name) for name, item in value.items()}
-        return {name: item for name, item in items.items() if item is not None} or None
+        named = {name: plain(item, name) for name, item in value.items()}
+        return {name: item for name, item in named.items() if item is not None} or None
     items = [plain(item) for item in value]
     return (sorted(set(items), key=str) if key in UNORDERED else items) or None
 
