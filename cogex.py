@@ -426,7 +426,7 @@ def codescore(
     judge_model: Annotated[str, typer.Option(help="For CodeJudge.")] = "gpt-4o",
     budget: Annotated[
         int, typer.Option(min=0, help="Most tokens, in and out, for the judge.")
-    ] = 1_000_000,
+    ] = 1_500_000,
     concurrency: ConcurrencyOption = 16,
 ) -> None:
     """Score generated code against the reference: CodeBERTScore and an LLM as judge."""

@@ -8,16 +8,21 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from prompt_strategies.layout import render_prompt
+from tests.openai_server import Reply, Server, completion
 from tests.unit.conftest import WriteAdapter
+from tools.endpoint import Endpoint
 from tools.errors import UserError
+from tools.generate import Generation
 from tools.search.backend import (
     NOTHING,
     InProcess,
     Request,
+    Served,
     base_of,
     load_in_process,
     weights_hash,
 )
+from tools.search.store import NAME, Store
 
 LIMIT = 20
 
@@ -88,3 +93,57 @@ def test_model_is_known_by_its_weights(tmp_path: Path, write_adapter: WriteAdapt
     assert weights_hash(one) != weights_hash(same)
     with pytest.raises(UserError, match="holds no weights"):
         weights_hash(tmp_path)
+
+
+# a model behind a server
+
+
+def test_requests_without_text_are_told_and_made_again(tmp_path: Path) -> None:
+    """What the server does not take is known from the kept generations, too."""
+    requests = [Request(f"say {name}", 0.05, 1, 10) for name in ("a", "odd", "b")]
+
+    def answer(kind: str, body: dict[str, Any]) -> str | Reply:
+        if "seed" in body:
+            return Reply({"error": {"message": "seed: extra inputs are not permitted"}}, 400)
+        if "odd" in body["prompt"] and kind == "odd":
+            return Reply(completion(body, None, choices=None))
+        return body["prompt"].upper() + "\ud83d"
+
+    def made(kind: str) -> tuple[list[str], Store]:
+        store = Store(tmp_path)
+        served = Served(Endpoint(server.url(kind), "tiny", concurrency=1), {"served": "tiny"})
+        return [item.text for item in store.complete(served, requests, "x")], store
+
+    with Server(answer) as server:
+        texts, store = made("odd")
+        assert texts == ["SAY A?", "", "SAY B?"]
+        assert (store.without_text, store.not_taken) == (["no text: null"], ["seed"])
+        before = len(server.received)
+        texts, store = made("sound")
+        assert texts == ["SAY A?", "SAY ODD?", "SAY B?"]
+        assert (store.without_text, store.not_taken) == ([], ["seed"])
+        assert len(server.received) == before + 2  # with the seed, and without
+        made("sound")
+        assert len(server.received) == before + 2
+    assert len((tmp_path / NAME).read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "expected"),
+    [
+        ("def f(): ...", "stop", Generation("def f(): ...", 10, True)),
+        ("def f(): ...", "length", Generation("def f(): ...", 10, False)),
+        ("def f(): ...", "max_tokens", Generation("def f(): ...", 10, False)),
+        ("Add.\ndef f(): ...", "stop", Generation("def f(): ...", 10, True)),  # with its prompt
+        ("def f(): ...EOSdef g", "stop", Generation("def f(): ...", 10, True)),
+        ("one\ntwo", "length", Generation("one", 10, True)),
+    ],
+)
+def test_text_of_a_server_is_what_the_model_wrote(
+    text: str, finish: str, expected: Generation, tiny_tokenizer: Any
+) -> None:
+    text = text.replace("EOS", tiny_tokenizer.eos_token)
+    request = Request("Add.\n", 0.05, 1, 10, stop="\n" if "two" in text else None)
+    with Server(lambda _, body: Reply(completion(body, text, {"finish_reason": finish}))) as server:
+        served = Served(Endpoint(server.url(), "tiny"), {}, tiny_tokenizer)
+        assert list(served.run([request])) == [[(0, expected)]]

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from tests.openai_server import Reply, Server, completion
 from tests.unit.conftest import WriteAdapter
 from tests.unit.tools.search.scripted import Scripted
 from tests.unit.tools.search.test_card import GOOD
@@ -65,7 +66,7 @@ def test_model_that_writes_no_programs(tmp_path: Path, untrained: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["generations.jsonl"]
 
 
-@pytest.mark.parametrize("context", [None, "many", 64])
+@pytest.mark.parametrize("context", [None, "many", True, -1, 64])
 def test_server_may_say_how_much_it_takes(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     info = {} if context is None else {"max_model_len": context}
     served = (Endpoint("http://127.0.0.1:9/v1", "tiny"), info)
@@ -105,6 +106,30 @@ def test_plans_that_cannot_be_searched_cost_nothing_that_was_found(
     console = Console(record=True, width=200)
     print_search(result, console)
     assert left_out in console.export_text()
+
+
+def test_a_server_with_an_odd_day_ends_no_search(tmp_path: Path) -> None:
+    """Each seventh answer has no text; the search says so, and applying its programs too."""
+    card = tmp_path / "add.yml"
+    card.write_text(yaml.safe_dump(GOOD | {"split": {"train": 2, "dev": 2, "test": 2}}))
+
+    def answer(_: str, body: dict[str, Any]) -> str | Reply:
+        odd = len(server.received) % 7 == 0
+        return Reply(completion(body, None, choices=[])) if odd else WRITES
+
+    with Server(answer) as server:
+        target = Target(endpoint=server.url(), concurrency=1)
+        result = run_search(card, target, Settings(tries=1), tmp_path / "out")
+        [count] = result["server"]["no_text"].values()
+        assert count >= 1
+        server.script = lambda _, body: Reply(completion(body, None, choices=[]))
+        [item] = apply(tmp_path / "out/programs.json", ["1 + 1"])
+        assert item["answer"] is None and item["programs"][0]["no_text"] == "no text: []"
+        with pytest.raises(UserError, match=r"none of 2 generations .* 2 times: no text: \[\]"):
+            run_search(card, target, Settings(tries=1), tmp_path / "other")
+    console = Console(record=True, width=200)
+    print_search(result, console)
+    assert f"no text for {count} requests: no text: []" in console.export_text()
 
 
 FOUND: dict[str, Any] = {

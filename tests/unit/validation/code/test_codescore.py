@@ -12,15 +12,23 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import cogex
-from tests.openai_server import Server, judge
+from tests.openai_server import Reply, Server, completion, judge
 from tests.unit.conftest import WriteAdapter
 from tests.unit.tiny_encoder import write_encoder
+from tools.endpoint import Endpoint
 from tools.errors import UserError
 from tools.files import write_jsonl
 from tools.recipe import Recipe, read_recipe
 from validation.code import codescore as module
-from validation.code.codejudge import Verdict
-from validation.code.codescore import Metrics, agreement, bootstrap, codescore, codescore_pairs
+from validation.code.codejudge import Budget, Verdict
+from validation.code.codescore import (
+    Judge,
+    Metrics,
+    agreement,
+    bootstrap,
+    codescore,
+    codescore_pairs,
+)
 
 ROOT = Path(__file__).parents[4]
 REFERENCE = "def add(a, b):\n    return a + b"
@@ -143,6 +151,21 @@ def test_agreement_is_the_share_of_rows_in_order() -> None:
     assert agreement([0.5, 0.4], [Verdict("correct"), Verdict("refused")])["auc"] is None
 
 
+def test_a_score_with_nothing_judged_is_no_zero(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "made.jsonl", PAIRS[:2])
+    with Server(lambda _, body: Reply(completion(body, "<think>Is it?"))) as server:
+        done = command(
+            "--pairs", str(tmp_path / "made.jsonl"), "--metrics", "codejudge",
+            "--base-url", server.url(), "--judge-model", "judge",
+        )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "0 of 2" in done.output and "0.000" not in done.output
+    assert "made: 2 not judged: unparseable: reasoning alone: no answer follows it" in done.output
+    result = json.loads((tmp_path / "codescore-made/codescore.json").read_text())
+    judged = result["models"]["made"]["codejudge"]
+    assert (judged["score"], judged["interval"], judged["judged"]) == (None, None, 0)
+
+
 # a recipe
 
 
@@ -231,6 +254,10 @@ def test_all_models_are_judged_under_one_estimate(
     before = server.requests("honest")
     with pytest.raises(UserError, match="judging 6 pairs takes up to"):
         codescore(based, metrics("codejudge", budget=10_000), model="all", subset_size=2)
+    away = Judge(Endpoint("http://127.0.0.1:9/v1", "judge"), Budget(10**6), print)
+    with pytest.raises(UserError, match="no server answers"):
+        codescore(based, Metrics(judge=away), model="all", subset_size=2)
+    assert not (based.output_dir / "codescore").exists()  # before anything is generated
     assert server.requests("honest") == before
     result = codescore(based, metrics("codejudge"), model="all", subset_size=2)
     assert list(result["models"]) == ["base", "checkpoint-2", "checkpoint-10"]
