@@ -25,6 +25,7 @@ from prompt_strategies import layout
 LAYOUT_VERSION = 1  # raise it when a rendered text changes: the run record names it
 
 PLAN_HEADER = "### Plan\n"
+STEP_LINE = re.compile(r"^# Step (\d+): ", re.MULTILINE)
 
 PlanSource = Literal["steps", "comments", "docstring", "name"]
 

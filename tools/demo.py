@@ -121,7 +121,7 @@ def run_demo(console: Console) -> dict[str, Any]:
     demo.step("4. select the best checkpoint", [*COGEX, "select", str(RECIPE)])
     demo.step(
         "5. check it on held-out rows",
-        [*COGEX, "check", str(RECIPE), "--mode", "reasoner", "--min-answer", str(MIN_ANSWER),
+        [*COGEX, "check", str(RECIPE), "--min-answer", str(MIN_ANSWER),
          "--min-family", str(MIN_FAMILY)],
         may_fail=True,
     )  # fmt: skip
@@ -157,8 +157,8 @@ def _summary(demo: Demo, runs: list[Path]) -> dict[str, Any]:
     manifest, selection = _json(DATA / "manifest.json"), _json(runs[0] / "selection.json")
     checks = {
         "fine-tuned": _json(runs[0] / "check.json"),
-        "base, no adapter": _json(runs[0] / "check-base.json"),
-        "same LoRA, random base": _json(runs[1] / "check.json"),
+        "base, no adapter": _json(runs[0] / "check-base-reasoner.json"),
+        "same LoRA, random base": _json(runs[1] / "check-reasoner.json"),
     }
     trained = _trained_parameters(runs[0] / "best" / "adapter_model.safetensors")
     console = demo.console
@@ -177,7 +177,7 @@ def _summary(demo: Demo, runs: list[Path]) -> dict[str, Any]:
     shares = Table("share of held-out rows", *checks)
     for name in checks["fine-tuned"]["measures"]:
         cells = [check["measures"][name] for check in checks.values()]
-        shares.add_row(name, *(f"{cell['count'] / cell['rows']:.1%}" for cell in cells))
+        shares.add_row(name, *(f"{cell['count'] / max(cell['rows'], 1):.1%}" for cell in cells))
     console.print(shares)
     total = round(time.monotonic() - demo.started, 1)
     times = ", ".join(f"{title.split('.')[0]}: {s:.0f} s" for title, s in demo.seconds.items())

@@ -125,12 +125,12 @@ def generate_batch(
         limits = [min(limit, max_new_tokens) for limit in limits]
     made = _continue(model, tokenizer, batch, max(limits), temperature, seeds)
     return [
-        _generation(tokenizer, prompt_ids, ids[:limit])
+        read_generation(tokenizer, prompt_ids, ids[:limit])
         for prompt_ids, ids, limit in zip(batch, made, limits, strict=True)
     ]
 
 
-def _generation(tokenizer: Any, prompt_ids: list[int], ids: list[int]) -> Generation:
+def read_generation(tokenizer: Any, prompt_ids: list[int], ids: list[int]) -> Generation:
     """Cut the ids at EOS, and give their text."""
     ended = tokenizer.eos_token_id in ids
     kept = ids[: ids.index(tokenizer.eos_token_id)] if ended else ids

@@ -117,13 +117,25 @@ class _Part(Written):
         return self
 
 
-class Share(_Part):
-    """In how many of `rows` a measure holds; at most one of the two thresholds is there."""
+class Reached(_Part):
+    """In how many of `rows` a measure holds for the references."""
 
     of_key = "rows"
     rows: Count
-    threshold: Finite | None = None  # the least share that passes
-    at_most: Finite | None = None  # the largest
+
+
+class Share(_Part):
+    """In how many of `rows` a measure holds; at most one of the two thresholds is there.
+
+    A perfect model writes the references, which need not meet every measure themselves.
+    """
+
+    of_key = "rows"
+    rows: Count  # that could be judged
+    not_judged: Count = 0
+    references: Reached | None = None  # those of the first release were not measured
+    threshold: Finite | None = None  # the least share of the references' that passes
+    at_most: Finite | None = None  # the largest share beyond the references'
     passed: bool = True
 
 
@@ -158,6 +170,9 @@ class Mode(Written):
 class CheckFile(Mode):
     """`check.json`: the reasoner's figures, and the emulator's where they were measured."""
 
+    task: str = "program"  # what the model writes
+    model: str = "best"
+    partial: str = "of an unknown number of rows"  # empty for a whole check; old files do not say
     validation_sha256: str
     model_sha256: dict[str, str] = {}  # by file name
     passed: bool
@@ -167,12 +182,10 @@ class CheckFile(Mode):
 class GeneratedRow(Written):
     """One line of `generations.jsonl`."""
 
-    id: str
-    instruction: str
-    input: str
+    id: str  # what was asked stands in further keys, as the strategy names them
     generated: str
     reference: str
-    holds: dict[str, bool]
+    holds: dict[str, bool | None]  # None: not judged
 
 
 # reading

@@ -1,20 +1,26 @@
-"""Checks that a model does what CoGEX trains: write a program, call it, emulate it to a dict.
+"""Checks what a model writes on held-out rows, by the measures of what its recipe trains.
 
-There are the two modes of arXiv 2405.16337. As *reasoner* the model writes program, call and
-output; as *emulator* it gets the row's own program, and writes call and output. Each mode has its
-measures, a search for mode collapse, and verified emulation: a complete program may be run, and the
-model's output is compared with what the program returns. Nothing is run without consent.
+A recipe's strategy says what that is: a program, a plan, a plain answer or code. For programs there
+are the two modes of arXiv 2405.16337. As *reasoner* the model writes program, call and output; as
+*emulator* it gets the row's own program, and writes call and output. Each mode has its measures, a
+search for mode collapse, and verified emulation: a complete program may be run, and the model's
+output is compared with what the program returns. Nothing is run without consent.
+
+The references go through the same measures, as if a perfect model had written them, and each
+threshold is a share of what they reach. So a perfect model passes, whatever the data.
 """
 
-from collections import Counter
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from prompt_strategies.layout import render_emulator_prompt, render_prompt, split_code
+from prompt_strategies.base import CompletionStrategy, Rendered
+from prompt_strategies.layout import render_emulator_prompt, split_code
+from prompt_strategies.tokenise import encode_prompts
 from tools.errors import UserError
 from tools.files import (
     refuse_unwritable,
@@ -23,7 +29,7 @@ from tools.files import (
     write_json,
     write_jsonl,
 )
-from tools.generate import NOTHING, Generation, generate
+from tools.generate import NOTHING, Generation, generate, read_generation
 from tools.models import (
     load_base,
     load_model,
@@ -31,25 +37,72 @@ from tools.models import (
     load_trained,
     quantization,
 )
-from tools.prepared_rows import declared_strategy, read_prepared_rows
+from tools.prepared_rows import declared_strategy, encode_pairs, load_strategy, read_prepared_rows
 from tools.recipe import Recipe
 from tools.results import CheckFile
 from tools.run_folder import checkpoint_folders
 from tools.sandbox import CONSENT, unavailable
 from tools.training.run_record import changed_data, told
 from validation.check.collapse import COLLAPSE, find_loop, measure_collapse
-from validation.check.emulation import STATUSES, Emulation, summarize, verify_emulation
-from validation.check.measures import EMULATOR_MEASURES, MEASURES, THRESHOLDS, Judged, family, judge
+from validation.check.emulation import STATUSES, summarize, verify_emulation
+from validation.check.measures import THRESHOLDS, Judged, family, judge_as, labels
 from validation.selection.checkpoints import model_hashes
 from validation.verdict import VerdictRow, as_result, print_verdicts
 
-LABELS = {"reasoner": MEASURES, "emulator": EMULATOR_MEASURES}
 EMULATION = {
     "keys": "keys emulated as they truly come out",
     "faithful": "programs emulated faithfully in every key",
     "answers": "answers emulated faithfully",
 }
 Mode = Literal["both", "reasoner"]
+Strategy = type[CompletionStrategy]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A row as one mode asks for it; `ids` are those of the whole row, as trained."""
+
+    row: dict[str, str]
+    text: Rendered
+    given: str | None  # the emulator's program
+    ids: list[int]
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """How much of a recipe's check is asked for."""
+
+    model: str
+    rows: int
+    of: int
+    reasoner_alone: bool
+    temperature: float
+    seed: int
+
+    def _differences(self) -> dict[str, str]:
+        """In what it is not the whole check of a model: words by the part of a file's name."""
+        found = {}
+        if self.rows < self.of:
+            found[f"{self.rows}-rows"] = f"{self.rows:,} of {self.of:,} rows"
+        if self.reasoner_alone:
+            found["reasoner"] = "reasoner alone"
+        if self.temperature:
+            drawn = f"temperature-{self.temperature:g}-seed-{self.seed}"
+            found[drawn] = f"temperature {self.temperature:g}, seed {self.seed}"
+        return found
+
+    @property
+    def partial(self) -> str:
+        """What it leaves out or does otherwise, in words; empty for a whole check."""
+        found = self._differences()
+        every = {} if self.rows < self.of or not found else {"": f"all {self.of:,} rows"}
+        return ", ".join((every | found).values())
+
+    @property
+    def suffix(self) -> str:
+        """What sets the names of its files apart; empty for the whole check of best."""
+        model = [] if self.model == "best" else [self.model]
+        return "".join(f"-{part}" for part in (*model, *self._differences()))
 
 
 def check(
@@ -67,77 +120,86 @@ def check(
     """Generate on the recipe's validation rows and judge every generation.
 
     `model_name` is `best`, `base` (no adapter) or `checkpoint-N`; mode `reasoner` leaves the
-    emulator out and takes half the time. Writes into the run folder `check.json`,
-    `generations.jsonl` and `generations-emulator.jsonl` (`check-NAME.json` and so on for others
-    than best), and returns the first's content; its `passed` says whether every threshold was
-    met. Raises UserError if the rows are not CoGEX rows, or there is no such model.
+    emulator out and takes half the time. Writes into the run folder, once all is measured,
+    `check.json`, `generations.jsonl` and for programs `generations-emulator.jsonl`, and returns the
+    first's content; its `passed` says whether every threshold was met. A check of another model
+    than best, or of a part, has names of its own, as `check-24-rows-reasoner.json`. Raises
+    UserError if the rows cannot be judged, or if there is no such model.
     """
-    _check_possible(recipe, allow_code_execution)
-    rows = read_prepared_rows(Path(recipe.validation["path"]))[:limit]
-    given: dict[str, list[str | None]] = {"reasoner": [None] * len(rows)}
-    if mode == "both":
-        given["emulator"] = [_program(recipe, row) for row in rows]
+    strategy = _strategy(recipe, allow_code_execution)
+    path = Path(recipe.validation["path"])
+    every = read_prepared_rows(path, strategy.columns)
+    rows = every[:limit]
+    programs: dict[str, list[str] | list[None]] = {"reasoner": [None] * len(rows)}
+    if strategy.task == "program" and mode == "both":
+        programs["emulator"] = [_program(path, row) for row in rows]
+    alone = strategy.task == "program" and mode == "reasoner"
+    extent = _Extent(model_name, len(rows), len(every), alone, temperature, seed)
     model, tokenizer = load_named(recipe, model_name)
     hashes = {} if model_name == "base" else model_hashes(recipe.output_dir / model_name)
-    suffix = "" if model_name == "best" else f"-{model_name}"
-    thresholds = THRESHOLDS | ({} if min_answer is None else {"answer_exact": min_answer})
+    pairs = encode_pairs(load_strategy(recipe, recipe.validation, tokenizer), rows, path)
+    ids = [row_ids.tolist() for row_ids, _ in pairs]
+    least = THRESHOLDS | ({} if min_answer is None else {"answer_exact": min_answer})
     refuse_unwritable(recipe.output_dir)
     sections, records = {}, {}
-    for name, programs in given.items():
-        prompts = list(map(_prompt, rows, programs))
-        length = recipe.sequence_len
-        generations = generate(
+    for name, given in programs.items():
+        asked = list(map(_ask, [strategy] * len(rows), rows, given, ids))
+        prompts, length = [item.text.prompt for item in asked], recipe.sequence_len
+        made = generate(
             model, tokenizer, prompts, max_length=length, temperature=temperature, seed=seed
         )
-        judged = list(map(judge, rows, generations, programs))
-        emulations = verify_emulation(
-            [item.completion for item in judged], allow_code_execution=allow_code_execution
-        )
-        part = "" if name == "reasoner" else f"-{name}"
-        records[f"generations{suffix}{part}.jsonl"] = list(map(_record, judged, emulations))
+        references = _references(tokenizer, asked, length)
+        judged, perfect = _judge(strategy, asked, made), _judge(strategy, asked, references)
+        records[name] = [_record(strategy, *item) for item in zip(asked, judged, strict=True)]
         sections[name] = {
-            **_shares(judged, LABELS[name], thresholds, min_family),
-            "collapse": _collapse(prompts, generations),
-            "emulation": summarize(emulations),
+            **_shares(judged, perfect, labels(strategy.task, name), least, min_family),
+            "collapse": _collapse(prompts, made, references),
+            "emulation": _emulation(judged, records[name], allow_code_execution)
+            if strategy.task == "program"
+            else None,
         }
+    found = [row for name, part in sections.items() for row in verdicts(strategy.task, name, part)]
     result = {
         "recipe": str(recipe.path),
         "model": model_name,
+        "task": strategy.task,
+        "partial": extent.partial,
         "model_sha256": hashes,
         "data_changed": told(changed_data(recipe)),
-        "validation_sha256": sha256(Path(recipe.validation["path"])),
+        "validation_sha256": sha256(path),
         **sections["reasoner"],
         "emulator": sections.get("emulator"),
-        **as_result([row for name in sections for row in verdicts(name, sections[name])]),
+        **as_result(found),
     }
     CheckFile.model_validate(result)  # what its readers need is there
     with shown_if_not_written(result):
         for name, lines in records.items():
-            write_jsonl(recipe.output_dir / name, lines)
-        if "emulator" not in sections:  # an earlier check's
-            (recipe.output_dir / f"generations{suffix}-emulator.jsonl").unlink(missing_ok=True)
-        write_json(recipe.output_dir / f"check{suffix}.json", result)
+            part = "" if name == "reasoner" else f"-{name}"
+            write_jsonl(recipe.output_dir / f"generations{extent.suffix}{part}.jsonl", lines)
+        write_json(recipe.output_dir / f"check{extent.suffix}.json", result)
     return result
 
 
-def _check_possible(recipe: Recipe, allow_code_execution: bool) -> None:
+def _strategy(recipe: Recipe, allow_code_execution: bool) -> Strategy:
     """Refuse at once what would otherwise be refused after an hour of generation."""
-    if not judges(recipe):
+    strategy = declared_strategy(recipe, recipe.validation)
+    if strategy is None or not labels(getattr(strategy, "task", "")):
         raise UserError(
-            f"{recipe.path}: check judges CoGEX programs, and its validation rows are "
-            f"`type: {recipe.validation.get('type')}`; name a recipe whose strategy has "
-            "`task: program`, as prompt_strategies.cogex"
+            f"{recipe.path}: check knows no right answer to validation rows of "
+            f"`type: {recipe.validation.get('type')}`; `cogex select` measures their perplexity, "
+            "and `cogex codebench` tests the code that a model writes"
         )
     if allow_code_execution and (reason := unavailable()):
         raise UserError(
             f"{CONSENT}: nothing can be run here: {reason}; without the option all else is checked"
         )
+    return strategy
 
 
 def judges(recipe: Recipe) -> bool:
-    """Whether a recipe's validation rows are programs, which check can judge."""
+    """Whether a recipe's validation rows have a task, so that check can judge them."""
     strategy = declared_strategy(recipe, recipe.validation)
-    return strategy is not None and strategy.task == "program"
+    return bool(labels(getattr(strategy, "task", "")))
 
 
 def load_named(recipe: Recipe, model_name: str) -> tuple[Any, Any]:
@@ -153,100 +215,161 @@ def load_named(recipe: Recipe, model_name: str) -> tuple[Any, Any]:
     return load_model(folder, recipe), tokenizer
 
 
-def _program(recipe: Recipe, row: dict[str, str]) -> str:
+def _program(path: Path, row: dict[str, str]) -> str:
     try:
         return split_code(row["code"])[0]
     except ValueError as error:
-        raise UserError(
-            f"{recipe.validation['path']}, row {row['id']}: {error}; run `cogex prepare` again"
-        ) from None
+        raise UserError(f"{path}, row {row['id']}: {error}; run `cogex prepare` again") from None
 
 
-def _prompt(row: dict[str, str], given: str | None) -> str:
-    if given is None:
-        return render_prompt(row["instruction"], row["input"])
-    return render_emulator_prompt(row["instruction"], row["input"], given)
+def _ask(strategy: Strategy, row: dict[str, str], given: str | None, ids: list[int]) -> _Asked:
+    text = strategy.render(row)
+    if given is not None:
+        prompt = render_emulator_prompt(row["instruction"], row["input"], given)
+        text = Rendered(prompt, text.completion, text.output_start)
+    return _Asked(row, text, given, ids)
+
+
+def _references(tokenizer: Any, asked: Sequence[_Asked], max_length: int) -> list[Generation]:
+    """Return what a perfect model writes: the rest of each row, as far as the context goes."""
+    made = []
+    prompts = encode_prompts(tokenizer, [item.text.prompt for item in asked])
+    for item, prompt in zip(asked, prompts, strict=True):
+        rest = item.ids[len(prompt) : max_length]
+        fits = len(prompt) < max_length
+        made.append(read_generation(tokenizer, prompt, rest) if fits else NOTHING)
+    return made
+
+
+def _judge(strategy: Strategy, asked: Sequence[_Asked], made: Sequence[Generation]) -> list[Judged]:
+    return [
+        judge_as(strategy.task, item.row, item.text, generation, item.given)
+        for item, generation in zip(asked, made, strict=True)
+    ]
+
+
+def _emulation(
+    judged: Sequence[Judged], records: Sequence[dict[str, Any]], allow_code_execution: bool
+) -> dict[str, Any]:
+    """Verify what was emulated; note it in each record, and return it in sum."""
+    found = verify_emulation(
+        [item.completion for item in judged], allow_code_execution=allow_code_execution
+    )
+    for record, emulation in zip(records, found, strict=True):
+        record["emulation"] = asdict(emulation)
+    return summarize(found)
 
 
 def _shares(
     judged: list[Judged],
-    labels: dict[str, str],
+    perfect: list[Judged],
+    names: dict[str, str],
     thresholds: dict[str, float],
     min_family: float | None,
 ) -> dict[str, Any]:
-    """Count for each measure of `labels` the rows in which it holds, and answers by family."""
-    totals = Counter(family(item.row) for item in judged)
-    right = Counter(family(item.row) for item in judged if item.holds["answer_exact"])
-    counts = {name: sum(item.holds[name] for item in judged) for name in labels}
+    """Count for each measure of `names` the rows in which it holds, and answers by family."""
+    families: dict[str | None, list[int]] = {}
+    for number, item in enumerate(judged):
+        families.setdefault(family(item.row), []).append(number)
+
+    def share(name: str, threshold: float | None, numbers: Sequence[int]) -> dict[str, Any]:
+        held, of_references = (
+            [several[number].holds[name] for number in numbers] for several in (judged, perfect)
+        )
+        return _share(held, of_references, threshold)
+
     return {
         "rows": len(judged),
         "prompts_too_long": sum(item.generation == NOTHING for item in judged),
-        "measures": {
-            name: _share(count, len(judged), thresholds.get(name)) for name, count in counts.items()
-        },
+        "measures": {name: share(name, thresholds.get(name), range(len(judged))) for name in names},
         "answer_exact_by_family": {
-            name: _share(right[name], totals[name], min_family)
-            for name in sorted(filter(None, totals))
-            if None not in totals
+            name: share("answer_exact", min_family, families[name])
+            for name in sorted(filter(None, families))
+            if None not in families
         },
     }
 
 
-def _share(count: int, rows: int, threshold: float | None) -> dict[str, Any]:
+def _share(
+    held: Sequence[bool | None], references: Sequence[bool | None], threshold: float | None
+) -> dict[str, Any]:
+    """Count where a measure holds, and hold that to a share of what the references reach."""
+    count, rows = held.count(True), len(held) - held.count(None)
+    best, of = references.count(True), len(references) - references.count(None)
+    # compared as count / rows >= threshold * best / of, so that 98% of 50 is 49
+    reached = rows > 0 and count * of >= threshold * best * rows - 1e-9 * of if threshold else True
     return {
         "count": count,
         "rows": rows,
+        "not_judged": held.count(None),
+        "references": {"count": best, "rows": of},
         "threshold": threshold,
-        # compared as count >= threshold * rows, so that 98% of 50 is 49
-        "passed": threshold is None or count >= threshold * rows - 1e-9,
+        "passed": reached or not of,
     }
 
 
-def _collapse(prompts: list[str], generations: list[Generation]) -> dict[str, Any]:
+def _collapse(
+    prompts: list[str], generations: list[Generation], references: list[Generation]
+) -> dict[str, Any]:
     """Look at what was generated; a prompt too long is a failure of another kind."""
-    kept = [pair for pair in zip(prompts, generations, strict=True) if pair[1] != NOTHING]
-    return measure_collapse([prompt for prompt, _ in kept], [item for _, item in kept])
+    kept = [index for index, item in enumerate(generations) if item != NOTHING]
+    return measure_collapse(
+        [prompts[index] for index in kept],
+        [generations[index] for index in kept],
+        [references[index] for index in kept],
+    )
 
 
-def verdicts(mode: str, section: dict[str, Any]) -> list[VerdictRow]:
+def verdicts(task: str, mode: str, section: dict[str, Any]) -> list[VerdictRow]:
     """Judge the figures of one mode; a figure without a threshold is a note."""
+    names = labels(task, mode)
     named = [
-        *((LABELS[mode][key], item) for key, item in section["measures"].items()),
+        *((names[key], item) for key, item in section["measures"].items()),
         *((f"answer, {key}", item) for key, item in section["answer_exact_by_family"].items()),
         *((COLLAPSE[key], item) for key, item in section["collapse"].items()),
     ]
-    return [_verdict(mode, name, item) for name, item in named]
+    return [_verdict(mode if task == "program" else "", name, item) for name, item in named]
 
 
 def _verdict(mode: str, name: str, item: dict[str, Any]) -> VerdictRow:
-    sign, threshold = ("≤", item["at_most"]) if "at_most" in item else ("≥", item["threshold"])
     found = _of(item["count"], item["rows"])
-    if threshold is None:
-        return VerdictRow(name, found, "note", section=mode)
-    expected = f"{sign} {threshold:.0%}"
+    if item.get("not_judged"):
+        found += f", {item['not_judged']} not judged"
+    least, most, best = item.get("threshold"), item.get("at_most"), item["references"]
+    reached = f"{best['count'] / best['rows']:.1%}" if best["rows"] else "not judged"
+    if least is None and most is None:
+        return VerdictRow(name, found, "note", expected=f"references {reached}", section=mode)
+    if most is not None:
+        more = (
+            f" more than the references' {reached}" if best["count"] else f", references {reached}"
+        )
+        expected = f"≤ {most:.0%}{more}"
+    elif best["count"] < best["rows"]:
+        expected = f"≥ {least:.0%} of the references' {reached}"
+    else:
+        expected = f"≥ {least:.0%}, references {reached}"
     if item["passed"]:
         return VerdictRow(name, found, expected=expected, section=mode)
     todo = "read what it wrote: generations*.jsonl in the run folder, or the report"
     return VerdictRow(name, found, "fail", todo, expected=expected, section=mode)
 
 
-def _record(item: Judged, emulation: Emulation) -> dict[str, Any]:
+def _record(strategy: Strategy, asked: _Asked, judged: Judged) -> dict[str, Any]:
     return {
-        "id": item.row["id"],
-        "instruction": item.row["instruction"],
-        "input": item.row["input"],
-        "generated": item.generation.text,
-        "tokens": item.generation.tokens,
-        "reference": f"{item.row['code']}\n### Output\n{item.row['output']}",
-        "holds": item.holds,
-        "loop": find_loop(item.generation.text),
-        "emulation": asdict(emulation),
+        **{key: asked.row[key] for key in ("id", *strategy.given)},
+        "generated": judged.generation.text,
+        "tokens": judged.generation.tokens,
+        "reference": asked.text.completion,
+        "holds": judged.holds,
+        "loop": find_loop(judged.generation.text),
     }
 
 
 def print_check(result: dict[str, Any], console: Console) -> None:
-    """Show the verdicts on both modes, and for each the verified emulation."""
+    """Show the verdicts on each mode, and the verified emulation of programs."""
     console.print(f"{result['model']} on {result['rows']} held-out rows:", markup=False)
+    if result["partial"]:
+        console.print(f"A partial check: {result['partial']}. The report shows it as that.")
     print_verdicts(result["verdicts"], console)
     for sentence in result["data_changed"]:
         console.print(sentence, markup=False, soft_wrap=True)
@@ -256,7 +379,7 @@ def print_check(result: dict[str, Any], console: Console) -> None:
                 f"{count} prompts fill the recipe's `sequence_len` and count as failures in every "
                 f"measure of the {name}."
             )
-        if section:
+        if section and section["emulation"]:
             _print_emulation(name, section["emulation"], console)
 
 

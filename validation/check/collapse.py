@@ -50,26 +50,44 @@ def find_loop(text: str) -> str | None:
     return None
 
 
-def measure_collapse(prompts: Sequence[str], generations: Sequence[Generation]) -> dict[str, Any]:
+def measure_collapse(
+    prompts: Sequence[str],
+    generations: Sequence[Generation],
+    references: Sequence[Generation] | None = None,
+) -> dict[str, Any]:
     """Return for each name of `COLLAPSE` its count, of how many, its threshold and verdict.
 
-    `identical` is counted over distinct prompts: how many have the commonest of all texts.
+    `identical` is counted over distinct prompts: how many have the commonest of all texts. With
+    references, what they do themselves is no collapse: a threshold is a share beyond theirs.
     """
+    counts, expected = _counts(prompts, generations), _counts(prompts, references or [])
+    return {
+        name: {
+            "count": count,
+            "rows": rows,
+            "references": dict(zip(("count", "rows"), expected[name], strict=True)),
+            "at_most": AT_MOST.get(name),
+            "passed": name not in AT_MOST
+            or count / max(rows, 1) <= AT_MOST[name] + _share(expected[name]) + 1e-12,
+        }
+        for name, (count, rows) in counts.items()
+    }
+
+
+def _counts(
+    prompts: Sequence[str], generations: Sequence[Generation]
+) -> dict[str, tuple[int, int]]:
     texts = [generation.text for generation in generations]
-    by_prompt = Counter(dict(zip(prompts, texts, strict=True)).values())
+    by_prompt = Counter(dict(zip(prompts, texts, strict=False)).values())
     [(_, commonest)] = by_prompt.most_common(1) or [("", 0)]
-    counts = {
+    return {
         "loops": (sum(find_loop(text) is not None for text in texts), len(texts)),
         "empty": (sum(not text.strip() for text in texts), len(texts)),
         "identical": (commonest if commonest > 1 else 0, by_prompt.total()),
         "length_limit": (sum(not generation.ended for generation in generations), len(texts)),
     }
-    return {
-        name: {
-            "count": count,
-            "rows": rows,
-            "at_most": AT_MOST.get(name),
-            "passed": name not in AT_MOST or count <= AT_MOST[name] * rows + 1e-9,
-        }
-        for name, (count, rows) in counts.items()
-    }
+
+
+def _share(part: tuple[int, int]) -> float:
+    count, rows = part
+    return count / max(rows, 1)

@@ -1,4 +1,4 @@
-"""Judges one generation: which parts of a CoGEX completion are there, and is its answer right?
+"""Judges one generation: which parts of a completion are there, and is its answer right?
 
 Perplexity alone does not show that: a model that misspells one heading has a fine perplexity and no
 usable answer. What is measured here is the form of each part and the answer, against the reference;
@@ -6,23 +6,45 @@ whether the output is what the program really returns is `validation.check.emula
 """
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from prompt_strategies.base import Rendered, Task
 from prompt_strategies.layout import Completion, parse_completion
+from prompt_strategies.nl_plan_layout import STEP_LINE
+from prompt_strategies.nl_plan_layout import parse_completion as parse_plan
 from tools.generate import Generation
 from tools.python_text import literal
-from validation.check.programs import called_name, parse, same, undefined_names
+from tools.search.metrics import normalise
+from validation.check.programs import (
+    BUILTINS,
+    call_of,
+    called_name,
+    parse,
+    quietly,
+    same,
+    undefined_names,
+)
+from validation.check.return_keys import Function, returned_dicts
 
-MEASURES = {
-    "program_parses": "program is valid Python",
-    "function_and_call": "defines a function and calls it",
-    "undefined_helpers": "leaves helpers undefined",
+Holds = dict[str, bool | None]  # by measure; None: it cannot be judged here
+
+_OF_A_DICT = {
     "output_dict": "output is a dict",
     "has_answer": "output has the key `answer`",
     "keys_agree": "output keys are the program's return keys",
     "intermediates": "intermediate values are there",
-    "ends_by_eos": "ends by EOS",
-    "answer_exact": "answer equals the reference",
+}
+_EOS = {"ends_by_eos": "ends by EOS"}
+_EXACT = {"answer_exact": "answer equals the reference"}
+_LENGTH = {"length": "is half to twice as long as the reference"}
+MEASURES = {
+    "program_parses": "program is valid Python",
+    "function_and_call": "defines a function and calls it",
+    "undefined_helpers": "leaves helpers undefined",
+    **_OF_A_DICT,
+    **_EOS,
+    **_EXACT,
 }
 # with a given program: what is left for the model to write
 EMULATOR_MEASURES = {
@@ -32,14 +54,41 @@ EMULATOR_MEASURES = {
         for name in ("output_dict", "has_answer", "keys_agree", "ends_by_eos", "answer_exact")
     },
 }
-# the least share of rows for exit 0; a measure that is not here is reported only
+# what applies to what a strategy trains the model to write
+TASK_MEASURES: dict[str, dict[str, str]] = {
+    "program": MEASURES,
+    "plan": {
+        "numbered_steps": "plan is steps numbered from 1",
+        **{name: text for name, text in _OF_A_DICT.items() if name != "keys_agree"},
+        **_EOS,
+        **_EXACT,
+    },
+    "answer": {
+        **_EOS,
+        **_LENGTH,
+        **_EXACT,
+        "answer_normalised": "equals it but for case, punctuation and white space",
+    },
+    "code": {
+        "program_parses": "prompt and solution are valid Python",
+        **_EOS,
+        **_LENGTH,
+        "answer_exact": "solution equals the reference",
+        "answer_normalised": "equals it but for layout and comments",
+    },
+}
+# the least share of the references' own share for exit 0; other measures are reported only
 THRESHOLDS = {
     "program_parses": 0.98,
+    "numbered_steps": 0.98,
     "output_dict": 0.98,
     "has_answer": 0.98,
     "keys_agree": 0.98,
     "ends_by_eos": 0.99,
 }
+
+
+_NO_PROGRAM = Completion("", "", "")
 
 
 @dataclass(frozen=True)
@@ -48,38 +97,94 @@ class Judged:
 
     row: dict[str, str]
     generation: Generation
-    completion: Completion
-    holds: dict[str, bool]
+    holds: Holds
+    completion: Completion = _NO_PROGRAM
+
+
+def labels(task: str, mode: str = "reasoner") -> dict[str, str]:
+    """Return the measures that apply to a task, in words."""
+    return EMULATOR_MEASURES if mode == "emulator" else TASK_MEASURES.get(task, {})
+
+
+def judge_as(
+    task: Task,
+    row: dict[str, str],
+    text: Rendered,
+    generation: Generation,
+    given: str | None = None,
+) -> Judged:
+    """Judge what was generated below a row's prompt, by the measures of its task.
+
+    `text` is the row as the model sees it, `given` the program of the prompt in emulator mode.
+    Never raises on what a model wrote.
+    """
+    if task == "program":
+        return judge(row, generation, given)
+    judged = {"plan": _judge_plan, "answer": _judge_answer, "code": _judge_code}[task]
+    holds = judged(row, text, generation.text) | {"ends_by_eos": generation.ended}
+    return Judged(row, generation, holds)
 
 
 def judge(row: dict[str, str], generation: Generation, given: str | None = None) -> Judged:
-    """Judge one generation against its row; never raises on what a model wrote.
-
-    `given` is the program of the prompt in emulator mode; then the generation begins with a call.
-    """
+    """Judge a generated program; in emulator mode the generation begins with a call."""
     completion = _completion(generation.text, given)
-    tree, output = parse(completion.program), literal(completion.output)
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    called = functions.get(called_name(completion.call))
-    reference = literal(row["output"])
-    fields = output if isinstance(output, dict) else {}
-    expected = reference if isinstance(reference, dict) else {}
+    tree = parse(completion.program)
     holds = {
         "program_parses": bool(tree.body),
-        "function_and_call": called is not None,
+        "function_and_call": called_name(completion.call) in _functions(tree),
         "undefined_helpers": bool(undefined_names(completion.program)),
+        **_judge_dict(completion.output, row["output"]),
+        "keys_agree": _keys_agree(tree, completion),
+        "ends_by_eos": generation.ended,
+    }
+    return Judged(row, generation, holds, completion)
+
+
+def _judge_plan(row: dict[str, str], text: Rendered, generated: str) -> Holds:
+    written = parse_plan(generated)
+    steps = [int(number) for number in STEP_LINE.findall(written.plan)]
+    numbered = bool(steps) and steps == list(range(1, len(steps) + 1))
+    return {"numbered_steps": numbered, **_judge_dict(written.output, row["output"])}
+
+
+def _judge_answer(row: dict[str, str], text: Rendered, generated: str) -> Holds:
+    return _judge_text(generated, text.completion, normalise)
+
+
+def _judge_code(row: dict[str, str], text: Rendered, generated: str) -> Holds:
+    def meaning(solution: str) -> object:
+        tree = parse(text.prompt + solution)
+        return quietly(lambda _: ast.dump(tree), "") if tree.body else solution
+
+    parses = bool(parse(text.prompt + generated).body)
+    return {"program_parses": parses, **_judge_text(generated, text.completion, meaning)}
+
+
+def _judge_text(written: str, reference: str, meaning: Callable[[str], object]) -> Holds:
+    """Compare a text with its reference: exactly, by what it means, and in length."""
+    one, other = written.strip(), reference.strip()
+    return {
+        "answer_exact": one == other,
+        "answer_normalised": one == other or meaning(written) == meaning(reference),
+        "length": len(other) <= 2 * len(one) and len(one) <= 2 * len(other),
+    }
+
+
+def _judge_dict(text: str, expected: str) -> Holds:
+    """Judge an output section."""
+    output, reference = literal(text), literal(expected)
+    fields = output if isinstance(output, dict) else {}
+    right = reference if isinstance(reference, dict) else {}
+    return {
         "output_dict": isinstance(output, dict),
         "has_answer": "answer" in fields,
-        "keys_agree": called is not None and list(fields) in _return_keys(called),
         "intermediates": any(
             key != "answer" and value not in (None, "", [], {}, ()) for key, value in fields.items()
         ),
-        "ends_by_eos": generation.ended,
         "answer_exact": "answer" in fields
-        and "answer" in expected
-        and same(fields["answer"], expected["answer"]),
+        and "answer" in right
+        and same(fields["answer"], right["answer"]),
     }
-    return Judged(row, generation, completion, holds)
 
 
 def _completion(text: str, given: str | None) -> Completion:
@@ -90,13 +195,39 @@ def _completion(text: str, given: str | None) -> Completion:
     return Completion(given, "" if written.program else written.call, written.output)
 
 
-def _return_keys(function: ast.FunctionDef) -> list[list[object]]:
-    """The keys, in order, of each dict literal that the function returns."""
-    return [
-        [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
-        for node in ast.walk(function)
-        if isinstance(node, ast.Return) and isinstance(node.value, ast.Dict)
-    ]
+def _functions(tree: ast.Module) -> dict[str, Function]:
+    """The functions that a program defines, by name."""
+    found: dict[str, Function] = {}
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef(name=name):
+                found[name] = node
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Lambda() as function):
+                found[name] = function
+    return found
+
+
+def _keys_agree(tree: ast.Module, completion: Completion) -> bool | None:
+    """Whether the output has the keys of a dict that the program returns, in their order.
+
+    None where the program does not say which keys that is, so that the output may be right.
+    """
+    output, name = literal(completion.output), called_name(completion.call)
+    if not isinstance(output, dict) or not tree.body or not _is_call(completion.call):
+        return False
+    if function := _functions(tree).get(name):
+        returned = returned_dicts(function, tree)
+        return tuple(output) in returned.keys or (None if returned.open else False)
+    # what a class, a method, an alias or `print(f())` gives is not followed
+    defined = {getattr(node, "name", getattr(node, "id", None)) for node in ast.walk(tree)}
+    return None if not name or name in defined or name in BUILTINS else False
+
+
+def _is_call(call: str) -> bool:
+    match parse(call_of(call)).body:
+        case [ast.Expr(value=ast.Call() | ast.Subscript())]:
+            return True
+    return False
 
 
 def family(row: dict[str, str]) -> str | None:

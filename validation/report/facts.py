@@ -46,7 +46,7 @@ class RunFacts:
     state: TrainerState | None
     manifest: Manifest | None
     selection: Selection | None
-    check: CheckFile | None
+    check: CheckFile | None  # the whole one; a partial one only where there is no other
     generations: list[GeneratedRow]
     best: Best | None
     check_is_of_another: bool = False  # check.json is of a model that best/ held; left out here
@@ -74,9 +74,8 @@ def read_facts(recipe: Recipe) -> RunFacts:
     train = Path(recipe.training["path"])
     select_again, check_again = (f"cogex {verb} {recipe.path}" for verb in ("select", "check"))
     best = _best(run / "best", select_again)
-    check = read_result(CheckFile, run / "check.json", check_again)
-    of_another = bool(best and check and check.model_sha256 != best.sha256)
-    generations = read_results(GeneratedRow, run / "generations.jsonl", check_again)
+    path, check, of_another = _check(run, best, check_again)
+    generations = path.with_name(path.name.replace("check", "generations", 1) + "l")
     manifest = read_result(Manifest, train.parent / "manifest.json", "cogex prepare")
     changed = changed_data(recipe)
     return RunFacts(
@@ -85,8 +84,8 @@ def read_facts(recipe: Recipe) -> RunFacts:
         state=_state(run),
         manifest=None if str(train) in changed else manifest,
         selection=read_result(Selection, run / "selection.json", select_again),
-        check=None if of_another else check,
-        generations=[] if of_another else generations,
+        check=check,
+        generations=read_results(GeneratedRow, generations, check_again) if check else [],
         best=best,
         check_is_of_another=of_another,
         changed=changed,
@@ -128,6 +127,28 @@ def stale(facts: RunFacts) -> Iterator[str]:
 def _state(run: Path) -> TrainerState | None:
     folders = [run, *checkpoint_folders(run).values()]
     return read_run(run) if any((folder / NAME).is_file() for folder in folders) else None
+
+
+def _check(run: Path, best: Best | None, command: str) -> tuple[Path, CheckFile | None, bool]:
+    """Return a check of best/, its path, and whether check.json is of another model.
+
+    Where check.json is not there or not of best/, it is a partial one: that of the most rows.
+    """
+    whole = run / "check.json"
+    check = read_result(CheckFile, whole, command)
+    if check and _is_of(best, check):
+        return whole, check, False
+    paths = sorted(run.glob("check-*.json"))
+    read = [(path, read_result(CheckFile, path, command)) for path in paths]
+    found = [(path, part) for path, part in read if part and _is_of(best, part)]
+    path, part = max(
+        found, key=lambda item: (item[1].rows, item[1].emulator is not None), default=(whole, None)
+    )
+    return path, part, check is not None
+
+
+def _is_of(best: Best | None, check: CheckFile) -> bool:
+    return check.model == "best" and (best is None or check.model_sha256 == best.sha256)
 
 
 def _best(folder: Path, command: str) -> Best | None:

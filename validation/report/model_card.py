@@ -14,8 +14,9 @@ from tools.errors import UserError
 from tools.files import sha256, whole_file
 from tools.prepared_rows import declared_strategy
 from tools.recipe import Recipe
-from tools.results import CheckFile, EmulationFigures, Share
-from validation.check.check import COLLAPSE, EMULATION, LABELS
+from tools.results import CheckFile, EmulationFigures, Reached, Share
+from validation.check.check import COLLAPSE, EMULATION
+from validation.check.measures import labels
 from validation.inspect_rows import TEMPLATES, printable
 from validation.report.facts import RunFacts, stale
 
@@ -78,7 +79,7 @@ def _context(facts: RunFacts) -> dict[str, Any]:
         or (sha256(train) if train.is_file() else None),
         "stale": list(stale(facts)),
         "prompt": render_prompt("{instruction}", "{input}") if programs else None,
-        "labels": LABELS,
+        "labels": labels(facts.check.task) if facts.check else {},
         "collapse": COLLAPSE,
         "emulation": EMULATION,
         "emulated": _emulated(facts.check),
@@ -119,7 +120,7 @@ def _emulated(check: CheckFile | None) -> list[tuple[str, EmulationFigures]]:
     return [(name, figures) for name, figures in found if figures.run]
 
 
-def _share(item: Share | None) -> str:
+def _share(item: Share | Reached | None) -> str:
     return f"{item.count / item.rows:.1%}" if item and item.rows else "-"
 
 

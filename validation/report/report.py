@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from prompt_strategies.layout import parse_completion, render_prompt
+from prompt_strategies.base import CompletionStrategy
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.errors import UserError
 from tools.files import sha256, whole_file
 from tools.models import load_recipe_tokenizer
-from tools.prepared_rows import encode_entry, load_strategy
+from tools.prepared_rows import declared_strategy, encode_entry, load_strategy
 from tools.recipe import Recipe
 from tools.results import GeneratedRow
-from validation.check.check import EMULATION, LABELS, judges
+from validation.check.check import EMULATION, judges
 from validation.check.collapse import COLLAPSE
 from validation.check.emulation import STATUSES
+from validation.check.measures import labels
 from validation.curves.curves import judge
 from validation.curves.expected_run import ExpectedRun, expected_run
 from validation.inspect_rows import TEMPLATES, printable
@@ -87,8 +88,9 @@ def _shown(value: Any) -> Any:
 
 
 def _context(facts: RunFacts) -> dict[str, Any]:
-    expected = expected_run(facts.recipe)
-    lengths, no_lengths = _lengths(facts.recipe)
+    recipe = facts.recipe
+    expected = expected_run(recipe)
+    lengths, no_lengths = _lengths(recipe)
     return {
         "facts": facts,
         "expected": expected,
@@ -97,11 +99,12 @@ def _context(facts: RunFacts) -> dict[str, Any]:
         "no_lengths": no_lengths,
         "verdicts": judge(facts.state, expected) if facts.state else [],
         "compared": compare_with_paper(facts, expected),
-        "checkable": judges(facts.recipe),
+        "checkable": judges(recipe),
+        "programs": getattr(declared_strategy(recipe, recipe.validation), "task", "") == "program",
         "examples": _examples(facts),
         "hashes": _hashes(facts),
         "versions": _versions(),
-        "labels": LABELS,
+        "labels": labels(facts.check.task) if facts.check else {},
         "collapse": COLLAPSE,
         "emulation": EMULATION,
         "statuses": STATUSES,
@@ -182,30 +185,32 @@ def _examples(facts: RunFacts) -> list[dict[str, Any]]:
         rows = [rows[i * len(rows) // EXAMPLES] for i in range(EXAMPLES)]
     if not rows:
         return []
-    train_on = load_strategy(facts.recipe, facts.recipe.training, None).train_on
-    return [_example(row, train_on) for row in rows]
+    strategy = load_strategy(facts.recipe, facts.recipe.training, None)
+    names = labels(strategy.task)
+    return [_example(row, strategy, names) for row in rows]
 
 
-def _example(row: GeneratedRow, train_on: str) -> dict[str, Any]:
+def _example(
+    row: GeneratedRow, strategy: CompletionStrategy, names: dict[str, str]
+) -> dict[str, Any]:
     """Each part as the model wrote it and in the reference; `trained`: it carries loss."""
-    written, reference = parse_completion(row.generated), parse_completion(row.reference)
+    written, reference = strategy.parse(row.generated), strategy.parse(row.reference)
+    asked = dict.fromkeys(strategy.columns, "") | (row.model_extra or {})
     return {
         "id": row.id,
-        "prompt": render_prompt(row.instruction, row.input),
-        "prompt_trained": train_on == "full",
+        "prompt": strategy.render(asked).prompt,
+        "prompt_trained": strategy.train_on == "full",
         "parts": [
             {
                 "name": name,
                 "written": text,
-                "reference": vars(reference)[name],
-                "trained": name == "output" or train_on != "output",
+                "reference": reference[name],
+                "trained": name in ("output", "answer") or strategy.train_on != "output",
             }
-            for name, text in vars(written).items()
+            for name, text in written.items()
         ],
         "right": row.holds.get("answer_exact", False),
-        "missing": [
-            LABELS["reasoner"].get(name, name) for name, holds in row.holds.items() if not holds
-        ],
+        "missing": [names.get(name, name) for name, holds in row.holds.items() if holds is False],
     }
 
 

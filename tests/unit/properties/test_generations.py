@@ -134,7 +134,8 @@ def test_measures_hold_where_a_second_reading_agrees(
         judged = judge(row, generation, given_program)
         written, holds = judged.completion, judged.holds
         assert holds.keys() == MEASURES.keys()
-        assert all(type(held) is bool for held in holds.values())
+        assert all(type(held) is bool for name, held in holds.items() if name != "keys_agree")
+        assert holds["keys_agree"] in (True, False, None)
         tree = quietly(ast.parse, written.program)
         assert holds["program_parses"] == bool(tree and tree.body)
         output, reference = (
@@ -255,7 +256,8 @@ def test_figures_of_a_check_are_those_of_its_rows(
         result = check(recipe, model_name="base", limit=limit)
         print_check(result, Console(file=StringIO()))
         for part, name in ((result, ""), (result["emulator"], "-emulator")):
-            assert_figures(part, recipe.output_dir / f"generations-base{name}.jsonl", limit)
+            part_name = f"generations-base-{limit}-rows{name}.jsonl"
+            assert_figures(part, recipe.output_dir / part_name, limit)
 
 
 def assert_figures(part: dict[str, Any], path: Path, limit: int) -> None:
@@ -263,7 +265,9 @@ def assert_figures(part: dict[str, Any], path: Path, limit: int) -> None:
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert part["rows"] == len(lines) == limit
     for measure, item in part["measures"].items():
-        assert item["count"] == sum(line["holds"][measure] for line in lines) <= limit
+        held = [line["holds"][measure] for line in lines]
+        assert item["count"] == held.count(True) <= item["rows"] == limit - held.count(None)
+        assert item["not_judged"] == held.count(None)
     assert all(item["count"] <= item["rows"] <= limit for item in part["collapse"].values())
     emulation = part["emulation"]
     assert sum(emulation["statuses"].values()) == emulation["programs"] == limit

@@ -15,7 +15,6 @@ from tools.generate import Generation
 from tools.recipe import Recipe
 from tools.sandbox import unavailable
 from validation.check.check import (
-    LABELS,
     NOTHING,
     THRESHOLDS,
     _collapse,
@@ -27,7 +26,7 @@ from validation.check.check import (
 )
 from validation.check.collapse import COLLAPSE
 from validation.check.emulation import STATUSES, summarize, verify_emulation
-from validation.check.measures import EMULATOR_MEASURES, MEASURES, judge
+from validation.check.measures import EMULATOR_MEASURES, MEASURES, Judged, judge, labels
 from validation.verdict import as_result, passed
 
 CODE = "def add(a, b):\n    total = {}(a, b)\n    return {{'total': total, 'answer': total}}"
@@ -63,22 +62,24 @@ def section(
         item.holds.update({name: False for name, count in wrong.items() if number < count})
         judged.append(item)
     emulations = verify_emulation([item.completion for item in judged], allow_code_execution=False)
+    perfect = [Judged(item.row, item.generation, dict.fromkeys(MEASURES, True)) for item in judged]
+    prompts = [item.row["input"] for item in judged]
     return {
-        **_shares(judged, LABELS[mode], THRESHOLDS, min_family),
-        "collapse": _collapse([item.row["input"] for item in judged], generations),
+        **_shares(judged, perfect, labels("program", mode), THRESHOLDS, min_family),
+        "collapse": _collapse(prompts, generations, generations),
         "emulation": summarize(emulations),
     }
 
 
 def passes(result: dict[str, Any], mode: str = "reasoner") -> bool:
-    return passed(verdicts(mode, result))
+    return passed(verdicts("program", mode, result))
 
 
-@pytest.mark.parametrize("mode", LABELS)
+@pytest.mark.parametrize("mode", ["reasoner", "emulator"])
 @pytest.mark.parametrize("name", MEASURES)
 def test_thresholds_are_met_exactly(mode: str, name: str) -> None:
     """49 of 50 are 98%; EOS asks for 99%. The emulator writes no program."""
-    held_to = name in THRESHOLDS and name in LABELS[mode]
+    held_to = name in THRESHOLDS and name in labels("program", mode)
     allowed = 0 if name == "ends_by_eos" else 1 if held_to else 50
     assert passes(section({name: allowed}, mode=mode), mode)
     if held_to:
@@ -91,30 +92,34 @@ def test_share_is_compared_as_exact_fractions_are(threshold: str) -> None:
     """In floats 0.55 * 100 is over 55."""
     for rows in (1, 50, 100, 150, 260, 300, 2000):
         for count in range(rows + 1):
-            passed = _share(count, rows, float(threshold))["passed"]
+            held = [number < count for number in range(rows)]
+            passed = _share(held, [True] * rows, float(threshold))["passed"]
             assert passed is (Fraction(count, rows) >= Fraction(threshold))
 
 
 def test_answers_are_counted_by_family_where_every_id_names_one() -> None:
     held = section({"answer_exact": 20}, min_family=0.6)
-    add = {"count": 30, "rows": 50, "threshold": 0.6, "passed": True}
-    assert held["answer_exact_by_family"] == {"add": add}
+    add = held["answer_exact_by_family"]["add"]
+    assert (add["count"], add["rows"], add["threshold"], add["passed"]) == (30, 50, 0.6, True)
     assert passes(held) and passes(section({"answer_exact": 21}))
     assert not passes(section({"answer_exact": 21}, min_family=0.6))
     judged = [judge(row(1) | {"id": name}, Generation("", 0, True)) for name in ("add-1", "2")]
-    assert _shares(judged, MEASURES, THRESHOLDS, None)["answer_exact_by_family"] == {}
+    found = _shares(judged, judged, MEASURES, THRESHOLDS, None)
+    assert found["answer_exact_by_family"] == {}
 
 
 def test_collapse_fails_the_check_though_every_measure_holds() -> None:
     result = section({})
     same = [Generation("the same text", 3, True)] * 50
-    result["collapse"] = _collapse([str(number) for number in range(50)], same)
+    others = [Generation(str(number), 3, True) for number in range(50)]
+    result["collapse"] = _collapse([item.text for item in others], same, others)
     assert result["collapse"]["identical"]["count"] == 50
     assert not passes(result)
 
 
 def test_prompt_that_is_too_long_is_no_collapse() -> None:
-    found = _collapse(["a", "b", "c"], [NOTHING, NOTHING, Generation("x", 1, True)])
+    made = [NOTHING, NOTHING, Generation("x", 1, True)]
+    found = _collapse(["a", "b", "c"], made, made)
     assert [(item["count"], item["rows"]) for item in found.values()] == [(0, 1)] * 4
 
 
@@ -154,9 +159,8 @@ def test_check_writes_its_files_for_both_modes_and_then_for_one(brief: Recipe) -
             assert item["holds"]["program_parses"] is parses  # the emulator's is the row's own
     alone = check(brief, model_name="base", min_answer=0.9, mode="reasoner")
     own = [item for item in both["verdicts"] if item["section"] == "reasoner"]
-    assert both | {"emulator": None, "verdicts": own} == alone
-    names = sorted(path.name for path in brief.output_dir.iterdir())
-    assert names == ["check-base.json", "generations-base.jsonl"]  # the emulator's is removed
+    partial = "all 2 rows, reasoner alone"
+    assert both | {"emulator": None, "verdicts": own, "partial": partial} == alone
 
 
 def test_check_says_which_model_it_is_of(
@@ -207,10 +211,10 @@ def test_model_that_is_not_there(recipe: Recipe, name: str) -> None:
         check(recipe, model_name=name)
 
 
-@pytest.mark.parametrize("strategy", ["prompt_strategies.alpaca", "prompt_strategies.nl_plan"])
-def test_other_rows_than_cogex_are_refused(recipe: Recipe, strategy: str) -> None:
-    recipe.validation["type"] = strategy
-    with pytest.raises(UserError, match=rf"judges CoGEX programs.*`type: {strategy}`"):
+@pytest.mark.parametrize("kind", ["completion", "alpaca", None])
+def test_rows_without_a_right_answer_are_refused(recipe: Recipe, kind: str | None) -> None:
+    recipe.validation["type"] = kind
+    with pytest.raises(UserError, match=rf"no right answer .*`type: {kind}`; `cogex select`"):
         check(recipe, model_name="base")
 
 
@@ -234,9 +238,11 @@ def test_machine_without_sandbox_is_told_before_anything_is_generated(
 
 
 def shown(reasoner: dict[str, Any], emulator: dict[str, Any] | None = None) -> str:
-    rows = verdicts("reasoner", reasoner) + (verdicts("emulator", emulator) if emulator else [])
-    console = Console(record=True, width=120)
-    print_check({"model": "best", **reasoner, "emulator": emulator, **as_result(rows)}, console)
+    rows = verdicts("program", "reasoner", reasoner)
+    rows += verdicts("program", "emulator", emulator) if emulator else []
+    console = Console(record=True, width=140)
+    result = {"model": "best", "partial": "", **reasoner, "emulator": emulator, **as_result(rows)}
+    print_check(result, console)
     return console.export_text()
 
 
