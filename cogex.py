@@ -321,14 +321,13 @@ def apply(
 ) -> None:
     """Answer new inputs with the programs that a search found."""
     from tools.search.apply import apply as run
+    from tools.search.apply import print_answers
     from tools.search.run import Target
 
     named = recipe or model or endpoint
     target = Target(recipe, model, endpoint, served_model) if named else None
     answers = run(programs, input, target)
-    for item in answers:
-        answer = "no program gives an answer" if item["answer"] is None else item["answer"]
-        console.print(f"{item['input']}\n  {answer}", markup=False, soft_wrap=True)
+    print_answers(answers, console)
     _write_json(answers, json_path)
 
 

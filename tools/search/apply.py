@@ -1,16 +1,19 @@
 """`cogex apply`: answers new inputs with the programs that a search found."""
 
+import ast
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, PositiveInt, TypeAdapter, ValidationError
+from rich.console import Console
 
 from prompt_strategies.layout import parse_completion
 from tools.errors import UserError
-from tools.generate import Generation
+from tools.generate import NOTHING, Generation
+from tools.python_text import parse, take_literal, take_program
 from tools.search.candidates import PROGRAM
-from tools.search.metrics import load_metric
+from tools.search.metrics import Metric, load_metric
 from tools.search.run import Target
 from tools.search.scoring import emulator_request
 from tools.search.vote import derived_seed, vote
@@ -42,10 +45,12 @@ class _Found(BaseModel):
 
 
 def apply(path: Path, inputs: Sequence[str], target: Target | None = None) -> list[dict[str, Any]]:
-    """Return for each input the programs' majority answer, and each program's own output.
+    """Return for each input the programs' majority answer, the votes, and each program's output.
 
-    The model is the one of the search; `target` may name it in another way. Raises UserError if
-    the file is not the result of a search, or if the model is another one.
+    `tie` says that the answer was drawn at random between equals, and `fault` what is wrong with
+    how a program was called or emulated; its answer has a vote all the same. The model is the one
+    of the search; `target` may name it in another way. Raises UserError if the file is not the
+    result of a search, or if the model is another one.
     """
     found = _read(path)
     settings, task = found.settings, found.task
@@ -63,19 +68,81 @@ def apply(path: Path, inputs: Sequence[str], target: Target | None = None) -> li
     results = []
     for number, text in enumerate(inputs):
         first = number * len(programs)
-        texts = [made[index].text for index in range(first, first + len(programs))]
-        answers = [PROGRAM.answer(generated) for generated in texts]
-        seed = derived_seed("vote", settings.seed, text)
-        outputs = [_shown(made[index]) for index in range(first, first + len(programs))]
-        results.append({"input": text, "answer": vote(answers, metric, seed), "programs": outputs})
+        outputs = [
+            _output(program, made[index], metric) for index, program in enumerate(programs, first)
+        ]
+        voted = vote(
+            [item["answer"] for item in outputs],
+            metric,
+            derived_seed("vote", settings.seed, text),
+        )
+        votes = [{"answer": answer, "votes": count} for answer, count in voted.votes]
+        results.append(
+            {
+                "input": text,
+                "answer": voted.answer,
+                "tie": voted.tie,
+                "votes": votes,
+                "programs": outputs,
+            }
+        )
     return results
 
 
-def _shown(generation: Generation) -> dict[str, str]:
-    completion = parse_completion(generation.text)
-    shown = {"call": completion.call, "output": completion.output}
-    reason = getattr(generation, "reason", "")
-    return shown | ({"no_text": reason} if reason else {})
+def _output(program: str, generation: Generation, metric: Metric) -> dict[str, Any]:
+    """What the model made of one program."""
+    completion, answer = parse_completion(generation.text), PROGRAM.answer(generation.text)
+    return {
+        "call": completion.call,
+        "output": completion.output,
+        "answer": answer,
+        "has_vote": metric.vote_key(answer) is not None,
+        "fault": _fault(program, generation),
+    }
+
+
+def _fault(program: str, generation: Generation) -> str:
+    """Say what is wrong with an emulation; empty where it has the form that was trained."""
+    if reason := getattr(generation, "reason", ""):  # a server's
+        return str(reason)
+    if generation == NOTHING:
+        return "the input fills what the model takes"
+    written = parse_completion(generation.text)
+    functions = [node.name for node in parse(program).body if isinstance(node, ast.FunctionDef)]
+    match parse(written.call.removeprefix(">>> ")).body:
+        case _ if parse(take_program(written.program)).body:
+            return "it wrote another program in place of the call"
+        case _ if not written.call:
+            return "it wrote no call"
+        case [ast.Expr(value=ast.Call(func=ast.Name(id=name)))] if name in functions:
+            pass
+        case [ast.Expr(value=ast.Call())]:
+            return "it calls another function than the program's"
+        case _:
+            return "its call is no Python"
+    output = take_literal(written.output)
+    if not generation.ended:
+        return f"it was cut off after {generation.tokens} tokens"
+    if not isinstance(output, dict):
+        return "its output is no dict"
+    return "" if "answer" in output else "its output has no key `answer`"
+
+
+def print_answers(results: Sequence[dict[str, Any]], console: Console) -> None:
+    """Show each input with its answer, the votes, and what each program gave."""
+    for item in results:
+        answer = "no program gives an answer" if item["answer"] is None else item["answer"]
+        votes = [f"{vote['votes']} for {vote['answer']!r}" for vote in item["votes"]]
+        silent = sum(not output["has_vote"] for output in item["programs"])
+        votes += [f"{silent} without an answer"] if silent else []
+        chance = "; a tie, decided at random" if item["tie"] else ""
+        lines = [item["input"], f"  {answer}", f"  votes: {', '.join(votes)}{chance}"]
+        for number, output in enumerate(item["programs"], 1):
+            called = " ".join(output["call"].split()) or "no call"
+            lines.append(f"  program {number}: {called}")
+            lines.append(f"    {' '.join(output['output'].split()) or 'no output'}")
+            lines += [f"    broken: {output['fault']}"] if output["fault"] else []
+        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _recorded(path: Path, found: _Found) -> Target:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tools.errors import UserError
 from tools.search.data import TaskRow
-from tools.search.racing import Ranking, race, rank_all, reaches
+from tools.search.racing import Ranking, equal_beyond, race, rank_all, reaches
 from tools.search.scoring import Scorer
 
 
@@ -41,6 +41,10 @@ def search(scorer: Scorer) -> dict[str, Any]:
             "train": proposed.evaluations,
             "dev": ranking.evaluations,
             "dev_exhaustive": len(proposed.candidates) * rows,
+        },
+        "ties": {
+            "rounds": ranking.ties,
+            "not_kept": equal_beyond(ranking.order, ranking.hits, len(best)),
         },
         "candidates": [
             _scored(proposed, ranking, index) for index in range(len(proposed.candidates))

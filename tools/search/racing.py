@@ -15,7 +15,7 @@ The rows must be in a random order.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Ranking:
     hits: tuple[int, ...]
     rows: tuple[int, ...]
     evaluations: int
+    ties: int = 0  # candidates that left a race although equal to one that stayed
 
 
 class _Tally:
@@ -84,12 +85,19 @@ def race(
     at least 50 rows: a race over few rows takes more than that share, up to all.
     """
     tally = _Tally(evaluate, candidates)
-    alive, start = list(range(candidates)), 0
+    alive, start, ties = list(range(candidates)), 0, 0
     for survivors, stop in schedule(candidates, rows, keep, share):
-        alive = sorted(tally.best_first(alive)[:survivors])
+        order = tally.best_first(alive)
+        ties += equal_beyond(order, tally.hits.tolist(), survivors)
+        alive = sorted(order[:survivors])
         tally.score(alive, start, stop)
         start = stop
-    return tally.ranking(alive)
+    return replace(tally.ranking(alive), ties=ties)
+
+
+def equal_beyond(order: Sequence[int], hits: Sequence[int], kept: int) -> int:
+    """Return how many candidates beyond the first `kept` are as good as the last of those."""
+    return sum(hits[index] == hits[order[kept - 1]] for index in order[kept:])
 
 
 def schedule(candidates: int, rows: int, keep: int, share: float = SHARE) -> list[tuple[int, int]]:

@@ -151,10 +151,12 @@ def _test(scorer: Scorer, found: dict[str, Any], name: str) -> dict[str, Any]:
     rows = scorer.task.test
     programs = [item["program"] for item in found["programs"]]
     answers = scorer.emulate(programs, rows, "testing programs")
-    return {
-        f"{name}_k{k}": scorer.accuracy(scorer.majority(answers[:k], rows), rows)
-        for k in dict.fromkeys((1, len(programs)))
-    }
+    tested = {}
+    for k in dict.fromkeys((1, len(programs))):
+        voted = scorer.majority(answers[:k], rows)
+        accuracy = scorer.accuracy([item.answer for item in voted], rows)
+        tested[f"{name}_k{k}"] = accuracy | {"ties": sum(item.tie for item in voted)}
+    return tested
 
 
 def _plan_recipe(target: Target) -> Path | None:
@@ -221,6 +223,22 @@ def print_search(result: dict[str, Any], console: Console) -> None:
             f"{low:.1%} to {high:.1%}",
         )
     console.print(table)
+    for key, item in result["test"].items():
+        if count := item.get("ties"):
+            console.print(
+                f"{_label(key)}: {count} of {item['rows']} answers are ties between programs, "
+                f"decided at random (seed {result['settings']['seed']})"
+            )
+    if count := result["ties"]["not_kept"]:
+        console.print(
+            f"{count} programs that were not kept are as good on the dev rows as the last that was "
+            "kept: the order in which they were written decided"
+        )
+    if count := result["ties"]["rounds"]:
+        console.print(
+            f"{count} candidates left the race although equal to one that stayed in it, by the "
+            "order in which they were written"
+        )
     for reason in result["baselines_left_out"]:
         console.print(f"left out: {reason}", markup=False)
     server = result.get("server", {})

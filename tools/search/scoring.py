@@ -13,7 +13,7 @@ from tools.search.data import Task, TaskRow
 from tools.search.metrics import wilson
 from tools.search.racing import Evaluate
 from tools.search.store import Store
-from tools.search.vote import derived_seed, vote
+from tools.search.vote import Majority, derived_seed, vote
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Scorer:
             for answer, row in zip(answers, rows, strict=True)
         ]
 
-    def majority(self, answers: Sequence[Sequence[Any]], rows: Sequence[TaskRow]) -> list[Any]:
+    def majority(self, answers: Sequence[Sequence[Any]], rows: Sequence[TaskRow]) -> list[Majority]:
         """Return for each row the majority of the candidates' answers."""
         return [
             vote(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tools.search.metrics import Metric
@@ -19,8 +20,17 @@ def derived_seed(*parts: Any) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
-def vote(answers: Sequence[Any], metric: Metric, seed: int) -> Any:
-    """Return the most frequent answer, as it was first written; None if there is no answer.
+@dataclass(frozen=True)
+class Majority:
+    """The answer of several, and how it came about."""
+
+    answer: Any  # None if nobody has one
+    votes: tuple[tuple[Any, int], ...]  # each different answer, as it was first written; most first
+    tie: bool  # the answer was drawn at random among those with the most votes
+
+
+def vote(answers: Sequence[Any], metric: Metric, seed: int) -> Majority:
+    """Return the most frequent answer.
 
     Answers with the same vote key are the same. Ties are broken at random, as in the paper, by the
     seed.
@@ -30,6 +40,7 @@ def vote(answers: Sequence[Any], metric: Metric, seed: int) -> Any:
         key = metric.vote_key(answer)
         if key is not None:
             ballots.setdefault(key, []).append(answer)
-    most = max(map(len, ballots.values()), default=0)
-    leading = [given[0] for given in ballots.values() if len(given) == most]
-    return random.Random(seed).choice(leading) if leading else None
+    given = sorted(ballots.values(), key=len, reverse=True)  # equal ones stay in their order
+    leading = [same[0] for same in given if len(same) == len(given[0])]
+    answer = random.Random(seed).choice(leading) if leading else None
+    return Majority(answer, tuple((same[0], len(same)) for same in given), len(leading) > 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.racing import compare, read_table, synthetic
-from tools.search.racing import LEAST_ROWS, race, rank_all, reaches, schedule
+from tools.search.racing import LEAST_ROWS, equal_beyond, race, rank_all, reaches, schedule
 
 
 class Counted:
@@ -95,7 +95,13 @@ def test_candidates_are_compared_on_the_same_rows() -> None:
 
 
 def test_equal_candidates_stay_in_their_order() -> None:
-    assert race(Counted(np.ones((300, 700), int)), 300, 700, 1).order[:2] == (0, 1)
+    ranking = race(Counted(np.ones((300, 700), int)), 300, 700, 1)
+    assert ranking.order[:2] == (0, 1)
+    assert ranking.ties == 300 - len(ranking.order)  # and it is told
+    clear = np.array([[row % 5 < index for row in range(700)] for index in range(5)], np.int8)
+    assert race(Counted(clear), 5, 700, 1).ties == 0
+    assert equal_beyond((2, 1, 3, 0), (5, 6, 7, 5), 3) == 1
+    assert equal_beyond((2, 1, 3, 0), (5, 6, 7, 5), 2) == equal_beyond((0,), (1,), 1) == 0
 
 
 @pytest.mark.parametrize("least", [0.1, 0.5])

@@ -1,6 +1,7 @@
 """The command's own part: which model, which folder, what is written when nothing is found."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from tests.unit.tools.search.scripted import Scripted
 from tests.unit.tools.search.test_card import GOOD
 from tools.endpoint import Endpoint
 from tools.errors import UserError
+from tools.generate import Generation
 from tools.recipe import Recipe
-from tools.search.apply import apply
-from tools.search.backend import Served, load_in_process
+from tools.search.apply import apply, print_answers
+from tools.search.backend import Request, Served, load_in_process
 from tools.search.run import Target, _plan_recipe, print_search, run_search
 from tools.search.scoring import Settings
 
@@ -106,6 +108,12 @@ def test_plans_that_cannot_be_searched_cost_nothing_that_was_found(
     console = Console(record=True, width=200)
     print_search(result, console)
     assert left_out in console.export_text()
+    tied = result | {"ties": {"not_kept": 3, "rounds": 4}}
+    tied["test"] = {"cotacs_k3": result["test"]["cotacs_k1"] | {"ties": 2}}
+    print_search(tied, console)
+    text = console.export_text()
+    assert "CoTACS, k = 3: 2 of 2 answers are ties between programs, decided at random" in text
+    assert "3 programs that were not kept are as good" in text and "4 candidates left" in text
 
 
 def test_a_server_with_an_odd_day_ends_no_search(tmp_path: Path) -> None:
@@ -157,6 +165,59 @@ def test_apply_takes_the_model_of_the_search_alone_in_any_precision(
     assert one == same
     assert one["programs"][0]["call"] or one["answer"] is None
     assert long["answer"] is None
+    assert long["programs"][0]["fault"] == "the input fills what the model takes"
+
+
+SAYS = {  # what is emulated, by the program; and what is wrong with it
+    "a": (">>> a(1)\n### Output\n{'answer': 3}", True, ""),
+    "b": (">>> b(1)\n### Output\n{'answer': 4}", True, ""),
+    "c": (">>> other(1)\n### Output\n{'answer': '3.0'}", True, "it calls another function than"),
+    "d": (">>> d(\n### Output\n{'answer': 4}", True, "its call is no Python"),
+    "e": ("### Output\n{'answer': 3}", True, "it wrote no call"),
+    "f": (">>> f(1)\n### Output\n{'total': 3}", True, "its output has no key `answer`"),
+    "g": (">>> g(1)\n### Output\n[3]", True, "its output is no dict"),
+    "h": (">>> h(1)\n### Output\n{'answer'", False, "it was cut off after 9 tokens"),
+    "i": ("def z():\n    pass\n\n>>> z()\n### Output\n{}", True, "it wrote another program"),
+    "j": (">>> j(1)\n### Output\n{'answer': 'three'}", True, ""),
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "votes", "tie"),
+    [
+        ("a", [(3, 1)], False),
+        ("ab", [(3, 1), (4, 1)], True),
+        ("abc", [(3, 2), (4, 1)], False),
+        ("abcdefghij", [(3, 3), (4, 2)], False),
+        ("fghij", [], False),
+    ],
+)
+def test_votes_ties_and_broken_emulations_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str, votes: list[Any], tie: bool
+) -> None:
+    def emulate(request: Request) -> Generation:
+        [name] = re.findall(r"def (.)\(x\)", request.prompt)
+        return Generation(SAYS[name][0], 9, SAYS[name][1])
+
+    scripted = Scripted(lambda _: "")
+    monkeypatch.setattr(scripted, "run", lambda asked: [[*enumerate(map(emulate, asked))]])
+    monkeypatch.setattr(Target, "open", lambda self: (scripted, None))
+    programs = [{"program": f"def {name}(x):\n    return {{'answer': x}}"} for name in names]
+    model = {"target": {"model": "x"}, **scripted.identity}
+    path = write_found(tmp_path, programs=programs, model=model)
+    [found] = apply(path, ["1 + 2"])
+    assert [(item["answer"], item["votes"]) for item in found["votes"]] == votes
+    assert found["tie"] is tie and found["answer"] in [answer for answer, _ in votes] + [None]
+    assert len(found["programs"]) == len(names)
+    for name, item in zip(names, found["programs"], strict=True):
+        assert bool(item["fault"]) is bool(SAYS[name][2]) and SAYS[name][2] in item["fault"]
+    console = Console(record=True, width=200)
+    print_answers([found], console)
+    text = console.export_text()
+    assert ("a tie, decided at random" in text) is tie
+    assert text.count("broken: ") == sum(bool(SAYS[name][2]) for name in names)
+    assert text.count("\n  program ") == len(names)
+    assert ("without an answer" in text) is bool({*names} & {*"fghij"})
 
 
 def test_apply_refuses_what_no_search_wrote(tmp_path: Path) -> None:
