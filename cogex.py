@@ -202,18 +202,20 @@ def select(
 def check(
     recipe: RecipeArgument,
     model: Annotated[str, typer.Option(help="best, base or checkpoint-N.")] = "best",
-    rows: Annotated[int | None, typer.Option(min=1, help="Use only the first N rows.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Only the first N rows; in files of its own.")
+    ] = None,
     min_answer: Annotated[float | None, typer.Option(help="Least share of exact answers.")] = None,
     min_family: Annotated[float | None, typer.Option(help="The same for each family.")] = None,
     temperature: TemperatureOption = 0.0,
     seed: SeedOption = 42,
     mode: Annotated[
         Literal["both", "reasoner"],
-        typer.Option(help="reasoner leaves the emulator out: half the time."),
+        typer.Option(help="Of programs: reasoner leaves the emulator out; in files of its own."),
     ] = "both",
     allow_code_execution: ExecutionOption = False,
 ) -> None:
-    """Generate on held-out rows: does the model write, call and emulate programs?"""
+    """Generate on held-out rows: does the model write what its recipe trains?"""
     from validation.check.check import check as run
     from validation.check.check import print_check
 

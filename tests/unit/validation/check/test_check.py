@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from prompt_strategies.base import Rendered
+from prompt_strategies.tokenise import decode, encode_prompts
 from tests.needs_sandbox import needs_sandbox
 from tools.errors import UserError
 from tools.files import sha256
 from tools.generate import Generation
+from tools.prepared_rows import encode_entry
 from tools.recipe import Recipe
 from tools.sandbox import unavailable
 from validation.check.check import (
@@ -20,13 +23,21 @@ from validation.check.check import (
     _collapse,
     _share,
     _shares,
+    _verdict,
     check,
     print_check,
     verdicts,
 )
 from validation.check.collapse import COLLAPSE
 from validation.check.emulation import STATUSES, summarize, verify_emulation
-from validation.check.measures import EMULATOR_MEASURES, MEASURES, Judged, judge, labels
+from validation.check.measures import (
+    EMULATOR_MEASURES,
+    MEASURES,
+    Judged,
+    judge,
+    judge_as,
+    labels,
+)
 from validation.verdict import as_result, passed
 
 CODE = "def add(a, b):\n    total = {}(a, b)\n    return {{'total': total, 'answer': total}}"
@@ -161,6 +172,193 @@ def test_check_writes_its_files_for_both_modes_and_then_for_one(brief: Recipe) -
     own = [item for item in both["verdicts"] if item["section"] == "reasoner"]
     partial = "all 2 rows, reasoner alone"
     assert both | {"emulator": None, "verdicts": own, "partial": partial} == alone
+
+
+@pytest.mark.parametrize(
+    ("asked", "suffix", "partial"),
+    [
+        ({"limit": 1}, "-1-rows", "1 of 2 rows"),
+        ({"mode": "reasoner"}, "-reasoner", "all 2 rows, reasoner alone"),
+        ({"limit": 1, "mode": "reasoner"}, "-1-rows-reasoner", "1 of 2 rows, reasoner alone"),
+        ({"temperature": 0.5, "seed": 3}, "-temperature-0.5-seed-3",
+         "all 2 rows, temperature 0.5, seed 3"),
+        ({"limit": 9, "seed": 3, "min_answer": 0.5}, "", ""),  # the whole, held to something else
+    ],
+)  # fmt: skip
+def test_partial_check_has_its_own_files_and_leaves_the_whole(
+    brief: Recipe, asked: dict[str, Any], suffix: str, partial: str
+) -> None:
+    brief.output_dir.mkdir(parents=True)
+    names = ["check", "generations", "generations-emulator"]
+    if suffix:
+        for name in names:
+            (brief.output_dir / f"{name}-base.json").write_text("the whole check's")
+    result = check(brief, model_name="base", **asked)
+    assert result["partial"] == partial
+    kinds = names[: 2 if "mode" in asked else 3]
+    written = {f"check-base{suffix}.json", *(f"{kind.replace('s', f's-base{suffix}', 1)}.jsonl"
+               for kind in kinds[1:])}  # fmt: skip
+    found = {path.name for path in brief.output_dir.iterdir()}
+    assert found == written | ({f"{name}-base.json" for name in names} if suffix else set())
+    if suffix:
+        assert (brief.output_dir / "check-base.json").read_text() == "the whole check's"
+    console = Console(record=True, width=140)
+    print_check(result, console)
+    assert ("A partial check: " + partial in console.export_text()) is bool(suffix)
+
+
+def test_interrupted_check_leaves_what_was_there(
+    brief: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is interrupted in the emulator's part, when the reasoner's is done."""
+    check(brief, model_name="base")
+    before = {path: path.read_bytes() for path in brief.output_dir.iterdir()}
+    calls: list[int] = []
+
+    def generate(model: Any, tokenizer: Any, prompts: list[str], **_: Any) -> list[Generation]:
+        calls.append(len(prompts))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return [Generation("other", 1, True)] * len(prompts)
+
+    monkeypatch.setattr("validation.check.check.generate", generate)
+    with pytest.raises(KeyboardInterrupt):
+        check(brief, model_name="base")
+    assert {path: path.read_bytes() for path in brief.output_dir.iterdir()} == before
+
+
+PROGRAM = "def f(x):\n    # Step 1: Look\n    {}\n\n>>> f(1)"
+# rows on which a perfect model misses measure after measure, by what it writes and where
+HARD: dict[str, list[dict[str, str]]] = {
+    "cogex": [
+        {"code": PROGRAM.format("return helper(x)"), "output": "{'answer': 1}"},
+        {"code": PROGRAM.format("return {'n': 1}"), "output": "{'m': 1}"},
+        {"code": PROGRAM.format("return {'n': (}"), "output": "no dict"},
+        {"code": PROGRAM.format("out = {}\n    out[x] = 1\n    return out"), "output": "{1: 1}"},
+        {"code": PROGRAM.format("return {'answer': x}"), "output": f"{{'answer': '{'a' * 900}'}}"},
+        {"code": PROGRAM.format("return {'answer': x}"), "output": f"{{'answer': '{'b ' * 9}'}}"},
+        {"code": "f = lambda x: {'answer': x}\n\n>>> f(1)", "output": "{'answer': 1}"},
+    ],
+    "nl_plan": [
+        {"code": "def f(x):\n    return {'answer': x}\n\n>>> f(1)", "output": "text"},
+        {"code": PROGRAM.format("return 1"), "output": "{'n': 1}"},
+        {"code": PROGRAM.format("return 1"), "output": f"{{'answer': '{'b ' * 400}'}}"},
+    ],
+    "alpaca": [{"output": text} for text in ("Yes.", "Yes.", "  No\n", "no " * 9, "z" * 900, "?!")],
+    "code": [
+        {"prompt": "def f(x):\n", "solution": text}
+        for text in ("    return x\n", "    return (\n", "    pass", "    x = 1\n" * 90)
+    ],
+}  # fmt: skip
+
+
+def perfect(recipe: Recipe, strategy: str) -> Any:
+    """Write what is trained, as far as the context goes: its ids, and no more than fit."""
+
+    def generate(
+        model: Any, tokenizer: Any, prompts: list[str], *, max_length: int, **_: Any
+    ) -> list[Generation]:
+        entry = recipe.validation | {"type": strategy}
+        trained = [ids.tolist() for ids, _ in encode_entry(recipe, entry, tokenizer)]
+        made = []
+        for ids, prompt in zip(trained, encode_prompts(tokenizer, prompts), strict=True):
+            rest = ids[len(prompt) : max_length]
+            ended = rest[-1:] == [tokenizer.eos_token_id]
+            text = decode(tokenizer, rest[: -1 if ended else None], prompt)
+            full = len(prompt) >= max_length
+            made.append(NOTHING if full else Generation(text, len(rest) - ended, ended))
+        return made
+
+    return generate
+
+
+@pytest.mark.parametrize("kind", HARD)
+def test_perfect_model_passes_whatever_the_data(
+    recipe: Recipe, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kind of row misses a measure; a model that writes nothing fails all the same."""
+    strategy = f"prompt_strategies.{kind}"
+    recipe.values["sequence_len"] = 300
+    recipe.validation["type"] = strategy
+    rows = [{"id": f"{kind}-{number}", "instruction": "Do.", "input": f"x {number}", **row}
+            for number, row in enumerate(HARD[kind])]  # fmt: skip
+    rows.append(
+        rows[0] | {"id": f"{kind}-9", "instruction": "Do " * 400, "prompt": "#" + "x " * 900 + "\n"}
+    )
+    Path(recipe.validation["path"]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr("validation.check.check.generate", perfect(recipe, strategy))
+    result = check(recipe, model_name="base", min_answer=1.0, min_family=1.0)
+    assert [row for row in result["verdicts"] if row["verdict"] == "fail"] == []
+    assert result["passed"] and result["measures"].keys() == labels(result["task"]).keys()
+    below = [item for item in result["measures"].values()
+             if item["references"]["count"] < item["references"]["rows"]]  # fmt: skip
+    assert len(below) >= 3  # the references miss these, and the model with them
+    assert all(item["references"]["count"] == item["count"] for item in result["measures"].values())
+    assert (result["emulator"] is None) is (kind != "cogex")
+    silent = [Generation("", 0, True)] * len(rows)
+    monkeypatch.setattr("validation.check.check.generate", lambda *_, **__: silent)
+    assert not check(recipe, model_name="base", min_answer=1.0)["passed"]
+    print_check(result, Console(record=True))
+
+
+def test_threshold_is_a_share_of_what_the_references_reach() -> None:
+    def held(true: int, false: int, unknown: int = 0) -> list[bool | None]:
+        return [True] * true + [False] * false + [None] * unknown
+
+    references = held(90, 10, 20)
+    for true, passes_ in ((90, True), (81, True), (80, False)):  # 90% of 90% are 81%
+        found = _share(held(true, 100 - true, 5), references, 0.9)
+        assert (found["passed"], found["rows"], found["not_judged"]) == (passes_, 100, 5)
+    assert not _share(held(0, 0, 9), references, 0.9)["passed"]  # nothing of it could be judged
+    assert _share(held(0, 9), held(0, 0, 9), 0.9)["passed"]  # there is nothing to hold it to
+    text = [verdict.expected for verdict in (
+        _verdict("", "x", _share(held(89, 11), references, 0.95)),
+        _verdict("", "x", _share(held(89, 11), held(9, 0), 0.95)),
+        _verdict("", "x", _share(held(89, 11), held(9, 1), None)),
+    )]  # fmt: skip
+    assert text == [
+        "≥ 95% of the references' 90.0%", "≥ 95%, references 100.0%", "references 90.0%",
+    ]  # fmt: skip
+
+
+def test_collapse_is_what_goes_beyond_the_references() -> None:
+    prompts = [str(number) for number in range(100)]
+    yes = [Generation("yes", 1, True)] * 30
+    other = [Generation(f"no {number}", 1, True) for number in range(100)]
+    for same, passes_ in ((30, True), (35, True), (36, False)):
+        made = [Generation("yes", 1, True)] * same + other[same:]
+        found = _collapse(prompts, made, yes + other[30:])["identical"]
+        assert (found["count"], found["references"]["count"], found["passed"]) == (
+            same,
+            30,
+            passes_,
+        )
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "lost"),
+    [
+        ("plan", "# Step 1: Look\n### Output\n{'n': 2, 'answer': 1}", set()),
+        ("plan", "# Step 1: Look\n# Step 3: Go\n### Output\n{'n': 2, 'answer': 1}",
+         {"numbered_steps"}),
+        ("plan", "Look\n### Output\n{'answer': 2}",
+         {"numbered_steps", "intermediates", "answer_exact"}),
+        ("answer", " A red fox. ", set()),
+        ("answer", "a red  fox", {"answer_exact"}),
+        ("answer", "fox", {"answer_exact", "answer_normalised", "length"}),
+        ("answer", "A red fox. " * 3, {"answer_exact", "answer_normalised", "length"}),
+        ("code", "    return x + 1\n", set()),
+        ("code", "    return (x+1)  # one", {"answer_exact"}),
+        ("code", "    return x + 2", {"answer_exact", "answer_normalised"}),
+        ("code", "    return (x + 2", {"answer_exact", "answer_normalised", "program_parses"}),
+    ],
+)  # fmt: skip
+def test_each_task_is_judged_by_its_own_measures(task: Any, text: str, lost: set[str]) -> None:
+    row = {"id": "1", "output": "{'n': 2, 'answer': 1}"}
+    completion = {"answer": "A red fox.", "code": "    return x + 1"}.get(task, "")
+    prompt = "def f(x):\n" if task == "code" else ""
+    judged = judge_as(task, row, Rendered(prompt, completion, 0), Generation(text, 1, True))
+    assert {name for name in labels(task) if judged.holds[name] is not True} == lost
 
 
 def test_check_says_which_model_it_is_of(

@@ -16,7 +16,9 @@ from tests.unit.made_run import ROOT, RUN, make_run
 from tools.errors import UserError
 from tools.files import sha256
 from tools.prepare.cogex import prepare_cogex
+from tools.prepared_rows import declared_strategy
 from tools.recipe import Recipe, read_recipe
+from validation.check.measures import labels
 from validation.report.pictures import BINS, Lengths, histogram
 from validation.report.report import PAPER, PAPER_BASES, report
 
@@ -297,6 +299,66 @@ def test_check_of_another_model_is_left_out(recipe: Recipe, html: str) -> None:
     assert "answers are exactly right" not in text and "Nothing generated yet" in text
     card = (RUN / "best" / "README.md").read_text()
     assert "check.json is of another model" in card and "answer equals the reference" not in card
+
+
+def test_partial_check_is_shown_as_one_and_only_where_there_is_no_whole(
+    recipe: Recipe, html: str
+) -> None:
+    whole, part = RUN / "check.json", RUN / "check-3-rows-reasoner.json"
+    content = json.loads(whole.read_text())
+    content |= {"partial": "3 of 12 rows, reasoner alone", "rows": 3, "emulator": None}
+    part.write_text(json.dumps(content))
+    lines = (RUN / "generations.jsonl").read_text().splitlines(keepends=True)
+    (RUN / "generations-3-rows-reasoner.jsonl").write_text("".join(lines[:3]))
+    (RUN / "check-1-rows.json").write_text(json.dumps(content | {"rows": 1, "partial": "1 of 12"}))
+    (RUN / "check-base.json").write_text(json.dumps(content | {"model": "base", "partial": ""}))
+    assert page(recipe).text == Page(html).text
+    whole.unlink()
+    text, card = page(recipe).text, (RUN / "best" / "README.md").read_text()
+    assert "A partial check: 3 of 12 rows, reasoner alone. These are not the figures" in text
+    assert "3 of 3 generations" in text
+    assert "answers are exactly right" not in text and "the thresholds of cogex check" not in text
+    assert "only a partial check was made, 3 of 12 rows, reasoner alone; the table" in card
+    del content["partial"]  # as an earlier version wrote it
+    whole.write_text(json.dumps(content))
+    assert "A partial check: of an unknown number of rows." in page(recipe).text
+    whole.unlink()
+    for path in (part, RUN / "check-1-rows.json"):  # of what best/ held before
+        path.write_text(json.dumps(content | {"model_sha256": {}}))
+    assert "programs? Not measured: cogex check recipe.yml" in page(recipe).text
+
+
+@pytest.mark.parametrize(
+    ("kind", "row", "parts"),
+    [
+        ("nl_plan", {"generated": "# Step 1: Go\n### Output\n{}"}, ["plan", "output"]),
+        ("alpaca", {"generated": "Yes."}, ["answer"]),
+        ("code", {"generated": "    return x", "prompt": "def f(x):\n"}, ["solution"]),
+    ],
+)
+def test_other_tasks_are_shown_by_their_own_parts_and_measures(
+    recipe: Recipe, kind: str, row: dict[str, str], parts: list[str]
+) -> None:
+    strategy = f"prompt_strategies.{kind}"
+    recipe.validation["type"] = recipe.training["type"] = strategy
+    content = json.loads((RUN / "check.json").read_text())
+    declared = declared_strategy(recipe, recipe.validation)
+    assert declared is not None
+    names, share = labels(declared.task), content["measures"]["answer_exact"]
+    content |= {"task": declared.task, "emulator": None}
+    content |= {"measures": dict.fromkeys(names, share), "emulation": None}
+    (RUN / "check.json").write_text(json.dumps(content))
+    edit_generation(row | {"reference": row["generated"], "holds": {"answer_exact": True}})
+    found = page(recipe)
+    for label in names.values():
+        assert f"{label} 83.3% 100.0%" in found.text
+    for part in parts:
+        assert f"{part}, reference: the same" in found.text
+    for words in ("reasoner", "emulator", "Verified emulation", "call and emulate"):
+        assert words not in found.text
+    assert row.get("prompt", "Instruction") in "".join(found.parts)
+    card = (RUN / "best" / "README.md").read_text()
+    assert "reasoner" not in card and f"| {names['answer_exact']} | 83.3% | 100.0% |" in card
 
 
 def test_no_run_folder_is_an_error(recipe: Recipe) -> None:
