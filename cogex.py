@@ -81,7 +81,8 @@ def recipe_file(path: str) -> Recipe:
 def recipe_or_folder(path: str) -> Path:
     """Find the recipe that an argument names; a model's folder stays what it is."""
     named = Path(path)
-    return named if named.is_dir() else find_recipe(named)
+    is_model = any((named / name).is_file() for name in ("config.json", "adapter_config.json"))
+    return named if is_model else find_recipe(named)
 
 
 RecipeArgument = Annotated[

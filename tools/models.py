@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import constants
 from safetensors import SafetensorError
 
-from tools.errors import UserError
+from tools.errors import UserError, remedy
 from tools.recipe import Recipe, read_recipe
 
 ORIGIN = "checkpoint.json"  # in best/: which checkpoint it is, and how its base is quantised
@@ -346,7 +346,8 @@ def load_trained(target: Path) -> tuple[Any, Any]:
         recipe = read_recipe(target)
         folder = recipe.output_dir / "best"
         if not folder.is_dir():
-            raise UserError(f"{folder}: is not there; train, then run `cogex select {target}`")
+            todo = remedy(folder, f"train {target}, then run `cogex select {target}`")
+            raise UserError(f"{folder}: is not there; {todo}")
         return load_model(folder, recipe), load_recipe_tokenizer(recipe)
     return load_model(target), load_tokenizer(target)
 
@@ -380,7 +381,8 @@ def _check_local(name: str | Path) -> None:
     text = str(name)
     looks_local = isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1
     if not Path(text).is_dir() and (looks_local or text.split("/")[0] in {"models", "outputs"}):
-        raise UserError(f"{name}: there is no such model folder; a hub model is named owner/model")
+        todo = remedy(name, "a hub model is named owner/model")
+        raise UserError(f"{name}: there is no such model folder; {todo}")
 
 
 @contextmanager

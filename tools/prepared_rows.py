@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prompt_strategies.base import CompletionStrategy, find_strategy
+from prompt_strategies.base import CompletionStrategy, find_strategy, own_strategies
 from prompt_strategies.cogex import CogexStrategy
 from prompt_strategies.date_texts import from_file
 from prompt_strategies.tokenise import IGNORE_INDEX
-from tools.errors import UserError
+from tools.errors import UserError, remedy
 from tools.recipe import Recipe
 
 Tokens = NDArray[np.int32]
@@ -33,12 +33,20 @@ def read_prepared_rows(
                 if line.strip()
             ]
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; run `cogex prepare` first") from None
+        todo = remedy(path, f"run `{_prepared_by(path, fields)}` first")
+        raise UserError(f"{path}: there is no such file; {todo}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if not rows:
         raise UserError(f"{path}: holds no rows; run `cogex prepare` again")
     return rows
+
+
+def _prepared_by(path: Path, fields: Sequence[str]) -> str:
+    """The command that writes such rows, by their fields and the folder that they lie in."""
+    known = [item for item in own_strategies() if item.columns == tuple(fields)]
+    named = [item for item in known if item.dataset in path.parts]
+    return (named or known)[0].prepared_by if known else "cogex prepare"
 
 
 def _row(path: Path, number: int, line: str, fields: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tools.errors import UserError
+from tools.errors import UserError, remedy
 
 RECIPES = Path("recipes")
 LAUNCH_FOLDERS = ("deepspeed", "accelerate")  # beside the recipes, but no recipes
@@ -83,16 +83,15 @@ def recipes_in(folder: Path) -> list[Path]:
 
 
 def find_recipe(named: Path) -> Path:
-    """Return the recipe that a person means: its file, its bare name, or its run folder.
+    """Return the recipe that a person means: its file, its bare name, its run folder or a part.
 
     A path that holds nothing of the kind is returned as it is. Raises UserError with the nearest
-    name where a bare name, or one in `recipes`, is not there.
+    name where a bare name, or one in `recipes`, is not there, or if several recipes write a folder.
     """
     if named.is_file():
         return named
     if named.is_dir():
-        ours = [path for path in recipes_in(RECIPES) if path.stem == named.resolve().name]
-        return next((path for path in ours if read_recipe(path).output_dir == named), named)
+        return _recipe_of(named)
     if named.parent not in (Path(), RECIPES):
         return named
     stem = named.name.removesuffix(".yml").removesuffix(".yaml")
@@ -108,14 +107,35 @@ def find_recipe(named: Path) -> Path:
     raise UserError(f"{named}: there is no such recipe; {todo}")
 
 
+def _recipe_of(folder: Path) -> Path:
+    """Return the recipe whose run folder this is, or holds it; else the folder itself."""
+    inside = {folder.resolve(), *folder.resolve().parents}
+    found = []
+    for path in recipes_in(RECIPES):
+        try:
+            run = read_recipe(path).output_dir.resolve()
+        except UserError:  # it is not the one that was named
+            continue
+        if run in inside:
+            found.append(path)
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise UserError(f"{folder}: is the run folder of several recipes; name one of {names}")
+    return found[0] if found else folder
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises UserError if the file is not a YAML mapping."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such recipe; `ls recipes` shows them") from None
+        todo = remedy(path, "`ls recipes` shows them")
+        raise UserError(f"{path}: there is no such recipe; {todo}") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: is a folder; name a recipe, as recipes/cogex-tiny.yml") from None
+        raise UserError(
+            f"{path}: is a folder, and the run folder of no recipe in {RECIPES}; name a recipe, as "
+            "recipes/cogex-tiny.yml"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}; is it a recipe?") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date as 2024-13-1

@@ -3,7 +3,16 @@
 import re
 from pathlib import Path
 
+from tools.errors import remedy
+from tools.recipe import Recipe
+
 _CHECKPOINT = re.compile(r"checkpoint-([0-9]+)")
+
+
+def to_train(recipe: Recipe) -> str:
+    """What to do where there is no run yet: go to where it lies, or the command that makes it."""
+    command = f"accelerate launch -m axolotl.cli.train {recipe.path}"
+    return remedy(recipe.output_dir, f"train it first: `{command}`")
 
 
 def checkpoint_step(path: Path) -> int | None:

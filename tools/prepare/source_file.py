@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tools.errors import UserError
+from tools.errors import UserError, remedy
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _LINE = re.compile(r"[^\n]+")
@@ -55,10 +55,8 @@ def read_source_file(path: Path) -> SourceFile:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(
-            f"{path}: there is no such file. Download the dataset's file, or give the path "
-            "where it lies."
-        ) from None
+        todo = remedy(path, "download the dataset's file, or give the path where it lies")
+        raise UserError(f"{path}: there is no such file; {todo}") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder. Give the file in it, such as data.json.") from None
     except OSError as error:

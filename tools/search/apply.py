@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, PositiveInt, TypeAdapter, ValidationError
 from rich.console import Console
 
 from prompt_strategies.layout import parse_completion
-from tools.errors import UserError
+from tools.errors import UserError, remedy
 from tools.generate import NOTHING, Generation
 from tools.python_text import parse, take_literal, take_program
 from tools.search.candidates import PROGRAM
@@ -168,7 +168,10 @@ def _read(path: Path) -> _Found:
     try:
         return _Found.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{path}: does not exist; run `cogex search` first") from None
+        todo = remedy(
+            path, "run `cogex search TASK --recipe RECIPE` first; it writes programs.json"
+        )
+        raise UserError(f"{path}: does not exist; {todo}") from None
     except (OSError, ValueError):  # pydantic's is a ValueError
         raise UserError(
             f"{path}: is not the whole result of a `cogex search`; search again"

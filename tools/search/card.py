@@ -14,7 +14,7 @@ from pydantic import (
     ValidationError,
 )
 
-from tools.errors import UserError
+from tools.errors import UserError, remedy
 from tools.search.metrics import BUILT_IN
 
 
@@ -102,7 +102,8 @@ def read_card(path: Path) -> TaskCard:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such task card; `ls tasks` shows them") from None
+        todo = remedy(path, "`ls tasks` shows them")
+        raise UserError(f"{path}: there is no such task card; {todo}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}; is it a task card?") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

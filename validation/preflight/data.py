@@ -10,6 +10,7 @@ import numpy as np
 from prompt_strategies.base import CompletionStrategy
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.code import near_duplicates
+from tools.errors import remedy
 from tools.files import sha256
 from tools.prepare.split import group_key
 from tools.prepared_rows import declared_strategy, read_prepared_rows
@@ -79,7 +80,7 @@ def _check_file(entry: dict[str, Any], known: type[CompletionStrategy] | None) -
     path, check = Path(entry["path"]), f"file {entry['path']}"
     again = f"run `{known.prepared_by}`" if known else "put the file there"
     if not path.is_file():
-        return VerdictRow(check, "is not there", "fail", again)
+        return VerdictRow(check, "is not there", "fail", remedy(path, again))
     if known is None:
         return VerdictRow(check, "not made by `cogex prepare`: its rows are not looked at", "note")
     manifest = _manifest(entry)

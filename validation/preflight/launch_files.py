@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from tools.errors import remedy
+
 
 def accelerate_problems(path: Path, ranks: int) -> Iterator[str]:
     """Yield what is wrong with an accelerate file, read by accelerate's own loader.
@@ -39,7 +41,7 @@ def deepspeed_problems(path: Path, values: dict[str, Any]) -> Iterator[str]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        yield f"{path}: there is no such file"
+        yield f"{path}: there is no such file; {remedy(path, 'correct the path')}"
         return
     except ValueError as error:
         yield f"{path}: is not JSON: {error}"

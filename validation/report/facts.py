@@ -22,7 +22,7 @@ from tools.results import (
     read_result,
     read_results,
 )
-from tools.run_folder import checkpoint_folders
+from tools.run_folder import checkpoint_folders, to_train
 from tools.training.run_record import changed_data, told
 from validation.curves.trainer_state import NAME, TrainerState, read_run
 from validation.selection.checkpoints import model_hashes
@@ -70,7 +70,7 @@ def read_facts(recipe: Recipe) -> RunFacts:
     """
     run = recipe.output_dir
     if not run.is_dir():
-        raise UserError(f"{run}: there is no such run folder; train {recipe.path} first")
+        raise UserError(f"{run}: there is no such run folder; {to_train(recipe)}")
     train = Path(recipe.training["path"])
     select_again, check_again = (f"cogex {verb} {recipe.path}" for verb in ("select", "check"))
     best = _best(run / "best", select_again)

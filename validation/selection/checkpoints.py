@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from tools.errors import UserError
 from tools.files import sha256
 from tools.recipe import Recipe
-from tools.run_folder import checkpoint_folders
+from tools.run_folder import checkpoint_folders, to_train
 from validation.selection.asked_adapter import AskedAdapter
 
 STATE = "trainer_state.json"
@@ -74,10 +74,10 @@ def checkpoints(recipe: Recipe) -> list[Checkpoint]:
     """
     run = recipe.output_dir
     if not run.is_dir():
-        raise UserError(f"{run}: there is no such run folder; train the recipe first")
+        raise UserError(f"{run}: there is no such run folder; {to_train(recipe)}")
     folders = checkpoint_folders(run)
     if not folders:
-        raise UserError(f"{run}: holds no checkpoint-N folder; train the recipe first")
+        raise UserError(f"{run}: holds no checkpoint-N folder; {to_train(recipe)}")
     asked = AskedAdapter(recipe)
     return [_look_into(path, step, asked) for step, path in folders.items()]
 

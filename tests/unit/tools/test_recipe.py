@@ -59,6 +59,10 @@ def test_no_yaml_mapping(tmp_path: Path, content: bytes | None, message: str) ->
         ("b-7b.v2", "recipes/more/b-7b.v2.yaml"),  # a dot in the name is no extension
         ("outputs/a-tiny", "recipes/a-tiny.yml"),  # its run folder
         ("outputs/a-tiny/", "recipes/a-tiny.yml"),
+        ("outputs/a-tiny/best", "recipes/a-tiny.yml"),  # a part of it
+        ("outputs/a-tiny/checkpoint-5", "recipes/a-tiny.yml"),
+        ("other-name", "recipes/mine.yml"),  # its run folder has another name
+        ("twice", UserError("twice: .*of several recipes; name one of .*one.yml, .*two.yml")),
         ("else/a-tiny", "else/a-tiny"),  # a folder of that name, but no recipe's
         ("else/a-tiny.yml", "else/a-tiny.yml"),  # not there: `read_recipe` says so
         ("a-tinny", UserError("a-tinny: .*did you mean recipes/a-tiny")),
@@ -76,8 +80,14 @@ def test_a_recipe_is_found_as_people_name_it(
     for path in ("recipes/a-tiny.yml", "recipes/more/b-7b.v2.yaml", "recipes/accelerate/1gpu.yml"):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(f"output_dir: outputs/{Path(path).stem}\n")
-    for folder in ("outputs/a-tiny", "else/a-tiny"):
+    runs = {"mine": "other-name/", "one": "twice", "two": "./twice", "wrong": "[]"}
+    for name, run in runs.items():
+        Path(f"recipes/{name}.yml").write_text(f"output_dir: {run}\n")
+    Path("recipes/broken.yml").write_text("{")
+    for folder in ("outputs/a-tiny/best", "outputs/a-tiny/checkpoint-5", "else/a-tiny"):
         Path(folder).mkdir(parents=True)
+    for folder in ("other-name", "twice"):
+        Path(folder).mkdir()
     if isinstance(found, UserError):
         with pytest.raises(UserError, match=str(found)):
             find_recipe(Path(named))
