@@ -439,7 +439,14 @@ def shown(reasoner: dict[str, Any], emulator: dict[str, Any] | None = None) -> s
     rows = verdicts("program", "reasoner", reasoner)
     rows += verdicts("program", "emulator", emulator) if emulator else []
     console = Console(record=True, width=140)
-    result = {"model": "best", "partial": "", **reasoner, "emulator": emulator, **as_result(rows)}
+    result = {
+        "model": "best",
+        "partial": "",
+        "data_changed": [],
+        **reasoner,
+        "emulator": emulator,
+        **as_result(rows),
+    }
     print_check(result, console)
     return console.export_text()
 
