@@ -5,7 +5,7 @@ subclass of `CompletionStrategy`, and a function `load`. The class is also the o
 its dataset; preparing, preflight, run record, check, ask and model card read it, by
 `find_strategy`. Nothing that takes seconds to import is imported before a row is encoded.
 
-What carries loss (EOS always does, BOS never):
+What carries loss (EOS always does, BOS never, and white space before that text: see `tokenise`):
 
 - `completion`: all that the model writes; the default, also as `roles_to_train: [code, output]`
 - `output`: what follows the last header; `roles_to_train: [output]`
@@ -181,7 +181,8 @@ class CompletionStrategy:
 
         if rows < FAST_FROM:
             return None
-        fast = FastEncoder.of(self.tokenizer, *self._texts(sample), sample["id"])
+        texts, prompt_ends, trained_from = self._texts(sample)
+        fast = FastEncoder.of(self.tokenizer, texts, prompt_ends, sample["id"], trained_from)
         if fast is None:
             LOG.info(
                 f"{self.name}: tokenising is slower: gigatoken is not installed (the extra "
@@ -225,28 +226,27 @@ class CompletionStrategy:
         return _table(self._encode(batch))
 
     def _encode(self, batch: dict[str, list[str]]) -> list[tokenise.EncodedRow]:
-        texts, boundaries = self._texts(batch)
-        fast = self.fast.encode_texts(texts, boundaries) if self.fast else [None] * len(texts)
+        texts, *offsets = self._texts(batch)
+        fast = self.fast.encode_texts(texts, *offsets) if self.fast else [None] * len(texts)
         left = [index for index, row in enumerate(fast) if row is None]
-        plain = iter(
-            tokenise.encode_texts(
-                self.tokenizer,
-                [texts[index] for index in left],
-                [boundaries[index] for index in left],
-                [batch["id"][index] for index in left],
-            )
-        )
+        columns = (texts, offsets[0], batch["id"], offsets[1])
+        picked = ([column[index] for index in left] for column in columns)
+        plain = iter(tokenise.encode_texts(self.tokenizer, *picked))
         return [row or next(plain) for row in fast]
 
-    def _texts(self, batch: dict[str, list[str]]) -> tuple[list[str], list[int]]:
-        """Return the text of each row, and the offset in it where loss starts."""
+    def _texts(self, batch: dict[str, list[str]]) -> tuple[list[str], list[int], list[int]]:
+        """Return the text of each row, and the offsets where its prompt ends and loss starts."""
         rows = zip(*(batch[column] for column in self.columns), strict=True)
         rendered = [self.render(dict(zip(self.columns, row, strict=True))) for row in rows]
         texts = [text.prompt + text.completion for text in rendered]
-        return texts, [self.trained_from(text) for text in rendered]
+        prompt_ends = [len(text.prompt) for text in rendered]
+        return texts, prompt_ends, [self.trained_from(text) for text in rendered]
 
     def trained_from(self, text: Rendered) -> int:
-        """Return the offset, in characters of prompt + completion, where loss starts."""
+        """Return the offset, in characters of prompt + completion, where loss starts.
+
+        `tokenise` moves it to before the white space that precedes it.
+        """
         match self.train_on:
             case "full":
                 return 0

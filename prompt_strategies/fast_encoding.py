@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from prompt_strategies import tokenise
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedTokenizerFast
 
 LONGEST = 16_384  # characters; each batch is a matrix as wide as its longest row
@@ -48,8 +49,9 @@ class FastEncoder:
         cls,
         tokenizer: "PreTrainedTokenizerFast",
         texts: Sequence[str],
-        boundaries: Sequence[int],
+        prompt_ends: Sequence[int],
         names: Sequence[str],
+        trained_from: Sequence[int],
     ) -> Self | None:
         """Return the encoder, or None if it cannot be built or gives other ids for these rows.
 
@@ -60,8 +62,8 @@ class FastEncoder:
             fast = cls(tokenizer)
         except (ImportError, RuntimeError):
             return None
-        plain = tokenise.encode_texts(tokenizer, texts, boundaries, names)
-        ours = fast.encode_texts(texts, boundaries)
+        plain = tokenise.encode_texts(tokenizer, texts, prompt_ends, names, trained_from)
+        ours = fast.encode_texts(texts, prompt_ends, trained_from)
         same = all(
             row is None or (row.masked == other.masked and list(row.ids) == other.ids)
             for row, other in zip(ours, plain, strict=True)
@@ -69,34 +71,50 @@ class FastEncoder:
         return fast if same else None
 
     def encode_texts(
-        self, texts: Sequence[str], boundaries: Sequence[int]
+        self, texts: Sequence[str], prompt_ends: Sequence[int], trained_from: Sequence[int]
     ) -> list[tokenise.EncodedRow | None]:
         """Return ids and masked count of each text, None for one that `tokenise` must encode.
 
-        `boundaries` are in characters, where loss starts. Tokens are found by their bytes: those of
-        a row add up to its text, with the space that SentencePiece puts in front where it does.
-        `</s>` in a text, which gigatoken takes for the control token, leaves it to `tokenise`.
+        Offsets are in characters, as in `tokenise.encode_texts`. `</s>` in a text, which gigatoken
+        takes for the control token, leaves it to `tokenise`; so does a prompt whose ids the whole
+        text does not begin with.
         """
         import numpy as np
 
         texts = [text if text.isascii() and len(text) <= LONGEST else "" for text in texts]
-        ids, lengths = self.encoder.encode_batch_padded(
-            texts, pad_id=self.eos, prefix=self.bos, suffix=[self.eos]
-        )
-        ends = self.bytes[ids].cumsum(axis=1)
-        in_front = ends[:, -1] - np.array([len(text) for text in texts])
-        starts = np.array(boundaries) + in_front
-        masked = (ends <= starts[:, None]).sum(axis=1)
-        last_masked = ends[np.arange(len(texts)), masked - 1]
-        sure = (
-            np.array([text != "" for text in texts])
-            & np.isin(in_front, (0, 1))
-            & (np.array(boundaries) > 0)
-            & (last_masked == starts)  # no token lies across
-            & (masked < lengths)
-            & (self.control[ids].sum(axis=1) == len(self.bos) + 1 + ids.shape[1] - lengths)
-        )
+        prompts = [text[:end] for text, end in zip(texts, prompt_ends, strict=True)]
+        starts = [text[:start] for text, start in zip(texts, trained_from, strict=True)]
+        ids, lengths, masked, sure = self._encode(texts, starts)
+        prompt_ids, _, counts, prompt_sure = self._encode(prompts, prompts)
+        width = min(ids.shape[1], prompt_ids.shape[1])
+        others = np.arange(width) >= counts[:, None]
+        same = ((ids[:, :width] == prompt_ids[:, :width]) | others).all(axis=1)
+        sure &= prompt_sure & same & (counts <= width) & (counts > len(self.bos))
         return [
             tokenise.EncodedRow(ids[row, : lengths[row]], int(masked[row])) if sure[row] else None
             for row in range(len(texts))
         ]
+
+    def _encode(
+        self, texts: Sequence[str], starts: Sequence[str]
+    ) -> "tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]":
+        """Return ids, lengths, how many tokens hold each start, and which rows are certain.
+
+        Tokens are found by their bytes: those of a row add up to its text, with the space that
+        SentencePiece puts in front where it does.
+        """
+        import numpy as np
+
+        ids, lengths = self.encoder.encode_batch_padded(
+            texts, pad_id=self.eos, prefix=self.bos, suffix=[self.eos]
+        )
+        sizes = self.bytes[ids]
+        ends = sizes.cumsum(axis=1)
+        in_front = ends[:, -1] - np.array([len(text) for text in texts])
+        until = np.array([len(start.rstrip()) for start in starts])
+        held = ((ends - sizes < (until + in_front)[:, None]) & (sizes > 0)).sum(axis=1)
+        counts = len(self.bos) + np.where(until > 0, held, 0)
+        sure = np.array([text != "" for text in texts]) & np.isin(in_front, (0, 1))
+        control = self.control[ids].sum(axis=1)
+        sure &= control == len(self.bos) + 1 + ids.shape[1] - lengths
+        return ids, lengths, counts, sure

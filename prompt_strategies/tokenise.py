@@ -1,16 +1,20 @@
 """How text becomes token ids and labels; training and inference both go through here.
 
-The whole text (prompt and completion) is tokenised once, and a token carries loss if its
-characters lie at or after the offset where training starts. If a completion were tokenised
-alone, it would begin with other ids than it has after its prompt (SentencePiece puts a space
-before `def`), and the model would be trained on a text that it never sees.
+A prompt ends before its trailing white space: the model writes that itself, and it carries loss.
+Byte-level BPE joins a newline with the indentation below it, so a prompt that ended in the newline
+would end inside a token. Only a token that joins white space with the character before it, as
+Llama-3's `:\n`, stays whole in the prompt.
+
+A row's ids are those of its whole text (prompt and completion), and begin with those of its prompt.
+Where the whole text would give the prompt other ids (its last word goes on in the completion), the
+completion is encoded apart: the prompt is generated from as it was trained, whatever follows it.
 
 - Text stays text: `</s>` or `<|end_of_text|>` inside a field never becomes a control token.
 - BOS comes first if the tokenizer puts it there by default, exactly once, and has no label.
 - EOS is appended by id, exactly once, and carries loss.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,9 +25,7 @@ if TYPE_CHECKING:  # transformers takes seconds to import, and only the types ar
 
 IGNORE_INDEX = -100  # the label that PyTorch's cross-entropy leaves out
 
-# Takes the place of the completion when a prompt is tokenised alone: some pre-tokenizers look one
-# character ahead. It is not white space, and no vocabulary joins it to a newline.
-_STAND_IN = ">"
+VERSION = 2  # raise it when the ids or the mask of a text change: the run record names it
 
 
 class EncodedRow(NamedTuple):
@@ -36,25 +38,58 @@ class EncodedRow(NamedTuple):
 def encode_texts(
     tokenizer: "PreTrainedTokenizerFast",
     texts: Sequence[str],
-    boundaries: Sequence[int],
+    prompt_ends: Sequence[int],
     names: Sequence[str],
+    trained_from: Sequence[int] | None = None,
 ) -> list[EncodedRow]:
-    """Return the row of each text; `boundaries` are the offsets, in characters, where loss starts.
+    """Return the row of each text; loss starts where the prompt ends, or at `trained_from`.
 
-    Errors call the rows by `names`. Raises ValueError if a token lies across a boundary, if
-    the tokenizer reads a control token in a text, or if it has no EOS or no offsets.
+    Offsets are in characters. Either place moves to before its white space, as in `encode_prompts`.
+    Errors call the rows by `names`. Raises ValueError if the tokenizer reads a control token in a
+    text, or if it has no EOS or no offsets.
     """
     check_tokenizer(tokenizer)
     bos = bos_ids(tokenizer)
-    return [
-        EncodedRow(
-            [*bos, *encoding.ids, tokenizer.eos_token_id],
-            len(bos) + _tokens_before(text, boundary, encoding, name),
-        )
-        for name, text, boundary, encoding in zip(
-            names, texts, boundaries, _tokenize(tokenizer, texts, names), strict=True
-        )
-    ]
+    prompts = [text[:end] for text, end in zip(texts, prompt_ends, strict=True)]
+    rows = []
+    for name, text, prompt, start, encoding, prompt_encoding in zip(
+        names,
+        texts,
+        prompts,
+        prompt_ends if trained_from is None else trained_from,
+        _tokenize(tokenizer, texts, names),
+        _tokenize(tokenizer, prompts, names),
+        strict=True,
+    ):
+        before, read, skipped = [], text, 0
+        count = _tokens_through(prompt, len(prompt), prompt_encoding)
+        if encoding.ids[:count] != prompt_encoding.ids[:count]:
+            before = prompt_encoding.ids[:count]
+            rest = text[prompt_encoding.offsets[count - 1][1] :]
+            read, encoding, skipped = _apart(tokenizer, rest, name)
+        masked = 0
+        if start:  # `read` is the end of `text`, with or without an anchor before it
+            through = _tokens_through(read, start + len(read) - len(text), encoding)
+            masked = max(count, len(before) + through - skipped)
+        ids = [*bos, *before, *encoding.ids[skipped:], tokenizer.eos_token_id]
+        rows.append(EncodedRow(ids, len(bos) + masked))
+    return rows
+
+
+def _apart(
+    tokenizer: "PreTrainedTokenizerFast", text: str, name: str
+) -> "tuple[str, Encoding, int]":
+    """Encode a text that goes on with another; return what was read, and the tokens to skip.
+
+    An anchor before it keeps SentencePiece from starting it with a space of its own.
+    """
+    anchor = "a" if text[:1].isspace() else "\n"
+    [encoding] = _tokenize(tokenizer, [anchor + text], [name])
+    skipped = bisect_left(encoding.offsets, 1, key=lambda span: span[0])
+    if all(end <= 1 for _, end in encoding.offsets[:skipped]):
+        return anchor + text, encoding, skipped
+    [encoding] = _tokenize(tokenizer, [text], [name])
+    return text, encoding, 0
 
 
 def check_tokenizer(tokenizer: "PreTrainedTokenizerFast") -> None:
@@ -66,21 +101,32 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerFast") -> None:
 
 
 def encode_prompts(tokenizer: "PreTrainedTokenizerFast", prompts: Sequence[str]) -> list[list[int]]:
-    """Return for each prompt the ids to generate from: a prefix of its row's training ids.
+    """Return for each prompt the ids to generate from, with which its row's training ids begin.
 
-    A prompt ends in a newline, as those of `layout` do. Raises ValueError if a token would
-    lie across its end, or if the tokenizer reads a control token in it.
+    Its trailing white space is left to the model: see `after_prompt`. Raises ValueError if the
+    tokenizer reads a control token in a prompt.
     """
     check_tokenizer(tokenizer)
-    texts = [prompt + _STAND_IN for prompt in prompts]
-    names = [str(index) for index in range(len(texts))]
     bos = bos_ids(tokenizer)
+    encodings = _tokenize(tokenizer, prompts, [str(index) for index in range(len(prompts))])
     return [
-        bos + encoding.ids[: _tokens_before(text, len(text) - len(_STAND_IN), encoding, name)]
-        for name, text, encoding in zip(
-            names, texts, _tokenize(tokenizer, texts, names), strict=True
-        )
+        bos + encoding.ids[: _tokens_through(prompt, len(prompt), encoding)]
+        for prompt, encoding in zip(prompts, encodings, strict=True)
     ]
+
+
+def after_prompt(prompt: str, seen: str, text: str) -> str:
+    """Return a generated text as it follows `prompt`, of which the model has `seen` the start.
+
+    The rest of the prompt is white space; where the model wrote it, it is not repeated.
+    """
+    left = len(trailing_space(prompt)) - len(trailing_space(seen))
+    return text.removeprefix(prompt[len(prompt) - left :])
+
+
+def trailing_space(text: str) -> str:
+    """Return the white space that ends a text."""
+    return text[len(text.rstrip()) :]
 
 
 def decode(
@@ -127,17 +173,14 @@ def _tokenize(
     return encoded.encodings or []
 
 
-def _tokens_before(text: str, boundary: int, encoding: "Encoding", name: str) -> int:
-    """Return how many tokens lie before a character offset; none may lie across it."""
-    count = encoding.char_to_token(boundary)  # a tenth of the time that listing all offsets takes
-    if count is None:  # no token holds that character, or the text ends there
-        count = bisect_left(encoding.offsets, boundary, key=lambda span: span[0])
-    across = [token for token in (count - 1, count) if 0 <= token < len(encoding.ids)]
-    for token in across:
-        start, end = encoding.token_to_chars(token) or (boundary, boundary)
-        if start < boundary < end:
-            raise ValueError(
-                f"row {name}: the token {text[start:end]!r} lies across the end of "
-                f"{text[max(0, boundary - 20) : boundary]!r}, so it cannot be masked or trained"
-            )
-    return count
+def _tokens_through(text: str, end: int, encoding: "Encoding") -> int:
+    """Return how many tokens hold `text[:end]` up to its last character that is no white space."""
+    last = len(text[:end].rstrip()) - 1
+    if last < 0:
+        return 0
+    token = encoding.char_to_token(last)  # a tenth of the time that listing all offsets takes
+    if token is None:  # no token holds that character
+        return bisect_right(encoding.offsets, last, key=lambda span: span[0])
+    while (span := encoding.token_to_chars(token + 1)) and span[0] <= last:
+        token += 1  # the next byte of the same character
+    return token + 1

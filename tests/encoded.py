@@ -16,9 +16,9 @@ def encode_batch(
 ) -> dict[str, list[list[int]]]:
     """Ids, mask and labels; loss starts at the completion, and rows are named by their index."""
     texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
-    boundaries = [len(prompt) for prompt in prompts] if trained_from is None else trained_from
+    ends = [len(prompt) for prompt in prompts]
     names = [str(index) for index in range(len(texts))] if names is None else names
-    rows = encode_texts(tokenizer, texts, boundaries, names)
+    rows = encode_texts(tokenizer, texts, ends, names, trained_from)
     return {
         "input_ids": [list(ids) for ids, _ in rows],
         "attention_mask": [[1] * len(ids) for ids, _ in rows],

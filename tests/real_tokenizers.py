@@ -1,8 +1,8 @@
-"""Three real tokenizers of different kinds, built without a network.
+"""Real tokenizers of four kinds, built without a network.
 
 `mistral_common`, which Axolotl depends on, carries two real vocabularies: a SentencePiece
 model of Llama-2's kind (here in two classes of transformers) and a tiktoken-style one. The
-third is trained on the spot.
+third is trained on the spot, and the last has merges of our choice.
 
 A test module that needs them says `pytest_plugins = ["tests.real_tokenizers"]`.
 """
@@ -128,11 +128,25 @@ def build_small(folder: Path) -> PreTrainedTokenizerFast:
     return _saved(backend, folder, eos_token="<|endoftext|>", pad_token="<|pad|>")
 
 
+def build_newlines(folder: Path) -> PreTrainedTokenizerFast:
+    """A byte-level BPE that joins newlines with whatever stands on either side of them."""
+    letters = bytes_to_unicode()
+    joined = ["\n ", "\n  ", "\n   ", "  ", "    ", "\n\n", ":\n", "e\n", ")\n", '"\n', ")\n\n"]
+    pieces = [*letters.values(), *("".join(letters[ord(char)] for char in text) for text in joined)]
+    ranks = {piece: rank for rank, piece in enumerate(pieces)}
+    backend = Tokenizer(models.BPE(ranks, _merges(ranks)))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    _add_control_tokens(backend, ["<|endoftext|>", "<|pad|>"])
+    return _saved(backend, folder, eos_token="<|endoftext|>", pad_token="<|pad|>")
+
+
 BUILDERS = {
     "llama2": build_llama2,
     "llama2_hub": build_llama2_hub,
     "tiktoken": build_tiktoken,
     "small": build_small,
+    "newlines": build_newlines,
 }
 
 

@@ -3,14 +3,14 @@
 import os
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from rich.progress import track
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from prompt_strategies.tokenise import decode, encode_prompts
+from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
 
 # prompt and completion at their longest: 64 rows of 512 tokens, 16 of 2,048
 TOKENS_PER_BATCH = 32_768
@@ -42,6 +42,7 @@ def generate(
 ) -> list[Generation]:
     """Continue each prompt until EOS or until prompt and completion are `max_length` tokens.
 
+    The model writes the white space that ends a prompt; the text is without it: see `after_prompt`.
     `max_new_tokens` is the most for a completion alone. Greedy at temperature 0, else sampled with
     the seed. Prompts of similar length share a batch; the answers come in the order of the prompts.
     A prompt that fills `max_length` has `NOTHING` for its answer.
@@ -59,7 +60,9 @@ def generate(
             model, tokenizer, batch, max_length, temperature, max_new_tokens=max_new_tokens
         )
         for index, generation in zip(indices, made, strict=True):
-            results[index] = generation
+            seen = decode(tokenizer, encoded[index])
+            text = after_prompt(prompts[index], seen, generation.text)
+            results[index] = replace(generation, text=text)
     return results
 
 

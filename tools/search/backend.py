@@ -126,7 +126,8 @@ class Served:
     """A model behind an endpoint.
 
     With a tokenizer prompts are sent as token ids, the same as in training and with BOS. Without
-    one they are sent as text, and the server's tokenizer adds BOS if that is its default. `context`
+    one they are sent as text, without the white space that ends them, and the server's tokenizer
+    adds BOS if that is its default. `context`
     is the most tokens that the server takes; None if it does not say.
     """
 
@@ -141,10 +142,11 @@ class Served:
 
     def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
         """Yield each request's generation as it arrives, in a batch of its own."""
-        texts = [request.prompt for request in requests]
-        prompts: list[Any] = (
-            texts if self.tokenizer is None else encode_prompts(self.tokenizer, texts)
-        )
+        prompts: list[Any] = [request.prompt for request in requests]
+        if self.tokenizer is None:
+            prompts = [prompt.rstrip() for prompt in prompts]
+        else:
+            prompts = encode_prompts(self.tokenizer, prompts)
         fitting = []
         for index, prompt in enumerate(prompts):
             if self.tokenizer is not None and len(prompt) >= self._limit:

@@ -41,9 +41,9 @@ def prompted(scorer: Scorer, base: Backend, shots: int) -> dict[str, Any]:
 
 
 def _prompt(instruction: str, examples: Sequence[TaskRow], input: str) -> str:
-    # the answer has its own line, because a prompt must end where a token ends
-    shown = "".join(f"Input: {row.input}\nAnswer:\n{row.answer}\n\n" for row in examples)
-    return f"{instruction}\n\n{shown}Input: {input}\nAnswer:\n"
+    # on one line: the model writes the space that ends a prompt, and a line end would stop it
+    shown = "".join(f"Input: {row.input}\nAnswer: {row.answer}\n\n" for row in examples)
+    return f"{instruction}\n\n{shown}Input: {input}\nAnswer:"
 
 
 def _most_similar(

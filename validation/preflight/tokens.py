@@ -50,20 +50,24 @@ def check_tokens(
         _check_bos(tokenizer, every, all_rows),
         _judge("EOS is trained", _eos(tokenizer, every), every, all_rows),
         _judge("round trip", _round_trip(tokenizer, drawn), drawn, stated),
-        _judge("prompt is a prefix", _prefix(tokenizer, drawn), drawn, stated),
+        _judge(
+            "prompt is a prefix", _prefix(tokenizer, drawn), drawn, stated, _seam(tokenizer, drawn)
+        ),
         _judge("mask", _mask(tokenizer, drawn), drawn, stated),
     ]
 
 
-def _judge(check: str, problems: Iterator[Problem], rows: Sampled, stated: str) -> VerdictRow:
-    """Return the row of a check that yields the problems of `rows`."""
+def _judge(
+    check: str, problems: Iterator[Problem], rows: Sampled, stated: str, shown: str = ""
+) -> VerdictRow:
+    """Return the row of a check that yields the problems of `rows`; `shown` where there is none."""
     try:
         found = list(problems)
     except ValueError as error:  # tokenise's, where a prompt alone cannot be encoded
         return VerdictRow(check, str(error), "fail", TODO)
     figures = {"rows": len(rows), "failed": len(found)}
     if not found:
-        return VerdictRow(check, f"holds for {stated}", figures=figures)
+        return VerdictRow(check, f"holds for {stated}{shown}", figures=figures)
     named = "; ".join(f"row {name}: {what}" for name, what in found[:NAMED])
     named = f"{len(found):,} rows: {named}" + ("; …" if len(found) > NAMED else "")
     return VerdictRow(check, f"fails for {named} ({stated})", "fail", TODO, figures)
@@ -168,18 +172,38 @@ def _prefix(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
             yield split.rows[index]["id"], what
 
 
-def _mask(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
-    """Labels are -100 up to where the strategy starts to train, and the ids from there on."""
-    for split, index in sample:
-        ids, labels = split.input_ids[index], split.labels[index]
+def _seam(tokenizer: Any, sample: Sampled) -> str:
+    """Show in one row where the prompt ends and the model begins to write."""
+    for split, index in sample[:1]:
         rendered = split.strategy.render(split.rows[index])
-        expected = (rendered.prompt + rendered.completion)[split.strategy.trained_from(rendered) :]
+        [prompt] = tokenise.encode_prompts(tokenizer, [rendered.prompt])
+        before = tokenise.decode(tokenizer, prompt)
+        after = tokenise.decode(tokenizer, split.input_ids[index][len(prompt) :].tolist(), prompt)
+        return f"; a prompt ends in {before[-10:]!r}, its completion begins with {after[:10]!r}"
+    return ""
+
+
+def _mask(tokenizer: Any, sample: Sampled) -> Iterator[Problem]:
+    """Labels are -100 up to where the strategy starts to train, and the ids from there on.
+
+    The last masked token holds the last character before that place that is no white space.
+    """
+    for split, index in sample:
+        ids, labels = split.input_ids[index].tolist(), split.labels[index]
+        rendered = split.strategy.render(split.rows[index])
+        text = rendered.prompt + rendered.completion
+        before = text[: split.strategy.trained_from(rendered)].rstrip()
         masked = int(np.argmax(labels != IGNORE_INDEX))
-        found = tokenise.decode(tokenizer, ids[masked:].tolist(), ids[:masked].tolist())
+        seen, shorter = (
+            tokenise.decode(tokenizer, ids[: max(0, count)]).rstrip()
+            for count in (masked, masked - 1)
+        )
         if not np.array_equal(labels[masked:], ids[masked:]):
             yield split.rows[index]["id"], f"labels differ from the ids after token {masked}"
-        elif found != expected:
-            yield split.rows[index]["id"], "trained text: " + _difference(expected, found)
+        elif seen != before or (before and shorter == before):
+            found = tokenise.decode(tokenizer, ids[masked:], ids[:masked])
+            difference = _difference(text[len(before) :], found)
+            yield split.rows[index]["id"], f"trained text: {difference}"
 
 
 def _difference(expected: str, found: str) -> str:

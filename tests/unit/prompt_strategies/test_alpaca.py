@@ -2,14 +2,8 @@
 
 import pytest
 from axolotl.prompters import AlpacaPrompter
-from transformers import AutoTokenizer
 
 from prompt_strategies.alpaca_layout import render_completion, render_prompt
-from tests.encoded import encode_batch
-
-pytest_plugins = ["tests.real_tokenizers"]
-
-PROMPT = render_prompt("Pluralise.", "wolf")
 # PROMPT_DICT of train.py in tatsu-lab/stanford_alpaca
 STANFORD_NO_INPUT = (
     "Below is an instruction that describes a task. "
@@ -26,12 +20,3 @@ def test_text_is_that_of_axolotls_own_alpaca(input: str) -> None:
 
 def test_prompt_is_stanfords_and_a_newline() -> None:
     assert render_prompt("Say it.") == STANFORD_NO_INPUT.format(instruction="Say it.") + "\n"
-
-
-@pytest.mark.parametrize("name", ["llama2", "tiktoken"])
-def test_without_that_newline_a_token_lies_across_the_end_of_the_prompt(
-    tokenizer_folders, name
-) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folders[name])
-    with pytest.raises(ValueError, match=r"the token ':.*' lies across"):
-        encode_batch(tokenizer, [PROMPT.rstrip("\n")], ['"Wolves" is it.'])

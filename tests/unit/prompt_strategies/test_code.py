@@ -45,7 +45,8 @@ def test_the_prompt_is_generated_from_as_it_was_trained(tokenizer, solution: str
     encoded = encode(tokenizer, ROW | {"solution": solution})
     assert encoded["input_ids"][: len(prompt)] == prompt
     assert encoded["labels"].count(IGNORE_INDEX) == len(prompt)
-    assert decode(tokenizer, encoded["labels"][len(prompt) :]) == solution
+    trained = decode(tokenizer, encoded["labels"][len(prompt) :], after=prompt)
+    assert PROMPT.endswith('"""\n') and trained == "\n" + solution
     assert encoded["labels"][-1] == tokenizer.eos_token_id
 
 

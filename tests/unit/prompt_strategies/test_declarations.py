@@ -78,7 +78,9 @@ def test_preflight_takes_a_dataset_declared_elsewhere(riddles: Recipe) -> None:
     verdict, value, _ = found["file data/riddles/train.jsonl"]
     assert verdict == "ok" and value.startswith("as manifest.json says: riddles, layout version 3")
     assert found["tasks in both files"][:2] == ("ok", "none")
-    assert found["prompt is a prefix"][:2] == ("ok", "holds for all 30 rows")
+    assert found["prompt is a prefix"][1].startswith(
+        "holds for all 30 rows; a prompt ends in '### Answer', its completion begins with '\\n"
+    )
     with Path("data/riddles/train.jsonl").open("a") as rows:
         rows.write(Path("data/riddles/val.jsonl").read_text())
     found = data_findings(riddles)

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from prompt_strategies import base, cogex, fast_encoding, tokenise
 from prompt_strategies.fast_encoding import FastEncoder
 from prompt_strategies.layout import render_completion, render_prompt
+from tests.real_tokenizers import BUILDERS
 from tests.unit.prompt_strategies.test_tokenise import CODE, OUTPUT, field, filled
 
 pytest_plugins = ["tests.real_tokenizers"]
@@ -34,15 +35,21 @@ plain = st.lists(st.one_of(CODE_LIKE, st.text(string.printable, max_size=20)), m
 ROW = {"id": "7", "instruction": "Say it.", "input": "", "code": CODE, "output": OUTPUT}
 
 
+@pytest.fixture(scope="session", params=sorted(BUILDERS.keys() - {"newlines"}))
+def tokenizer(request, tokenizer_folders):
+    """Those to which gigatoken gives the right ids: it cuts every byte-level text before merging."""
+    return AutoTokenizer.from_pretrained(tokenizer_folders[request.param])
+
+
 @pytest.fixture(scope="session")
 def fast(tokenizer) -> FastEncoder:
     return FastEncoder(tokenizer)
 
 
 def both(fast, tokenizer, prompt: str, completion: str):
-    texts, boundaries = [prompt + completion], [len(prompt)]
-    [ours] = fast.encode_texts(texts, boundaries)
-    [theirs] = tokenise.encode_texts(tokenizer, texts, boundaries, ["0"])
+    texts, ends = [prompt + completion], [len(prompt)]
+    [ours] = fast.encode_texts(texts, ends, ends)
+    [theirs] = tokenise.encode_texts(tokenizer, texts, ends, ["0"])
     return ours, theirs
 
 
@@ -78,30 +85,23 @@ def test_control_tokens_in_a_text_are_left(fast, tokenizer) -> None:
     ("prompt", "completion"),
     [
         ("", "x = 1"),
-        (render_prompt("Say it."), ""),
         (render_prompt("Sage é."), "x = 1"),
         (render_prompt("Say it."), "x = 1\n" * fast_encoding.LONGEST),
     ],
 )
 def test_doubtful_rows_are_left(fast, prompt, completion) -> None:
-    assert fast.encode_texts([prompt + completion], [len(prompt)]) == [None]
+    assert fast.encode_texts([prompt + completion], [len(prompt)], [len(prompt)]) == [None]
 
 
-def test_a_token_across_the_boundary_is_left(fast, tokenizer) -> None:
-    text = "instruction " * 3
-    refused = 0
-    for boundary in range(1, len(text)):
-        [row] = fast.encode_texts([text], [boundary])
-        if row is None:
-            refused += 1
-            with pytest.raises(ValueError, match="lies across"):
-                tokenise.encode_texts(tokenizer, [text], [boundary], ["0"])
-        else:
-            assert [row.masked] == [
-                other.masked
-                for other in tokenise.encode_texts(tokenizer, [text], [boundary], ["0"])
-            ]
-    assert 0 < refused < len(text) - 1
+def test_a_prompt_that_ends_inside_a_token_is_left(fast, tokenizer) -> None:
+    text, apart = "instruction:\n\n    of " * 3, 0
+    for end in range(1, len(text)):
+        for start in (0, end, len(text)):
+            [ours] = fast.encode_texts([text], [end], [start])
+            [theirs] = tokenise.encode_texts(tokenizer, [text], [end], ["0"], [start])
+            assert ours is None or same(ours, theirs)
+            apart += ours is None
+    assert 0 < apart < 3 * len(text) - 3
 
 
 def test_a_tokenizer_without_eos_is_refused(tokenizer_folders, small) -> None:
@@ -140,10 +140,8 @@ def test_axolotl_gets_the_same_rows_either_way(tokenizer, dataset, small, monkey
 def test_an_encoder_with_other_ids_is_not_used(tokenizer, dataset, small, monkeypatch) -> None:
     right = FastEncoder.encode_texts
 
-    def wrong(self, texts, boundaries):
-        return [
-            row and row._replace(masked=row.masked - 1) for row in right(self, texts, boundaries)
-        ]
+    def wrong(self, *row):
+        return [row and row._replace(masked=row.masked - 1) for row in right(self, *row)]
 
     monkeypatch.setattr(fast_encoding.FastEncoder, "encode_texts", wrong)
     made = cogex.load(tokenizer, {"sequence_len": 512})
@@ -152,25 +150,24 @@ def test_an_encoder_with_other_ids_is_not_used(tokenizer, dataset, small, monkey
     assert made.fast is None
 
 
-@pytest.mark.parametrize("why", ["unknown to gigatoken", "gigatoken not installed"])
+@pytest.mark.parametrize("why", ["unknown to gigatoken", "other ids", "gigatoken not installed"])
 def test_otherwise_the_tokenizer_itself_is_used(
     tokenizer_folders, dataset, small, monkeypatch, why
 ) -> None:
-    unknown = why == "unknown to gigatoken"
-    name = "models/tiny-base" if unknown else tokenizer_folders["llama2"]
-    if not unknown:
+    if why == "gigatoken not installed":
         monkeypatch.setitem(sys.modules, "gigatoken", None)
-    made = cogex.load(AutoTokenizer.from_pretrained(name), {"sequence_len": 512})
+    folders = {"unknown to gigatoken": "models/tiny-base", "other ids": tokenizer_folders["newlines"]}
+    tokenizer = AutoTokenizer.from_pretrained(folders.get(why, tokenizer_folders["llama2"]))
+    made = cogex.load(tokenizer, {"sequence_len": 512})
     rows = made.wrap_dataset(dataset)
     assert made.fast is None
     assert rows[:] == made.encode(dataset[:])
 
 
-def test_a_row_that_cannot_be_masked_is_named(tokenizer_folders, dataset, small) -> None:
-    tiktoken = AutoTokenizer.from_pretrained(tokenizer_folders["tiktoken"])
-    rows = Dataset.from_list([*dataset, {**ROW, "id": "bad", "code": ""}])
-    with pytest.raises(ValueError, match=r"row bad: the token .*lies across"):
-        cogex.load(tiktoken, {"sequence_len": 512}).wrap_dataset(rows)
+def test_a_row_that_holds_a_control_token_is_named(tokenizer_folders, dataset, small) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folders["small"], eos_token="def")
+    with pytest.raises(ValueError, match="row 0: the tokenizer reads BOS or EOS"):
+        cogex.load(tokenizer, {"sequence_len": 512}).wrap_dataset(dataset)
 
 
 def test_cached_results_are_those_of_these_rows_and_settings(tokenizer_folders, dataset) -> None:

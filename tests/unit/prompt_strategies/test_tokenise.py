@@ -1,4 +1,4 @@
-"""Token ids and labels, with real tokenizers of three kinds and hostile field text."""
+"""Token ids and labels, with real tokenizers of four kinds and hostile field text."""
 
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from prompt_strategies.layout import (
     render_prompt,
     split_code,
 )
-from prompt_strategies.tokenise import IGNORE_INDEX, decode, encode_prompts
+from prompt_strategies.tokenise import IGNORE_INDEX, after_prompt, decode, encode_prompts
 from tests.encoded import encode_batch
 
 pytest_plugins = ["tests.real_tokenizers"]
@@ -47,25 +47,32 @@ def parts(ids: list[int], labels: list[int]) -> tuple[list[int], list[int]]:
     return ids[:masked], ids[masked:]
 
 
+def check_seam(tokenizer, text: str, start: int, masked: list[int], trained: list[int]) -> None:
+    """The trained text begins before the white space that ends `text[:start]`.
+
+    The last masked token therefore holds the last character before it.
+    """
+    before, seen = text[:start].rstrip(), decode(tokenizer, masked)
+    assert seen.rstrip() == before
+    assert not before or decode(tokenizer, masked[:-1]).rstrip() != before
+    assert seen + decode(tokenizer, trained, after=masked) == text
+
+
 @settings(max_examples=80, deadline=None)
-@given(instruction=field, input=field, code=filled, output=filled)
+@given(instruction=field, input=field, code=field, output=field)
 def test_any_row_is_masked_and_trained_as_its_text(
     tokenizer, instruction, input, code, output
 ) -> None:
     prompt, completion = render_prompt(instruction, input), render_completion(code, output)
     ids, labels = encode(tokenizer, prompt, completion)
     masked, trained = parts(ids, labels)
-    assert decode(tokenizer, ids) == prompt + completion
-    assert (decode(tokenizer, masked), decode(tokenizer, trained)) == (prompt, completion)
+    check_seam(tokenizer, prompt + completion, len(prompt), masked, trained)
     assert encode_prompts(tokenizer, [prompt]) == [masked]
     assert ids.count(tokenizer.eos_token_id) == 1
     assert ids[-1] == labels[-1] == tokenizer.eos_token_id
     if tokenizer.bos_token_id is not None:
         assert ids.count(tokenizer.bos_token_id) == 1
         assert (ids[0], labels[0]) == (tokenizer.bos_token_id, IGNORE_INDEX)
-    start = len(prompt) + len(render_code_section(code))
-    _, trained = parts(*encode(tokenizer, prompt, completion, trained_from=[start]))
-    assert decode(tokenizer, trained) == output.lstrip()
 
 
 @settings(max_examples=40, deadline=None)
@@ -78,7 +85,8 @@ def test_emulator_ids_are_a_prefix_of_training_ids(
     ids, _ = encode(tokenizer, render_prompt(instruction, input), completion)
     [prompt_ids] = encode_prompts(tokenizer, [render_emulator_prompt(instruction, input, program)])
     assert prompt_ids == ids[: len(prompt_ids)]
-    assert decode(tokenizer, ids[len(prompt_ids) :], after=prompt_ids).startswith(">>> f(1)")
+    after = decode(tokenizer, ids[len(prompt_ids) :], after=prompt_ids)
+    assert after.lstrip().startswith(">>> f(1)")
 
 
 def test_full_trains_all_but_bos(tokenizer) -> None:
@@ -89,7 +97,7 @@ def test_full_trains_all_but_bos(tokenizer) -> None:
 
 
 def test_eos_alone_is_trained_where_the_completion_is_empty(tokenizer) -> None:
-    _, trained = parts(*encode(tokenizer, render_prompt("Say it."), ""))
+    _, trained = parts(*encode(tokenizer, "Say it.", ""))
     assert trained == [tokenizer.eos_token_id]
 
 
@@ -132,8 +140,8 @@ def test_ids_are_those_of_the_text_as_a_whole(tokenizer_folders) -> None:
     masked, trained = parts(
         *encode(llama2, render_prompt("Say it."), render_completion(CODE, OUTPUT))
     )
-    assert llama2.convert_ids_to_tokens(masked[-1]) == "<0x0A>"
-    assert llama2.convert_ids_to_tokens(trained[0]) == "def"
+    assert llama2.convert_ids_to_tokens(masked[-1]) == "▁Code"
+    assert llama2.convert_ids_to_tokens(trained[:2]) == ["<0x0A>", "def"]
 
 
 @pytest.mark.parametrize("name", ["llama2", "llama2_hub"])
@@ -145,24 +153,45 @@ def test_ids_are_those_of_sentencepiece(tokenizer_folders, sentencepiece_model, 
 
 
 def test_leading_space_of_a_generation_is_kept(tokenizer) -> None:
-    [before] = encode_prompts(tokenizer, ["def f():\n"])
-    [both] = encode_prompts(tokenizer, ["def f():\n pass\n"])
+    [before] = encode_prompts(tokenizer, ["def f(): #"])
+    [both] = encode_prompts(tokenizer, ["def f(): # pass."])
     assert both[: len(before)] == before
-    assert decode(tokenizer, both[len(before) :], after=before) == " pass\n"
+    assert decode(tokenizer, both[len(before) :], after=before) == " pass."
 
 
 def test_decoding_cleans_nothing_up(tokenizer) -> None:
-    source = "x != y , z . n 't\n"
+    source = "x != y , z . n 't"
     [ids] = encode_prompts(tokenizer, [source])
     assert decode(tokenizer, ids) == source
 
 
-def test_token_across_the_boundary_names_the_row(tokenizer) -> None:
-    prompts, completions = ["### Code\n", "### Ins"], ["def", "truction\n"]
-    with pytest.raises(ValueError, match=r"row second: the token .*lies across"):
-        encode_batch(tokenizer, prompts, completions, names=["first", "second"])
-    with pytest.raises(ValueError, match=r"row 0: the token .*lies across"):
-        encode_prompts(tokenizer, ["f(1)\n>"])
+@pytest.mark.parametrize("prompt", ["import nu", "x = ", "f(1)\n>", "a:\n", "e\u0301", "é", "🤖\n"])
+@pytest.mark.parametrize("completion", ["mpy", ">> f(2)", "\n    x", "\n\n\nx", " x", "\u0301", ""])
+def test_what_follows_a_prompt_does_not_change_its_ids(tokenizer, prompt, completion) -> None:
+    text, [generated] = prompt + completion, encode_prompts(tokenizer, [prompt])
+    for start in (len(prompt), len(text), 0):  # where loss starts changes no id
+        ids, _ = encode(tokenizer, prompt, completion, trained_from=[start])
+        assert ids[: len(generated)] == generated
+        assert decode(tokenizer, ids) == text
+    whole = encode(tokenizer, text, "")[0]
+    assert ids == whole or whole[: len(generated)] != generated
+    masked, trained = parts(*encode(tokenizer, prompt, completion))
+    assert masked == generated
+    check_seam(tokenizer, text, len(prompt), masked, trained)
+
+
+@pytest.mark.parametrize(
+    ("seen", "text", "after"),
+    [
+        ("f():", "\n    x", "x"),
+        ("f():\n", "    x", "x"),
+        ("f():\n    ", "x", "x"),
+        ("f():", "\n\tx", "\n\tx"),  # other white space than the prompt's stays
+        ("f():", " # none\n", " # none\n"),
+    ],
+)
+def test_white_space_of_the_prompt_is_not_repeated(seen: str, text: str, after: str) -> None:
+    assert after_prompt("f():\n    ", seen, text) == after
 
 
 def test_control_token_read_in_the_text_is_refused(tokenizer_folders) -> None:

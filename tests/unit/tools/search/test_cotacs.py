@@ -178,7 +178,7 @@ def test_plans_are_searched_as_programs_are(task: Task, tmp_path: Path) -> None:
 
 def copies_last_example() -> Scripted:
     """A base that copies the answer of the last example; without one, it says nothing of use."""
-    return Scripted(lambda item: ["?", *re.findall(r"Answer:\n(\d+)", item.prompt)][-1])
+    return Scripted(lambda item: ["?", *re.findall(r"Answer: (\d+)", item.prompt)][-1])
 
 
 def test_base_is_prompted_with_the_most_similar_rows(task: Task, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_base_is_prompted_with_the_most_similar_rows(task: Task, tmp_path: Path)
     prompt = base.asked[-1].prompt
     assert prompt.count("Input: ") == 3
     assert prompt.startswith("Add.\n\nInput: ")
-    assert prompt.endswith(f"Input: {rows[-1].input}\nAnswer:\n")
+    assert prompt.endswith(f"Input: {rows[-1].input}\nAnswer:")
 
 
 @pytest.mark.parametrize("inputs", [["+", "-", "* /"], ["a", "b", "zzz"]])
