@@ -6,7 +6,7 @@
         type: prompt_strategies.alpaca
 
 The text is that of Axolotl's own `type: alpaca`, which tokenises prompt and response separately;
-here, as everywhere in this package, the whole text is tokenised once (see `tokenise`).
+here, as everywhere in this package, the whole text is tokenised (see `tokenise`).
 Loss is on the response unless the recipe says otherwise: see `prompt_strategies.base`.
 A response is all output, so `roles_to_train: [output]` is the default under another name.
 """

@@ -2,8 +2,8 @@
 
 The source is PROMPT_DICT in train.py of github.com/tatsu-lab/stanford_alpaca. There
 `### Response:` ends the prompt and the response follows directly. Here a newline separates
-them, as in Axolotl's own `type: alpaca`: a token must end where the prompt ends, and
-tokenizers join the `:` with a quote or a bracket that follows it.
+them, as in Axolotl's own `type: alpaca`: tokenizers join the `:` with a quote or a bracket that
+follows it.
 EOS is not part of the text: `tokenise` appends it by id. Nothing here imports a tokenizer.
 """
 
@@ -28,8 +28,5 @@ def render_prompt(instruction: str, input: str = "") -> str:
 
 
 def render_completion(output: str) -> str:
-    """Return the response, without EOS.
-
-    White space before it is removed: BPE would merge it with the newline of the header.
-    """
+    """Return the response, without EOS and without white space before it."""
     return output.lstrip()

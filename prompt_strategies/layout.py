@@ -64,8 +64,8 @@ def render_completion(code: str, output: str) -> str:
 def render_emulator_prompt(instruction: str, input: str, program: str) -> str:
     """Return the prompt that holds a given program; the model continues with `>>> name(args)`.
 
-    It ends in the blank line between program and call, because byte-level BPE makes one token
-    of both newlines. It is a prefix of the training text of a row whose code is
+    It ends in the blank line between program and call, which `tokenise` leaves to the model. It
+    is a prefix of the training text of a row whose code is
     `program + "\\n\\n" + ">>> call"`, for a program as `split_code` returns it.
     """
     return render_prompt(instruction, input) + _at_boundary(program).rstrip() + "\n\n"
@@ -100,5 +100,5 @@ def parse_completion(text: str) -> Completion:
 
 
 def _at_boundary(text: str) -> str:
-    """Strip leading white space: BPE would merge it with the newline of the header above."""
+    """Strip leading white space: only the header's own line end stands above a section."""
     return text.lstrip()

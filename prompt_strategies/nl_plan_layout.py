@@ -96,7 +96,7 @@ def render_plan_section(code: str) -> str:
 def render_completion(code: str, output: str) -> str:
     """Return what follows the prompt: the code's plan and the output, without EOS.
 
-    White space before the output is removed: BPE would merge it with the header's newline.
+    White space before the output is removed.
     """
     return render_plan_section(code) + output.lstrip()
 

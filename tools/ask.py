@@ -7,13 +7,23 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.syntax import Syntax
 
+from prompt_strategies.alpaca import AlpacaStrategy
+from prompt_strategies.base import CompletionStrategy
+from prompt_strategies.code import CodeStrategy
 from prompt_strategies.cogex import CogexStrategy
 from tools.errors import UserError
 from tools.generate import NOTHING, generate
 from tools.models import is_recipe, load_trained
 from tools.prepared_rows import declared_strategy
 from tools.python_text import take_program
-from tools.recipe import read_recipe
+from tools.recipe import Recipe, read_recipe
+from tools.training import run_record
+
+# types of Axolotl's own that have the text of a strategy here
+AXOLOTLS_OWN: dict[str, type[CompletionStrategy]] = {
+    "alpaca": AlpacaStrategy,
+    "completion": CodeStrategy,
+}
 
 
 def ask(
@@ -27,17 +37,15 @@ def ask(
 ) -> dict[str, str]:
     """Let the model of a recipe's `best/`, or of a model folder, answer one instruction.
 
-    Returns the parts of the answer as the recipe's strategy names them; a program without code
-    fence and prose. A folder names no strategy: its model is asked as a CoGEX model is. Raises
-    UserError if there is no such model, or if the instruction fills its context.
+    The prompt is that of the rows it was trained on. Returns the parts of the answer as their
+    strategy names them; a program without code fence and prose. Raises UserError if there is no such
+    model, if the prompt is not known, or if the instruction is empty or fills the context.
     """
-    model, tokenizer = load_trained(target)
-    strategy = None
-    if is_recipe(target):
-        recipe = read_recipe(target)
-        strategy = declared_strategy(recipe, recipe.training)
-    strategy = strategy or CogexStrategy
+    strategy = _strategy(target)
     prompt = strategy.render_question(instruction, input)
+    if not prompt.strip():
+        raise UserError("the instruction is empty; write what the model is to go on with")
+    model, tokenizer = load_trained(target)
     limit = max_length or min(2048, model.config.max_position_embeddings)
     [generation] = generate(
         model, tokenizer, [prompt], max_length=limit, temperature=temperature, seed=seed
@@ -50,6 +58,31 @@ def ask(
     if "program" in parts:
         parts["program"] = take_program(parts["program"])
     return parts
+
+
+def _strategy(target: Path) -> type[CompletionStrategy]:
+    """Return the strategy of the rows that a model was trained on; CoGEX's where nothing says."""
+    recipe = _recipe(target)
+    if recipe is None:
+        return CogexStrategy
+    kind = recipe.training.get("type")
+    strategy = declared_strategy(recipe, recipe.training) or AXOLOTLS_OWN.get(str(kind))
+    if strategy is None:
+        raise UserError(
+            f"{recipe.path}: how `type: {kind}` asks is not known here; ask can use the types of "
+            f"prompt_strategies, and Axolotl's {' and '.join(AXOLOTLS_OWN)}"
+        )
+    return strategy
+
+
+def _recipe(target: Path) -> Recipe | None:
+    """Return the recipe that trained a model: for a run's folder what the run was started with."""
+    if is_recipe(target):
+        return read_recipe(target)
+    for run in (target, target.parent):
+        if record := run_record.read(run):
+            return Recipe(run / run_record.NAME, record.recipe)
+    return None
 
 
 def print_answer(parts: dict[str, str], console: Console) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from prompt_strategies import tokenise
 from tools.errors import UserError
 from tools.generate import Generation
 from tools.search.backend import Backend, Batch, FromServer, Request
@@ -90,7 +91,11 @@ class Store:
 
 
 def _key(backend: Backend, request: Request) -> str:
-    deciding = {"model": backend.identity, **vars(request)}
+    deciding = {
+        "model": backend.identity,
+        "tokenise_version": tokenise.VERSION,
+        **vars(request),
+    }
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 {"recipe": {"learning_rate": "3e-4", ...},         the keys that the result depends on
  "files": {"data/cogex/train.jsonl": "9f86...", ...},  SHA-256 of data, local base, DeepSpeed file
- "facts": {"ranks": 2, "layout_version": 1, ...},
+ "facts": {"ranks": 2, "layout_version": 1, "tokenise_version": 2, ...},
  "versions": {"torch": "2.13.0", ...},             other versions do not stop a run
  "finished": true}                                 once the model is saved
 """
@@ -17,6 +17,7 @@ from typing import Any
 from huggingface_hub import try_to_load_from_cache
 from pydantic import BaseModel
 
+from prompt_strategies import tokenise
 from prompt_strategies.base import find_strategy
 from tools.files import sha256, write_json
 from tools.recipe import Recipe
@@ -170,9 +171,14 @@ def _data(values: dict[str, Any]) -> list[str]:
 
 
 def _layout_versions(values: dict[str, Any]) -> dict[str, int]:
-    """The version of the text that the strategy makes of a row; none for Axolotl's own types."""
+    """The versions of the text that the strategy makes of a row, and of what becomes of the text.
+
+    There are none for Axolotl's own types.
+    """
     strategy = find_strategy(values["datasets"][0].get("type"))
-    return {"layout_version": strategy.layout_version} if strategy else {}
+    if strategy is None:
+        return {}
+    return {"layout_version": strategy.layout_version, "tokenise_version": tokenise.VERSION}
 
 
 def _base_commit(values: dict[str, Any]) -> dict[str, str]:

@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from prompt_strategies import tokenise
 from tools.code.tasks import read_published, strings
 from tools.endpoint import Endpoint
 from tools.errors import UserError
@@ -344,6 +345,7 @@ def _generated(
         "scoring": SCORING,
         "seed": recipe.values.get("seed"),
         "prompts": prompts,
+        "tokenise_version": tokenise.VERSION,
         "special_tokens": tokenizer.special_tokens_map,
         "references": [row["output"] for row in rows],
         "base": base_identity(recipe.base_model),

@@ -11,6 +11,7 @@ from tools import ask as module
 from tools.ask import ask, print_answer
 from tools.errors import UserError
 from tools.generate import Generation
+from tools.training.run_record import Record, write
 
 GENERATED = "def add(a):\n    return {'answer': a}\n\n>>> add(1)\n### Output\n{'answer': 1}"
 
@@ -38,26 +39,30 @@ def test_generation_is_split_into_its_parts(
     assert ask(tiny_base, "Add.", "1") == parts
 
 
+ALPACA = "### Instruction:\nAdd.\n\n### Input:\n1\n\n### Response:\n"
+PLAN = "### Instruction\nAdd.\n### Input\n1\n### Plan\n"
+CODE = "    return 1\n"
+
+
 @pytest.mark.parametrize(
     ("kind", "prompt", "written", "parts"),
     [
+        ("prompt_strategies.alpaca", ALPACA, " 2\n", {"answer": "2"}),
+        ("prompt_strategies.arxivdl", ALPACA, " 2\n", {"answer": "2"}),
+        ("alpaca", ALPACA, " 2\n", {"answer": "2"}),
         (
-            "alpaca",
-            "### Instruction:\nAdd.\n\n### Input:\n1\n\n### Response:\n",
-            " 2\n",
-            {"answer": "2"},
-        ),
-        (
-            "nl_plan",
-            "### Instruction\nAdd.\n### Input\n1\n### Plan\n",
+            "prompt_strategies.nl_plan",
+            PLAN,
             "# Step 1: Add\n### Output\n{'answer': 2}",
             {"plan": "# Step 1: Add", "output": "{'answer': 2}"},
         ),
-        ("code", "Add.", "    return 1\n", {"solution": "    return 1\n"}),
+        ("prompt_strategies.code", "Add.", CODE, {"solution": CODE}),
+        ("completion", "Add.", CODE, {"solution": CODE}),
     ],
 )
-def test_recipe_of_another_task_is_asked_in_its_own_layout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, prompt: str, written: str, parts
+@pytest.mark.parametrize("name", ["r.yml", "run", "run/best", "run/checkpoint-3"])
+def test_model_is_asked_in_the_layout_of_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, prompt: str, written: str, parts, name
 ) -> None:
     def generate(model, tokenizer, prompts, **options) -> list[Generation]:
         assert prompts[0].endswith(prompt)
@@ -66,9 +71,27 @@ def test_recipe_of_another_task_is_asked_in_its_own_layout(
     model = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=512))
     monkeypatch.setattr(module, "generate", generate)
     monkeypatch.setattr(module, "load_trained", lambda target: (model, None))
-    entry = {"path": "train.jsonl", "type": f"prompt_strategies.{kind}"}
+    values = {"datasets": [{"path": "train.jsonl", "type": kind}]}
+    (tmp_path / "r.yml").write_text(json.dumps(values))
+    (tmp_path / "run").mkdir()
+    write(tmp_path / "run", Record(recipe=values, files={}, facts={}, versions={}))
+    assert ask(tmp_path / name, "Add.", "1") == parts
+
+
+@pytest.mark.parametrize(
+    ("kind", "instruction", "said"),
+    [
+        ("chat_template", "Add.", "r.yml: how `type: chat_template` asks is not known here"),
+        ("prompt_strategies.code", " \n", "the instruction is empty"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_before_a_model_is_loaded(
+    tmp_path: Path, kind: str, instruction: str, said: str
+) -> None:
+    entry = {"path": "train.jsonl", "type": kind}
     (tmp_path / "r.yml").write_text(json.dumps({"datasets": [entry]}))
-    assert ask(tmp_path / "r.yml", "Add.", "1") == parts
+    with pytest.raises(UserError, match=said):
+        ask(tmp_path / "r.yml", instruction)
 
 
 def test_prompt_that_is_too_long(tiny_base: Path) -> None:

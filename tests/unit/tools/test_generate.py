@@ -13,7 +13,7 @@ from transformers import AutoConfig, MistralConfig
 from transformers.cache_utils import DynamicCache
 
 from prompt_strategies.layout import render_prompt
-from prompt_strategies.tokenise import decode, encode_prompts
+from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
 from tools import generate as module
 from tools.generate import NOTHING, Generation, generate, generate_batch, plan_batches
 
@@ -34,15 +34,20 @@ def model(tiny_model: Any, tiny_tokenizer: Any) -> Any:
 def plain_greedy(model: Any, tokenizer: Any, prompt: str) -> Generation:
     """One token after the other, without padding and cache."""
     [ids] = encode_prompts(tokenizer, [prompt])
+
+    def made(ended: bool) -> Generation:
+        text = after_prompt(prompt, decode(tokenizer, ids), decode(tokenizer, new, ids))
+        return Generation(text, len(new), ended)
+
     new: list[int] = []
     while len(ids) + len(new) < MAX_LENGTH:
         with torch.inference_mode():
             logits = model(input_ids=torch.tensor([ids + new])).logits[0, -1]
         token = int(logits.argmax())
         if token == tokenizer.eos_token_id:
-            return Generation(decode(tokenizer, new, ids), len(new), True)
+            return made(ended=True)
         new.append(token)
-    return Generation(decode(tokenizer, new, ids), len(new), False)
+    return made(ended=False)
 
 
 @pytest.fixture(scope="module")

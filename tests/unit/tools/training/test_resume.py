@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from transformers.trainer_utils import get_last_checkpoint
 
+from prompt_strategies import tokenise
 from prompt_strategies.base import find_strategy
 from tools.training import run_record
 from tools.training.plugin import CogexPlugin
@@ -323,7 +324,9 @@ def test_another_layout_is_refused(
     begin_or_resume(launch)
     write_checkpoint(launch.run, 2)
     monkeypatch.setattr(find_strategy(entry["type"]), "layout_version", 99)
-    assert "`layout_version` was 1, is 99" in refusal(launch)
+    monkeypatch.setattr(tokenise, "VERSION", 98)
+    said = refusal(launch)
+    assert "`layout_version` was 1, is 99" in said and "`tokenise_version` was 2, is 98" in said
 
 
 def test_another_commit_of_a_hub_model_is_refused(
