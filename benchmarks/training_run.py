@@ -114,8 +114,8 @@ def pairs(recipe: Recipe) -> list[dict[str, str]]:
 
     return [
         {
-            "prompt": render_prompt(row["instruction"], row["input"]),
-            "completion": render_completion(row["code"], row["output"]),
+            "prompt": render_prompt(row["instruction"], row["input"]).rstrip(),
+            "completion": "\n" + render_completion(row["code"], row["output"]),
         }
         for row in read_prepared_rows(Path(recipe.training["path"]))
     ]

@@ -226,12 +226,18 @@ class CompletionStrategy:
         return _table(self._encode(batch))
 
     def _encode(self, batch: dict[str, list[str]]) -> list[tokenise.EncodedRow]:
-        texts, *offsets = self._texts(batch)
-        fast = self.fast.encode_texts(texts, *offsets) if self.fast else [None] * len(texts)
+        texts, ends, starts = self._texts(batch)
+        fast = self.fast.encode_texts(texts, ends, starts) if self.fast else [None] * len(texts)
         left = [index for index, row in enumerate(fast) if row is None]
-        columns = (texts, offsets[0], batch["id"], offsets[1])
-        picked = ([column[index] for index in left] for column in columns)
-        plain = iter(tokenise.encode_texts(self.tokenizer, *picked))
+        plain = iter(
+            tokenise.encode_texts(
+                self.tokenizer,
+                [texts[index] for index in left],
+                [ends[index] for index in left],
+                [batch["id"][index] for index in left],
+                [starts[index] for index in left],
+            )
+        )
         return [row or next(plain) for row in fast]
 
     def _texts(self, batch: dict[str, list[str]]) -> tuple[list[str], list[int], list[int]]:

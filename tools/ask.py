@@ -38,8 +38,8 @@ def ask(
     """Let the model of a recipe's `best/`, or of a model folder, answer one instruction.
 
     The prompt is that of the rows it was trained on. Returns the parts of the answer as their
-    strategy names them; a program without code fence and prose. Raises UserError if there is no such
-    model, if the prompt is not known, or if the instruction is empty or fills the context.
+    strategy names them; a program without code fence and prose. Raises UserError if there is no
+    such model, if the prompt is not known, or if the instruction is empty or fills the context.
     """
     strategy = _strategy(target)
     prompt = strategy.render_question(instruction, input)

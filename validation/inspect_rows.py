@@ -122,7 +122,8 @@ def _cut(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> list[Piec
         held.clear()
 
     for end, token in enumerate(ids, 1):
-        if token in special and held:  # a replacement character at the end looks unfinished
+        begins = end > 1 and (labels[end - 1] < 0) != (labels[end - 2] < 0)  # the trained text
+        if held and (token in special or begins):  # a replacement character looks unfinished
             before = sum(len(piece.text) for piece in pieces if not piece.special)
             text = tokenise.decode(tokenizer, ids[: end - 1])[before:]
             add(text, end - 1)

@@ -69,8 +69,8 @@ def test_selected_perplexity_equals_a_plain_loop(demo: DemoRun, inside: Path) ->
     total, tokens = 0.0, 0
     for line in Path("data/tiny/val.jsonl").read_text().splitlines():
         row = json.loads(line)
-        prompt = tokenizer(render_prompt(row["instruction"], row["input"]))["input_ids"]
-        completion = render_completion(row["code"], row["output"])
+        prompt = tokenizer(render_prompt(row["instruction"], row["input"]).rstrip())["input_ids"]
+        completion = "\n" + render_completion(row["code"], row["output"])
         ids = prompt + tokenizer(completion, add_special_tokens=False)["input_ids"]
         ids.append(tokenizer.eos_token_id)
         with torch.inference_mode():
@@ -106,8 +106,8 @@ def test_engine_trained_on_exactly_our_ids_and_labels(demo: DemoRun, inside: Pat
     expected: set[tuple[str, ...]] = set()
     for line in Path("data/tiny/train.jsonl").read_text().splitlines():
         row = json.loads(line)
-        prompt = render_prompt(row["instruction"], row["input"])
-        expected.add((prompt, render_completion(row["code"], row["output"]) + "</s>"))
+        prompt = render_prompt(row["instruction"], row["input"]).rstrip()
+        expected.add((prompt, "\n" + render_completion(row["code"], row["output"]) + "</s>"))
     found = set()
     caches = [Path(folder) for folder, _, names in os.walk("data/tiny/prepared")
               if "dataset_info.json" in names]  # fmt: skip

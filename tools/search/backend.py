@@ -127,8 +127,8 @@ class Served:
 
     With a tokenizer prompts are sent as token ids, the same as in training and with BOS. Without
     one they are sent as text, without the white space that ends them, and the server's tokenizer
-    adds BOS if that is its default. `context`
-    is the most tokens that the server takes; None if it does not say.
+    adds BOS if that is its default. `context` is the most tokens that the server takes; None if it
+    does not say.
     """
 
     endpoint: "Endpoint"
@@ -164,7 +164,7 @@ class Served:
         without = tuple(sorted(self.endpoint.without & arguments.keys()))
         if isinstance(answer, Exception):
             return FromServer("", 0, False, reason=answer.reason, without=without)
-        text = answer.text.removeprefix(request.prompt)  # some servers repeat it
+        text = answer.text.removeprefix(request.prompt.rstrip())  # some servers repeat it
         if eos := getattr(self.tokenizer, "eos_token", None):
             text = text.partition(eos)[0]
         made = Generation(text, answer.written or 0, not answer.cut)

@@ -4,6 +4,7 @@ import pytest
 from axolotl.prompters import AlpacaPrompter
 
 from prompt_strategies.alpaca_layout import render_completion, render_prompt
+
 # PROMPT_DICT of train.py in tatsu-lab/stanford_alpaca
 STANFORD_NO_INPUT = (
     "Below is an instruction that describes a task. "

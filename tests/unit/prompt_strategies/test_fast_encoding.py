@@ -37,7 +37,7 @@ ROW = {"id": "7", "instruction": "Say it.", "input": "", "code": CODE, "output":
 
 @pytest.fixture(scope="session", params=sorted(BUILDERS.keys() - {"newlines"}))
 def tokenizer(request, tokenizer_folders):
-    """Those to which gigatoken gives the right ids: it cuts every byte-level text before merging."""
+    """Those to which gigatoken gives the right ids: it always cuts a text before it merges."""
     return AutoTokenizer.from_pretrained(tokenizer_folders[request.param])
 
 
@@ -156,9 +156,9 @@ def test_otherwise_the_tokenizer_itself_is_used(
 ) -> None:
     if why == "gigatoken not installed":
         monkeypatch.setitem(sys.modules, "gigatoken", None)
-    folders = {"unknown to gigatoken": "models/tiny-base", "other ids": tokenizer_folders["newlines"]}
-    tokenizer = AutoTokenizer.from_pretrained(folders.get(why, tokenizer_folders["llama2"]))
-    made = cogex.load(tokenizer, {"sequence_len": 512})
+    named = {"unknown to gigatoken": "models/tiny-base", "other ids": tokenizer_folders["newlines"]}
+    name = named.get(why, tokenizer_folders["llama2"])
+    made = cogex.load(AutoTokenizer.from_pretrained(name), {"sequence_len": 512})
     rows = made.wrap_dataset(dataset)
     assert made.fast is None
     assert rows[:] == made.encode(dataset[:])

@@ -9,7 +9,6 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer, DataCollatorForSeq2Seq, PreTrainedTokenizerFast
 
 from prompt_strategies.layout import (
-    render_code_section,
     render_completion,
     render_emulator_prompt,
     render_prompt,

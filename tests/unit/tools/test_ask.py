@@ -62,7 +62,13 @@ CODE = "    return 1\n"
 )
 @pytest.mark.parametrize("name", ["r.yml", "run", "run/best", "run/checkpoint-3"])
 def test_model_is_asked_in_the_layout_of_its_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, prompt: str, written: str, parts, name
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    prompt: str,
+    written: str,
+    parts,
+    name,
 ) -> None:
     def generate(model, tokenizer, prompts, **options) -> list[Generation]:
         assert prompts[0].endswith(prompt)

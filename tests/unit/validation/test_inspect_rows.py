@@ -169,7 +169,7 @@ def test_row_that_cannot_be_encoded_is_named(
 def test_marks_tell_trained_from_masked_without_colour(recipe: Recipe) -> None:
     write(recipe, {**HOSTILE, "instruction": "Say it.", "input": "x", "output": "{'answer': 1}"})
     text = printed(recipe, color_system=None)
-    assert "⟦<s>⟧### Instruction\nSay it.\n### Input\nx\n### Code\n⟪def say(text):\n" in text
+    assert "⟦<s>⟧### Instruction\nSay it.\n### Input\nx\n### Code⟪\ndef say(text):\n" in text
     assert text.endswith("{'answer': 1}⟦</s>⟧⟫\n")
     assert text.count("⟪") == 2  # one in the legend
     [row] = inspect_rows(recipe)
