@@ -293,11 +293,13 @@ def _listed(value: Any, base_url: str) -> list[dict[str, Any]]:
 
 
 def _client(base_url: str, timeout: float) -> httpx.AsyncClient:
-    """A client of the server. Raises UserError for a malformed address."""
+    """A client of the server. Raises UserError for a malformed address or key."""
+    key = os.environ.get(KEY, "").strip() or "none"
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"{KEY}: is not a key; put the right one there")
     try:
         parts = urlsplit(base_url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        key = os.environ.get(KEY, "").strip() or "none"
         client = httpx.AsyncClient(
             base_url=base_url,
             headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
@@ -305,8 +307,6 @@ def _client(base_url: str, timeout: float) -> httpx.AsyncClient:
             limits=httpx.Limits(max_connections=None),
             follow_redirects=True,
         )
-    except UnicodeEncodeError:
-        raise UserError(f"{KEY}: is not a key; put the right one there") from None
     except (ValueError, httpx.InvalidURL):  # of the port, or of an IPv6 address
         usable = False
     if not usable:
@@ -342,7 +342,8 @@ def _reason(error: httpx.HTTPError) -> Busy:
     """Return what a lost request means."""
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout():
-            return Busy("no server answers; start it or correct the address", said=False)
+            why = f" ({shown(str(error))})" if str(error) else ""
+            return Busy(f"no server answers; start it or correct the address{why}", said=False)
         case httpx.TimeoutException():
             return Busy("does not answer in time", said=False)
     return Busy(f"breaks off its answer ({shown(str(error)) or type(error).__name__})", said=False)

@@ -151,7 +151,8 @@ def check(status: int, value: Any, body: bytes, request: dict[str, Any]) -> None
         return
     status = _inner_status(error) if status < 300 else status
     told = " ".join(_said(error, (*PROSE, *CODES)))[:2000].casefold()
-    words = shown("; ".join(dict.fromkeys(_said(error, PROSE))) or told or _phrase(status))
+    prose = "; ".join(dict.fromkeys(_said(error, PROSE)))
+    words = shown(prose or told or (json.dumps(error) if error else _phrase(status)))
     reason = f"{status}: {words}" if status != 200 else words
 
     def tells(pattern: str) -> bool:
@@ -164,7 +165,8 @@ def check(status: int, value: Any, body: bytes, request: dict[str, Any]) -> None
     unpaid = status < 500 and tells(MONEY) and not tells(LIMIT)
     if status == 402 or "insufficient_quota" in told or unpaid:
         raise Hopeless(f"the account has no credit left ({reason}); nothing more was asked")
-    if status in (401, 403, 407):
+    # a firewall's page is about this request, and what it holds
+    if status in (401, 407) or (status == 403 and value is not None):
         raise Hopeless(f"refuses the key ({reason}); put the right one in {KEY}")
     if status in (404, 405, 410) or 300 <= status < 400:
         doubt = "" if "model" in told else ADDRESS
@@ -188,8 +190,10 @@ def _find_error(status: int, value: Any, body: bytes) -> Any:
     choices = value.get("choices")
     for holder in (value, *(choices if isinstance(choices, list) else ())):
         if isinstance(holder, dict) and (found := holder.get("error") or holder.get("errors")):
-            return found
-    told = value.get("object") == "error" or {"detail", "message", "error_msg"} & value.keys()
+            return found if isinstance(found, str | list | dict) else holder
+    told = (
+        value.get("object") == "error" or {"detail", "message", "msg", "error_msg"} & value.keys()
+    )
     return value if told and "choices" not in value else None
 
 
@@ -201,7 +205,7 @@ def _inner_status(error: Any) -> int:
 
 def _said(value: Any, names: tuple[str, ...], depth: int = 8) -> Iterator[str]:
     """Yield the texts of an error, from these keys, in this order."""
-    if isinstance(value, str | int):
+    if isinstance(value, str | int) and not isinstance(value, bool):
         yield str(value)
     elif isinstance(value, list | dict) and depth:
         found = value if isinstance(value, list) else [value[n] for n in names if n in value]
@@ -253,6 +257,7 @@ ENDS = re.compile(
     r"|<\uff5cend▁of▁sentence\uff5c>).*|(?:</s>|<eos>)\s*\Z",
     re.DOTALL,
 )
+BOOKKEEPING = {"id", "object", "created", "model", "usage", "system_fingerprint"}
 REFUSALS = {"content_filter", "safety", "prohibited_content", "recitation", "sensitive", "refusal"}
 
 
@@ -273,7 +278,8 @@ def _read_completion(value: dict[str, Any]) -> Answer:
         reason = shown(refusal) or f"finish_reason {finish}"
         raise NoAnswer(reason, status="refused", tokens=tokens or 0)
     if raw is None or (reasons and not answer.text.strip()):
-        reason = f"no text: {shown(json.dumps(choice or choices))[:100]}"
+        told = {name: part for name, part in value.items() if name not in BOOKKEEPING}
+        reason = f"no text: {shown(json.dumps(told))[:150]}"
         if reasons:
             ended = "its limit of tokens ended it" if answer.cut else "no answer follows it"
             reason = f"reasoning alone: {ended}"

@@ -161,3 +161,10 @@ def test_a_model_that_is_named_needs_no_list(server: Faulty) -> None:
     server.models = Reply({"error": {"message": "no such key"}}, 401)
     with pytest.raises(UserError, match=r"refuses the key \(401: no such key\)"):
         connect(server.url(), "tiny")
+
+
+@pytest.mark.parametrize("key", ["sk-\u00e4", "sk-a\nb"])
+def test_what_is_no_key_is_refused(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UserError, match="OPENAI_API_KEY: is not a key"):
+        connect("http://127.0.0.1:9/v1")

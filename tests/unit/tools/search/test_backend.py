@@ -117,7 +117,7 @@ def test_requests_without_text_are_told_and_made_again(tmp_path: Path) -> None:
     with Server(answer) as server:
         texts, store = made("odd")
         assert texts == ["SAY A?", "", "SAY B?"]
-        assert (store.without_text, store.not_taken) == (["no text: null"], ["seed"])
+        assert (store.without_text, store.not_taken) == (['no text: {"choices": null}'], ["seed"])
         before = len(server.received)
         texts, store = made("sound")
         assert texts == ["SAY A?", "SAY ODD?", "SAY B?"]

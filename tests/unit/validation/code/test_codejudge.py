@@ -284,14 +284,14 @@ def test_a_pair_that_is_not_judged_says_why_and_is_asked_again(verdicts: Kept, a
     with odd_judge(lambda body: completion(body, None, choices=[]), at) as server:
         found = judged(server, "odd", pairs, verdicts)
         refused = found[1]
-        assert (refused.status, refused.reason) == ("unparseable", "no text: []")
+        assert (refused.status, refused.reason) == ("unparseable", 'no text: {"choices": []}')
         assert bool(refused.analysis) == (at == "verdict") and refused.tokens >= 100
         summary = summarise(found)
         if at == "analysis":
             assert (summary["score"], summary["judged"]) == (0.5, 1)
         else:  # nobody is judged
             assert (summary["score"], summary["judged"]) == (None, 0)
-        assert summary["reasons"] == {"unparseable: no text: []": 2 - summary["judged"]}
+        assert summary["reasons"] == {f"unparseable: {refused.reason}": 2 - summary["judged"]}
         again = judged(server, "honest", pairs, Kept(verdicts.path))
         assert [verdict.status for verdict in again] == ["correct", "incorrect"]
         asked = server.requests("honest")
