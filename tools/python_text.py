@@ -139,7 +139,7 @@ def _both_indents(text: str) -> Iterator[str]:
 
 def _among_prose(lines: list[str], prompt: str) -> Iterator[str]:
     """Yield each run of lines that Python takes, from a line where a statement may begin."""
-    end = 0
+    end = indented = 0
     for start, line in enumerate(lines):
         if start < end:
             continue
@@ -147,12 +147,14 @@ def _among_prose(lines: list[str], prompt: str) -> Iterator[str]:
             end = _end_of_python(lines, start, "")
             yield "\n".join(lines[start:end]) + "\n"
         elif line[:1] in (" ", "\t") and line.strip():
-            end = start + 1
-            while end < len(lines) and lines[end][:1] in ("", " ", "\t"):
-                end += 1
-            yield textwrap.dedent("\n".join(lines[start:end])) + "\n"
+            if start >= indented:
+                indented = start + 1
+                while indented < len(lines) and lines[indented][:1] in ("", " ", "\t"):
+                    indented += 1
+                yield textwrap.dedent("\n".join(lines[start:indented])) + "\n"
             if prompt:
-                yield "\n".join(lines[start : _end_of_python(lines, start, prompt)]) + "\n"
+                end = _end_of_python(lines, start, prompt)
+                yield "\n".join(lines[start:end]) + "\n"
 
 
 def _end_of_python(lines: list[str], start: int, prompt: str) -> int:

@@ -94,7 +94,6 @@ class Outcome:
     timed_out: bool  # at the limit of seconds or of CPU seconds
     output_cut: bool  # ended for too much output; the text up to the limit is kept
     seconds: float
-    out_of_clock: bool = False  # timed out at the limit of seconds
 
 
 DEFAULT_LIMITS = Limits()
@@ -143,7 +142,7 @@ def _run_all(
     show = partial(track, transient=True, disable=len(groups) < 2)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         done = list(show(pool.map(run, groups), "Running programs", total=len(groups)))
-    late = [index for index, outcomes in enumerate(done) if outcomes[-1].out_of_clock]
+    late = [index for index, outcomes in enumerate(done) if any(o.timed_out for o in outcomes)]
     for index in show(late if len(groups) > 1 else [], "Once more, alone, what ran out of time"):
         done[index] = run(groups[index])
     return done
@@ -229,7 +228,6 @@ def _outcome(run: _Running, limits: Limits) -> Outcome:
         timed_out=run.ended == "time" or out_of_cpu,
         output_cut=run.ended == "output",
         seconds=run.seconds,
-        out_of_clock=run.ended == "time",
     )
 
 

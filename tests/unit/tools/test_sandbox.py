@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import indent
 
@@ -214,6 +214,45 @@ def test_program_ends_at_its_time(source: str, limits: Limits, status: int) -> N
     outcome = inside(source, limits)
     assert (outcome.timed_out, outcome.status) == (True, status)
     assert 0.5 <= outcome.seconds < 30
+
+
+@needs_sandbox
+def test_load_of_the_machine_changes_no_verdict() -> None:
+    """Half a second of work passes within one on a machine with no CPU to spare; sleep does not."""
+    busy = [
+        subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(4 * (os.cpu_count() or 1))
+    ]
+    work = "import time\nwhile time.process_time() < 0.5: pass\nprint('done')"
+    try:
+        worked, slept = run_programs(
+            [work, "import time; time.sleep(1.5); print('done')"],
+            allow_code_execution=True,
+            limits=Limits(seconds=1),
+        )
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert (worked.stdout, worked.timed_out) == ("done\n", False)
+    assert (slept.stdout, slept.timed_out) == ("", True)
+
+
+@needs_sandbox
+def test_what_runs_out_of_time_runs_once_more_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, under_way, seen = sandbox._run, [], []
+
+    def watched(sources: Sequence[str], limits: Limits, hash_seed: int) -> list[Outcome]:
+        again = sources in [each for each, _ in seen]
+        under_way.append(sources)
+        outcomes = run(sources, limits if again else Limits(seconds=0.01), hash_seed)
+        seen.append((sources, len(under_way)))
+        under_way.remove(sources)
+        return outcomes
+
+    monkeypatch.setattr(sandbox, "_run", watched)
+    outcomes = run_programs([f"print({number})" for number in range(4)], allow_code_execution=True)
+    assert [outcome.stdout for outcome in outcomes] == ["0\n", "1\n", "2\n", "3\n"]
+    assert len(seen) == 8 and {alone for _, alone in seen[4:]} == {1}
 
 
 @needs_sandbox

@@ -17,7 +17,9 @@ def solve(words):
     # Step 1: sort
     order = sort_letters(words)
     return {'order': order, 'answer': helper(order)}'''
-CALL = "\n\n>>> solve(['b', 'a'])\n### Output\n{'order': ['a', 'b'], 'answer': ['a', 'b']}"
+OUTPUT = "{'order': ['a', 'b'], 'answer': ['a', 'b']}"
+FENCED_OUTPUT = f"```\n{OUTPUT}\n```\nSo it is sorted."
+CALL = f"\n\n>>> solve(['b', 'a'])\n### Output\n{OUTPUT}"
 
 
 @pytest.mark.parametrize(
@@ -30,11 +32,16 @@ CALL = "\n\n>>> solve(['b', 'a'])\n### Output\n{'order': ['a', 'b'], 'answer': [
         PROGRAM_TEXT.replace("\n\n", "\n\n\n\n") + "\n\n\n" + CALL,
         PROGRAM_TEXT.replace("\n", "\r\n") + CALL,
         PROGRAM_TEXT,  # cut short before the call
+        f"```python\n{PROGRAM_TEXT}{CALL}\n```",
+        f"```python\n{PROGRAM_TEXT}\n```\n{CALL.replace(OUTPUT, FENCED_OUTPUT)}",
+        f"Here is the program:\n\n{PROGRAM_TEXT}{CALL}\n\nIt sorts.",
     ],
-    ids=["whole", "a call", "a call over lines", "white space", "blank lines", "CRLF", "no call"],
-)
+    ids=["whole", "a call", "a call over lines", "white space", "blank lines", "CRLF", "no call",
+         "fence around all", "fence around each part", "prose"],
+)  # fmt: skip
 def test_what_does_not_define_is_cut_away(text: str) -> None:
     assert cut_program(text) == PROGRAM_TEXT
+    assert PROGRAM.answer(text) == (["a", "b"] if "### Output" in text else None)
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,10 @@ from tools.errors import UserError
 from tools.generate import Generation
 from tools.recipe import Recipe, read_recipe
 from validation.code import samples
-from validation.code.codebench import codebench, pass_at_k, print_codebench, trained_on
-from validation.code.samples import Sample, Sampling, cut, is_python
+from validation.code.codebench import codebench, print_codebench, trained_on
+from validation.code.pass_at_k import pass_at_k
+from validation.code.references import REFERENCES
+from validation.code.samples import Sample, Sampling, Suite, cut, is_python
 
 ADD, *_ = TASKS = own_tasks(MINI)
 
@@ -144,6 +146,8 @@ def test_file_that_holds_no_samples_is_refused(tmp_path: Path, line: str, messag
         (Path("x"), {"model_name": "all"}, "--model all names a model of a run"),
         (Path("x"), {"sampling": Sampling(samples=2)}, "-n 2 at temperature 0 makes the same"),
         (Path("x"), {"data": Path("y")}, "--data: the mini suite comes with this project"),
+        (Path("x"), {"seconds": 0.0}, "--timeout 0: must be a number of seconds above 0"),
+        (Path("x"), {"seconds": math.nan}, "--timeout nan: must be"),
         (Path("x"), {"allow_code_execution": False}, "if you agree, pass --allow-code-execution"),
     ],
 )
@@ -274,6 +278,165 @@ def test_tasks_that_were_trained_on_are_named(tmp_path: Path) -> None:
     assert trained_on(recipe, [*TASKS, script]) == ["mini_gcd", "script"]
     (tmp_path / "train.jsonl").unlink()
     assert trained_on(recipe, TASKS) == []
+
+
+TASK = {
+    "task_id": "shop/0",
+    "prompt": "def price():\n",
+    "canonical_solution": "    return 1",
+    "test": "def check(candidate):\n    assert candidate() == 1",
+    "entry_point": "price",
+}
+
+
+def shop(tmp_path: Path, *lines: dict[str, Any], task: dict[str, Any] = TASK) -> tuple[Path, Path]:
+    """Write a task and samples of it, unless they name another."""
+    data, made = tmp_path / "shop.jsonl", tmp_path / "made.jsonl"
+    data.write_text(json.dumps(task))
+    rows = [{"task_id": task["task_id"]} | line for line in lines]
+    made.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return data, made
+
+
+def scored(
+    data: Path, made: Path, suite: Suite = "humaneval", **options: Any
+) -> tuple[dict[str, Any], str]:
+    result = codebench(
+        None, suite, data=data, samples=made, out=made.parent, allow_code_execution=True, **options
+    )
+    console = Console(record=True, width=200)
+    print_codebench(result, console)
+    return result, console.export_text()
+
+
+@needs_sandbox
+def test_samples_like_human_evals_own_example_give_what_its_evaluator_gives(tmp_path: Path) -> None:
+    """Its README: of six samples three pass, which start a process, sleep, ask or return."""
+    sleeps = "    import time\n    time.sleep(10)\n    return 1"
+    texts = ["    import os\n    os.fork()", sleeps, "    return int(input('price'))",
+             "    return 1", "  return 1", "\treturn 1"]  # fmt: skip
+    result, shown = scored(*shop(tmp_path, *({"completion": text} for text in texts)))
+    assert [line["result"] for line in result["results"]] == [
+        *("exception", "timeout", "exception"), *["passed"] * 3
+    ]  # fmt: skip
+    assert result["models"][0]["pass_at_k"] == {"1": 0.5}
+    assert result["seconds"] == 3.0 and "3 s of the clock; rules of openai/human-eval" in shown
+    assert result["reference"] == REFERENCES["humaneval"].told()
+
+
+@needs_sandbox
+@pytest.mark.parametrize(("seconds", "kind"), [(0.5, "timeout"), (2.5, "passed")])
+def test_timeout_is_the_clock_of_a_program(tmp_path: Path, seconds: float, kind: str) -> None:
+    sleeper = {"completion": "    import time\n    time.sleep(1)\n    return 1"}
+    result, _ = scored(*shop(tmp_path, sleeper), seconds=seconds)
+    assert (result["results"][0]["result"], result["seconds"]) == (kind, seconds)
+
+
+PROGRAM = "def price():\n    return 1"
+FENCED = "Here it is:\n```python\nPROGRAM\n```\nIt returns one."
+# a line, what becomes of it as it stands, and with the program taken out
+FORMS: list[tuple[dict[str, Any], str, str | None]] = [
+    ({"completion": "    return 1"}, "passed", None),
+    ({"solution": PROGRAM}, "passed", None),
+    ({"solution": PROGRAM, "completion": "    return 2"}, "passed", None),
+    ({"solution": None, "completion": "    return 1"}, "passed", None),
+    ({"completion": PROGRAM}, "syntax", "passed"),  # it repeats the prompt, which has no docstring
+    ({"completion": FENCED.replace("PROGRAM", PROGRAM)}, "syntax", "passed"),
+    ({"completion": FENCED.replace("PROGRAM", "    return 1")}, "syntax", "passed"),
+    ({"completion": FENCED.replace("PROGRAM", "    return 2")}, "syntax", "wrong"),
+    ({"solution": FENCED.replace("PROGRAM", PROGRAM)}, "syntax", "passed"),
+    ({"completion": "    return 1\n<|im_end|>"}, "syntax", "passed"),
+    ({"completion": "I do not know."}, "syntax", None),
+]
+
+
+@needs_sandbox
+def test_every_form_of_sample_is_read_and_both_figures_are_shown(tmp_path: Path) -> None:
+    lines = [line for line, _, _ in FORMS]
+    result, shown = scored(*shop(tmp_path, *lines, {"task_id": "shop/1", "completion": "x"}))
+    assert [(line["result"], line["taken_out"]) for line in result["results"]] == [
+        (kind, taken) for _, kind, taken in FORMS
+    ]
+    [model] = result["models"]
+    assert (model["pass_at_k"]["1"], model["syntax_valid"]) == (4 / 11, 4)
+    taken = model["taken_out"]
+    assert (taken["samples"], taken["pass_at_k"]["1"], taken["syntax_valid"]) == (6, 9 / 11, 10)
+    assert "6 of the 11 samples hold their program in a code fence or among prose" in shown
+    assert result["unknown_tasks"] == ["shop/1"] and "1 samples are left out" in shown
+
+
+@needs_sandbox
+def test_folder_of_programs_or_of_files_is_read(tmp_path: Path) -> None:
+    data, made = shop(tmp_path, {"completion": "    return 1"})
+    folder = tmp_path / "folder"
+    for name, text in {"0": PROGRAM, "2": PROGRAM, "10": "def price(): pass"}.items():
+        (folder / "shop_0").mkdir(parents=True, exist_ok=True)
+        (folder / f"shop_0/{name}.py").write_text(text)
+    (folder / "more.jsonl.gz").write_bytes(gzip.compress(made.read_bytes()))
+    result, _ = scored(data, folder)
+    assert [line["passed"] for line in result["results"]] == [True, True, False, True]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match="has no samples"):
+        scored(data, tmp_path / "none")
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [(b"PAR1", "a Parquet file"), (b"PK\3\4", "a zip archive"), (b"ARROW1", "an Arrow file"),
+     (b"BZh9", "a bzip2 file")],
+)  # fmt: skip
+def test_file_of_another_format_is_named(tmp_path: Path, start: bytes, name: str) -> None:
+    data, made = shop(tmp_path, {"completion": ""})
+    for file in (made, data):
+        file.write_bytes(start + b"\0\xff")
+        with pytest.raises(UserError, match=f"{file}: is {name}, and .* read as JSON lines"):
+            scored(data, made)
+
+
+@needs_sandbox
+def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
+    data, made = shop(tmp_path, {"completion": ""}, task=TASK | {"task_id": 7})
+    data.write_text(f"{data.read_text()}\n{json.dumps(TASK | {'task_id': '7'})}")
+    with pytest.raises(UserError, match="task 2: another task has its task_id, '7'"):
+        scored(data, made)
+
+
+NONE, NO_PYTHON, LOOP = "    return None\n", "    return (\n", "    x = 1\n" + "    x += x\n" * 9
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("texts", "failed"),
+    [
+        ([NONE] * 15, []),
+        ([NONE] * 16, ["tasks solved"]),
+        ([NO_PYTHON], []),
+        ([NO_PYTHON] * 2, ["valid syntax"]),
+        ([LOOP], ["loops"]),
+    ],
+)
+def test_exit_says_whether_the_plans_aim_is_met(
+    tmp_path: Path, texts: list[str], failed: list[str]
+) -> None:
+    """5 of 20 solved, 95% valid syntax, no loop; the other tasks have their own solutions."""
+    texts = [*texts, *(task.solution for task in TASKS[len(texts) :])]
+    path = write_samples(
+        tmp_path / "mine.jsonl",
+        [(task.task_id, text) for task, text in zip(TASKS, texts, strict=True)],
+    )
+    call = ["codebench", "--samples", str(path), "--out", str(tmp_path), "--allow-code-execution"]
+    assert CliRunner().invoke(app, call).exit_code == int(bool(failed))
+    rows = json.loads((tmp_path / "codebench-mini.json").read_text())["verdicts"]
+    assert [row["name"] for row in rows if row["verdict"] == "fail"] == failed
+
+
+def test_docs_name_each_difference_from_a_reference_evaluator() -> None:
+    pages = ("docs/code-track.md", "docs/arxivdl.md")
+    docs = " ".join(" ".join(Path(page).read_text().split()) for page in pages)
+    for reference in REFERENCES.values():
+        for text in (reference.evaluator, *reference.differences):
+            assert text in docs
 
 
 @needs_sandbox
