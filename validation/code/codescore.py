@@ -52,6 +52,7 @@ from validation.code.codejudge import (
     summarise,
 )
 from validation.code.kept import Kept
+from validation.code.references import REFERENCES
 from validation.selection.checkpoints import checkpoints, file_hashes, left_out
 from validation.selection.score_cache import SCORING, base_identity, digest
 
@@ -316,6 +317,11 @@ def _result(folder: Path, models: dict[str, Any], about: dict[str, Any]) -> dict
     size = Path(about["test"]["path"]).parent.name if "test" in about else None
     study = {name: STUDY[name] for name in ("base", str(size)) if size in STUDY}
     result = about | {"folder": str(folder), "models": models, "study": study}
+    result["references"] = {
+        name: REFERENCES[name].told()
+        for name in ("codebertscore", "codejudge")
+        if any(name in section for section in models.values())
+    }
     write_json(folder / "codescore.json", result)
     return result
 

@@ -29,6 +29,7 @@ from validation.code.codescore import (
     codescore,
     codescore_pairs,
 )
+from validation.code.references import REFERENCES
 
 ROOT = Path(__file__).parents[4]
 REFERENCE = "def add(a, b):\n    return a + b"
@@ -100,6 +101,7 @@ def test_only_the_first_pairs_are_scored_and_by_the_metrics_asked_for(
     result = codescore_pairs(pairs_file(tmp_path), metrics("codebertscore"), 2)
     assert result["models"]["made"]["pairs"] == result["pairs"]["rows"] == 2
     assert "codejudge" not in result["models"]["made"]
+    assert result["references"] == {"codebertscore": REFERENCES["codebertscore"].told()}
 
 
 def test_what_is_kept_is_not_made_again_and_another_layer_is(
