@@ -272,9 +272,9 @@ def ask(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="svamp, word_sorting, humaneval or mbpp.")],
+    name: Annotated[str, typer.Argument(help="cogex, svamp, word_sorting, humaneval or mbpp.")],
 ) -> None:
-    """Download a task's original file: one pinned revision, checked by its SHA-256."""
+    """Download a dataset's or task's original file: a pinned revision, checked by its SHA-256."""
     from tools.prepare.fetch import fetch as run
 
     console.print(f"{run(name)}: downloaded, as published", markup=False)

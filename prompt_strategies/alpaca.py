@@ -15,7 +15,14 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from prompt_strategies import alpaca_layout
-from prompt_strategies.base import CompletionStrategy, Rendered, Task
+from prompt_strategies.base import (
+    INPUT,
+    INSTRUCTION,
+    CompletionStrategy,
+    PublishedField,
+    Rendered,
+    Task,
+)
 
 
 class AlpacaStrategy(CompletionStrategy):
@@ -25,6 +32,11 @@ class AlpacaStrategy(CompletionStrategy):
     dataset: ClassVar[str] = "alpaca"
     prepared_by: ClassVar[str] = "cogex prepare alpaca"
     published: ClassVar[str] = "alpaca_data.json, the paper's baseline."
+    published_fields: ClassVar[tuple[PublishedField, ...]] = (
+        INSTRUCTION,
+        INPUT,
+        PublishedField("output", ("output",), changed="blank lines around it dropped"),
+    )
     hub_dataset: ClassVar[str | None] = "tatsu-lab/alpaca"
     licence: ClassVar[str] = "to our knowledge CC BY-NC 4.0; see its page"
     layout_version: ClassVar[int] = alpaca_layout.LAYOUT_VERSION

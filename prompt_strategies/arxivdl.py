@@ -13,6 +13,7 @@ row's input is empty, and its prompt has no Input section.
 from typing import ClassVar
 
 from prompt_strategies.alpaca import AlpacaStrategy
+from prompt_strategies.base import PublishedField
 
 
 class ArxivdlStrategy(AlpacaStrategy):
@@ -21,6 +22,15 @@ class ArxivdlStrategy(AlpacaStrategy):
     dataset: ClassVar[str] = "arxivdl"
     prepared_by: ClassVar[str] = "cogex prepare arxivdl"
     published: ClassVar[str] = ""
+    published_fields: ClassVar[tuple[PublishedField, ...]] = (
+        PublishedField("instruction", ("prompt",)),
+        PublishedField("output", ("function",), changed="moved to the left margin"),
+        PublishedField("repo", ("repo",), changed="-"),
+        PublishedField("file", ("file",), (), required=False, changed="empty if it is no text"),
+        PublishedField(
+            "input", ("full_code",), required=False, changed="with --augmented: less the function"
+        ),
+    )
     hub_dataset: ClassVar[str | None] = "AlgorithmicResearchGroup/ArXivDLInstruct"
     licence: ClassVar[str] = "each function keeps those of its own repository"
     trained_to: ClassVar[str] = "write a function of research code that an instruction asks for"

@@ -47,6 +47,27 @@ COMPARED = 200  # rows, evenly spaced, that a fast encoder must encode as the to
 
 
 @dataclass(frozen=True)
+class PublishedField:
+    """A field of the file that `cogex prepare` reads, and the column of a row that it becomes."""
+
+    column: str
+    names: tuple[str, ...]  # the first that a row has is read
+    kinds: tuple[type, ...] = (str,)  # empty for any JSON value
+    required: bool = True
+    changed: str = "CRLF to LF"  # what may become of its value, for the table of fields
+
+
+INSTRUCTION = PublishedField("instruction", ("instruction",))
+INPUT = PublishedField(
+    "input",
+    ("input",),
+    (),
+    required=False,
+    changed="null, [], {}, false, white space to no input; other values to Python literals",
+)
+
+
+@dataclass(frozen=True)
 class Rendered:
     """A row as text: what is given, what the model writes, and where in that the output starts."""
 
@@ -64,6 +85,7 @@ class CompletionStrategy:
     dataset: ClassVar[str]  # `format` in manifest.json, and the folder data/NAME
     prepared_by: ClassVar[str]  # the command that writes the rows
     published: ClassVar[str] = ""  # the file that `cogex prepare NAME` reads, if it is one
+    published_fields: ClassVar[tuple[PublishedField, ...]] = ()  # beside `id` and `family`
     hub_dataset: ClassVar[str | None] = None  # its id on the Hugging Face hub
     licence: ClassVar[str] = "see its page"  # its terms, as the model card points to them
     # the text of a row

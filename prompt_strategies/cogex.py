@@ -13,7 +13,14 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from prompt_strategies import layout
-from prompt_strategies.base import CompletionStrategy, Rendered, Task
+from prompt_strategies.base import (
+    INPUT,
+    INSTRUCTION,
+    CompletionStrategy,
+    PublishedField,
+    Rendered,
+    Task,
+)
 
 
 class CogexStrategy(CompletionStrategy):
@@ -23,6 +30,18 @@ class CogexStrategy(CompletionStrategy):
     dataset: ClassVar[str] = "cogex"
     prepared_by: ClassVar[str] = "cogex prepare cogex"
     published: ClassVar[str] = "data.json of mkhalifa/CoGEX, on the Hugging Face hub."
+    # the dataset card and its replications spell the fields differently
+    published_fields: ClassVar[tuple[PublishedField, ...]] = (
+        INSTRUCTION,
+        INPUT,
+        PublishedField("code", ("code_prompt", "code"), changed="blank lines around it dropped"),
+        PublishedField(
+            "output",
+            ("code_output", "code output", "output"),
+            (str, dict),
+            changed="blank lines around it and `output =` dropped; an object to a Python dict",
+        ),
+    )
     hub_dataset: ClassVar[str | None] = "mkhalifa/CoGEX"
     layout_version: ClassVar[int] = layout.LAYOUT_VERSION
     task: ClassVar[Task] = "program"

@@ -8,11 +8,9 @@ Two files of tasks come with this project, one JSON object a line. A new task is
 - `synthetic.jsonl`: small functions of seven categories, to train on without a download.
 """
 
-import gzip
 import hashlib
 import json
 import re
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -23,23 +21,13 @@ from tools.code.trial import Trial
 from tools.errors import UserError
 from tools.prepare.fetch import FILES
 from tools.prepare.fields import RejectedError
+from tools.prepare.file_kinds import as_json_lines, unpacked
+from tools.prepare.source_file import decoded
 from tools.python_text import compiles
 
 # SHA-256 of the files as they were published
-PUBLISHED = {pinned.sha256: pinned.file for pinned in FILES.values()}
+PUBLISHED = {pinned.sha256: pinned.file for pinned in FILES.values() if pinned.sha256}
 MINI, SYNTHETIC = (Path(__file__).with_name(f"{name}.jsonl") for name in ("mini", "synthetic"))
-
-
-_OTHER_FORMATS = {
-    b"PAR1": "a Parquet file",
-    b"ARROW1": "an Arrow file",
-    b"\xff\xff\xff\xff": "an Arrow file",  # datasets' own
-    b"PK": "a zip archive",
-    b"7z\xbc\xaf": "a 7z archive",
-    b"BZh": "a bzip2 file",
-    b"\xfd7zXZ": "an xz file",
-    b"\x28\xb5\x2f\xfd": "a zstd file",
-}
 
 
 @dataclass(frozen=True)
@@ -88,7 +76,7 @@ class Published:
 
 
 def read_published(path: Path, what: str = "tasks") -> Published:
-    """Read a benchmark's file of tasks or samples: JSON lines, gzipped or not.
+    """Read a benchmark's file of tasks or samples: JSON lines or a table, packed or not.
 
     Raises UserError naming file and line if it cannot be read.
     """
@@ -99,15 +87,9 @@ def read_published(path: Path, what: str = "tasks") -> Published:
         raise UserError(f"{path}: there is no such file of {what}; {todo}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    for start, name in _OTHER_FORMATS.items():
-        if data.startswith(start):
-            tables = name in ("a Parquet file", "an Arrow file")
-            todo = "write them with `to_json` of datasets" if tables else "unpack it"
-            raise UserError(f"{path}: is {name}, and {what} are read as JSON lines; {todo}")
-    try:
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is damaged: {error}; make or download it again") from None
+    _, inner = unpacked(path, data)
+    table = as_json_lines(path, inner)
+    text = decoded(path, inner) if table is None and inner.strip() else table or ""
     rows = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():

@@ -13,6 +13,7 @@ stream, and memory does not grow with it: of each split only the rows that may b
   same whatever size is written.
 
 Reasons for a rejected row: `missing: F`, `empty: F`, `wrong type: F`, `not UTF-8: F` for a field F,
+as the source names it;
 `longer than N characters` (or `tokens`); with `augmented`, also `file longer than N characters` and
 `function not in its file`.
 """
@@ -36,9 +37,9 @@ from tools.files import whole_file
 from tools.prepare.arxivdl_source import RowStream
 from tools.prepare.fields import (
     PreparedRow,
+    ReadRow,
     RejectedError,
-    refuse_surrogates,
-    required,
+    read_fields,
     without_blank_ends,
 )
 from tools.prepare.folder import (
@@ -47,47 +48,35 @@ from tools.prepare.folder import (
     told,
     write_folder,
 )
-from tools.prepare.pipeline import Format
 from tools.prepare.split import group_key
 
 SIZES = (200, 500, 1000, 5000, 10_000)
 TRAIN_SHARE, VAL_SHARE = 0.8, 0.02  # of the repositories; the rest is for test
+FIELDS = ArxivdlStrategy.published_fields
+_COLUMNS = ("instruction", "input", "output", "repo", "file")
 LONGEST_FILE = 5000  # characters, of an augmented row's whole file; the seed's own limit
 
 Unit = Literal["characters", "tokens"]
 Length = Callable[[str], int]
 
 
-def _read(row: dict[str, Any]) -> PreparedRow:
-    return {
-        "instruction": required(row, "instruction", ("prompt",), str),
-        "input": "",
-        "output": required(row, "output", ("function",), str),
-    }
+def _read(row: dict[str, Any], *, augmented: bool) -> ReadRow:
+    """Return the columns of a row; the input of an augmented one is its file without the function.
 
-
-def _read_augmented(row: dict[str, Any]) -> PreparedRow:
-    """The file without the function is the input. It must not hold the answer in another form."""
-    fields = _read(row)
-    code = required(row, "full_code", ("full_code",), str)
+    The file must not hold the answer in another form. Raises RejectedError.
+    """
+    plain = [field for field in FIELDS if augmented or field.column != "input"]
+    file = row.get("file")
+    read = read_fields(row | {"file": file if isinstance(file, str) else ""}, plain)
+    code, function = read.texts.get("input", ""), read.texts["output"]
+    if augmented and not code:
+        raise RejectedError("missing: full_code")
     if len(code) > LONGEST_FILE:
         raise RejectedError(f"file longer than {LONGEST_FILE:,} characters")
-    if not fields["output"].strip() or fields["output"] not in code:
+    if augmented and function not in code:
         raise RejectedError("function not in its file")
-    return fields | {"input": without_blank_ends(code.replace(fields["output"], ""))}
-
-
-def _normalise(row: PreparedRow) -> PreparedRow:
-    """Move a method to the left margin, and drop the blank lines around it."""
-    return row | {"output": textwrap.dedent(without_blank_ends(row["output"]))}
-
-
-FORMAT = Format(
-    strategy=ArxivdlStrategy,
-    published_fields="prompt, function and repo",
-    read=_read,
-    normalise=_normalise,
-)
+    read.texts["input"] = without_blank_ends(code.replace(function, ""))
+    return read
 
 
 @dataclass(frozen=True)
@@ -131,7 +120,6 @@ def prepare_arxivdl(
     written, if the source or a setting cannot be used, or if it has too few rows for a size.
     """
     _check_settings(source, out, sizes, max_length, unit, tokenizer, val_size, test_size)
-    read = _read_augmented if augmented else _read
     length = _token_counter(tokenizer) if tokenizer else len
     samples = {
         "train": SmallestRanks(max(SIZES)),
@@ -142,7 +130,7 @@ def prepare_arxivdl(
     with whole_file(out / "rejected.jsonl") as rejected:
         for index, raw in enumerate(source.rows()):
             try:
-                row = _prepared(index, raw, read, length, max_length, unit, counts)
+                row = _prepared(index, raw, augmented, length, max_length, unit, counts)
             except RejectedError as reason:
                 counts.reasons[str(reason)] += 1
                 line = {"index": index, "reason": str(reason)}  # the row lies in the source
@@ -160,8 +148,8 @@ def prepare_arxivdl(
         "unit": unit,
         "tokenizer": tokenizer,
         "test_size": test_size,
-        "format": FORMAT.strategy.dataset,
-        "layout_version": FORMAT.strategy.layout_version,
+        "format": ArxivdlStrategy.dataset,
+        "layout_version": ArxivdlStrategy.layout_version,
     }
     origin = {"path": source.name, "sha256": source.sha256(), "rows": summary.read}
     for size in sizes:
@@ -279,7 +267,7 @@ def _token_counter(name: str) -> Length:
 def _prepared(
     index: int,
     raw: Any,
-    read: Callable[[dict[str, Any]], PreparedRow],
+    augmented: bool,
     length: Length,
     max_length: int,
     unit: Unit,
@@ -288,23 +276,13 @@ def _prepared(
     """Return the row as it is written. Raises RejectedError."""
     if not isinstance(raw, dict):
         raise RejectedError("not an object")
-    given = read({key: _unix(value) for key, value in raw.items()})
-    fields = FORMAT.normalise(given)
-    fields |= {"repo": required(raw, "repo", ("repo",), str)}
-    file = raw.get("file")
-    fields |= {"file": file if isinstance(file, str) else ""}
-    for name, text in fields.items():
-        if name not in ("input", "file") and not text.strip():
-            raise RejectedError(f"empty: {name}")
-        refuse_surrogates(name, text)
-    if length(given["output"]) > max_length:
+    texts = _read(raw, augmented=augmented).texts
+    if length(texts["output"]) > max_length:
         raise RejectedError(f"longer than {max_length:,} {unit}")
-    counts.normalised += fields["output"] != raw["function"]
-    return {"id": f"row-{index}", **fields}
-
-
-def _unix(value: Any) -> Any:
-    return value.replace("\r\n", "\n") if isinstance(value, str) else value
+    # a method moves to the left margin, and loses the blank lines around it
+    texts["output"] = textwrap.dedent(without_blank_ends(texts["output"]))
+    counts.normalised += texts["output"] != raw["function"]
+    return {"id": f"row-{index}"} | {name: texts[name] for name in _COLUMNS}
 
 
 def _choose(
@@ -334,7 +312,7 @@ def _choose(
         raise UserError(
             f"{source.name}: has too few usable rows for --size {max(sizes)}: {found} (rejected: "
             f"{reasons or 'none'}). Give the whole dataset, whose rows have "
-            f"{FORMAT.published_fields}, or a smaller --size."
+            f"prompt, function and repo, or a smaller --size."
         )
     return chosen
 
@@ -342,7 +320,7 @@ def _choose(
 def _keys(row: PreparedRow) -> Iterator[tuple[str, ...]]:
     """Yield what no two splits may share: the function, and the task."""
     yield (_folded(row["output"]),)
-    yield group_key(row, FORMAT.strategy.given)
+    yield group_key(row, ArxivdlStrategy.given)
 
 
 def _summary(counts: _Counts, chosen: dict[str, list[PreparedRow]], sizes: list[int]) -> Summary:

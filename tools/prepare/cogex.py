@@ -2,45 +2,30 @@
 
 Beside the reasons and flags of `tools.prepare.pipeline` there are:
 
-- rejected: `no call: code` (no line `>>> name(args)`);
-- flagged: `output-not-dict` (no Python literal dict), `no-answer` (the dict has no such
-  key), `program-not-python`.
+- rejected: `no call: F` (no line `>>> name(args)`);
+- flagged, the output: `output-not-dict` (no Python literal dict), `no-answer` (it has no such key);
+- flagged, the program: `program-not-python`, `call-before-program`;
+- flagged, the call: `call-not-python`, `no-function-called` (an assignment, a method),
+  `calls-another-function` (one that the program does not define).
+
+Programs are counted, too: those that leave helpers undefined, as the paper's do, those that are
+complete, and the outputs that hold intermediate values.
 """
 
 import ast
 import re
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from prompt_strategies import layout
 from prompt_strategies.cogex import CogexStrategy
-from tools.prepare.fields import PreparedRow, RejectedError, as_text, required, without_blank_ends
+from tools.prepare.fields import PreparedRow, ReadRow, RejectedError, without_blank_ends
 from tools.prepare.pipeline import Format, prepare_rows
-
-# the dataset card and its replications spell the fields differently; the first one wins
-_CODE = ("code_prompt", "code")
-_OUTPUT = ("code_output", "code output", "output")
+from tools.python_text import literal, quietly
+from validation.check.emulation import examine
+from validation.check.programs import call_of, called_name
 
 _ASSIGNMENT = re.compile(r"\s*output\s*=(?!=)\s*")
-# what Python's parser and literal_eval raise on hostile text
-_PARSE_ERRORS = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
-
-
-def _read(row: dict[str, Any]) -> PreparedRow:
-    return {
-        "instruction": required(row, "instruction", ("instruction",), str),
-        "input": as_text("input", row.get("input")),
-        "code": required(row, "code", _CODE, str),
-        "output": as_text("output", required(row, "output", _OUTPUT, str | dict)),
-    }
-
-
-def _normalise(row: PreparedRow) -> PreparedRow:
-    """Drop the blank lines around code and output, and a leading `output =`."""
-    return row | {
-        "code": without_blank_ends(row["code"]),
-        "output": _without_assignment(without_blank_ends(row["output"])),
-    }
 
 
 def _without_assignment(output: str) -> str:
@@ -48,36 +33,73 @@ def _without_assignment(output: str) -> str:
     return output[match.end() :] if match else output
 
 
-def _find_flags(row: PreparedRow) -> list[str]:
-    """Return what is odd in program and output. Raises RejectedError if there is no call."""
+def _find_flags(read: ReadRow) -> list[str]:
+    """Return what is odd in program, call and output. Raises RejectedError if there is no call."""
     try:
-        program, call = layout.split_code(row["code"])
+        program, call = layout.split_code(read.texts["code"])
     except ValueError:
-        raise RejectedError("no call: code") from None
+        call = ">>>"
     if call == ">>>":
-        raise RejectedError("no call: code")
+        raise RejectedError(f"no call: {read.names['code']}")
+    output, tree = literal(read.texts["output"]), quietly(ast.parse, program)
     flags = []
-    try:
-        output = ast.literal_eval(row["output"])
-    except _PARSE_ERRORS:
-        output = None
     if not isinstance(output, dict):
         flags.append("output-not-dict")
     elif "answer" not in output:
         flags.append("no-answer")
-    try:
-        ast.parse(program)
-    except _PARSE_ERRORS:
+    if tree is None:
         flags.append("program-not-python")
+    if flag := _call_flag(tree, call_of(call)):
+        flags.append(flag)
     return flags
+
+
+def _call_flag(tree: ast.Module | None, call: str) -> str | None:
+    if re.search(r"^(?:def|class) ", call, re.MULTILINE):
+        return "call-before-program"
+    if quietly(ast.parse, call) is None:
+        return "call-not-python"
+    if not (name := called_name(call)):
+        return "no-function-called"
+    if tree is None:
+        return None
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return None if name in functions else "calls-another-function"
+
+
+def _traits(row: PreparedRow) -> Iterator[str]:
+    """Yield what is counted of a program and its output, for the person who reads the summary."""
+    found = examine(layout.parse_completion(layout.render_completion(row["code"], row["output"])))
+    yield {
+        "undefined": "leave helpers undefined",
+        "complete": "are complete",
+        "not_allowed": "import or call what is not allowed in the sandbox",
+        "unreadable": "are not Python, or their call is not",
+    }[found.status]
+    output = literal(row["output"])
+    if isinstance(output, dict) and set(output) > {"answer"}:
+        yield "have intermediate values in their output"
+
+
+def _answer(row: PreparedRow) -> str:
+    """Return what two rows of one task should agree about."""
+    output = literal(row["output"])
+    return (
+        repr(output["answer"]) if isinstance(output, dict) and "answer" in output else row["output"]
+    )
 
 
 FORMAT = Format(
     strategy=CogexStrategy,
-    published_fields="instruction, input, code_prompt and code_output",
-    read=_read,
-    normalise=_normalise,
+    tidying=(
+        ("code", "blank lines dropped", without_blank_ends),
+        ("output", "blank lines dropped", without_blank_ends),
+        ("output", "`output =` dropped", _without_assignment),
+    ),
     find_flags=_find_flags,
+    unfenced=("code", "output"),
+    traits=_traits,
+    answer=_answer,
 )
 
 prepare_cogex = partial(prepare_rows, FORMAT)  # (source, out, *, val_size=2000, …) -> Summary

@@ -7,7 +7,10 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from prompt_strategies.arxivdl import ArxivdlStrategy
 from prompt_strategies.base import CompletionStrategy, own_strategies
+from tools.errors import UserError
+from tools.prepare.schema import help_text
 
 prepare = typer.Typer(
     help="Turn raw data into prepared rows: checked, and split so that no task is on both sides.",
@@ -18,13 +21,18 @@ prepare = typer.Typer(
 def _add_rows_command(strategy: type[CompletionStrategy]) -> None:
     """Add `cogex prepare NAME`, which reads a published file as tools/prepare/NAME.py says."""
 
-    @prepare.command(strategy.dataset, help=strategy.published)
+    @prepare.command(strategy.dataset, help=help_text(strategy, strategy.published))
     def command(
-        source: Annotated[Path, typer.Option("--input", help="The dataset's published file.")],
+        source: Annotated[
+            Path,
+            typer.Option("--input", help="JSON, JSON lines, CSV, Parquet or Arrow; may be packed."),
+        ],
         out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
         val_size: Annotated[int, typer.Option(help="Validation rows.")] = 2000,
         seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
-        strict: Annotated[bool, typer.Option(help="Reject odd rows too.")] = False,
+        strict: Annotated[
+            bool, typer.Option(help="Reject flagged rows too: docs/data.md.")
+        ] = False,
         max_rejected: Annotated[float, typer.Option(help="Largest share of rejected rows.")] = 0.05,
         sequence_len: Annotated[int, typer.Option(help="Flag rows of more tokens.")] = 2048,
         tokenizer: Annotated[
@@ -33,6 +41,11 @@ def _add_rows_command(strategy: type[CompletionStrategy]) -> None:
     ) -> None:
         from tools.prepare.pipeline import prepare_rows, print_summary
 
+        if not val_size:
+            raise UserError(
+                "--val-size is 0: every recipe chooses its checkpoint by validation rows. Give 1 "
+                "or more."
+            )
         module = import_module(f"tools.prepare.{strategy.dataset}")
         summary = prepare_rows(
             module.FORMAT,
@@ -45,7 +58,7 @@ def _add_rows_command(strategy: type[CompletionStrategy]) -> None:
             sequence_len=sequence_len,
             tokenizer=tokenizer,
         )
-        print_summary(summary, Console())
+        print_summary(summary, out, Console())
         raise typer.Exit(0 if summary.ok else 1)
 
 
@@ -214,7 +227,12 @@ def verified_rows(
     print_summary(summary, Console())
 
 
-@prepare.command()
+@prepare.command(
+    help=help_text(
+        ArxivdlStrategy,
+        "ArXivDLInstruct: nested training subsets, split by repository, one test set for all.",
+    )
+)
 def arxivdl(
     out: Annotated[Path, typer.Option(help="Folder for one folder for each size.")],
     source: Annotated[
@@ -239,7 +257,7 @@ def arxivdl(
     test_size: Annotated[int, typer.Option(help="Most test rows.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of split and order.")] = 42,
 ) -> None:
-    """ArXivDLInstruct: nested training subsets, split by repository, one test set for all."""
+    """See the help text above."""
     from tools.prepare.arxivdl import SIZES, prepare_arxivdl, print_summary
     from tools.prepare.arxivdl_source import open_stream
 

@@ -1,12 +1,21 @@
-"""Brings the original files of some tasks: one pinned revision, checked by its SHA-256."""
+"""Brings the original files of datasets and tasks: one pinned revision, checked by its SHA-256.
+
+The hash of CoGEX's file is not known to this project. So the first fetch pins it: the revision that
+`main` names then, and the SHA-256 that the hub states for the file, lie beside it in
+`cogex.json.pin`. Later fetches, there and wherever that file is copied, bring the same bytes.
+"""
 
 import http.client
+import json
+import re
+import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.message import Message
 from pathlib import Path
 
 from tools.errors import UserError
-from tools.files import sha256
+from tools.files import sha256, write_json
 
 FOLDER = Path("data/fetched")
 _GITHUB = "https://raw.githubusercontent.com/"
@@ -14,7 +23,10 @@ _GITHUB = "https://raw.githubusercontent.com/"
 
 @dataclass(frozen=True)
 class Pinned:
-    """A file as its authors published it: `url` names a commit."""
+    """A file as its authors published it: `url` names a commit.
+
+    Without a hash it is pinned at the first fetch: see the module.
+    """
 
     file: str
     url: str
@@ -25,8 +37,16 @@ class Pinned:
         """Where it is on this machine."""
         return FOLDER / self.file
 
+    @property
+    def pin(self) -> Path:
+        """Where the first fetch writes the revision and the hash of a file that has none here."""
+        return FOLDER / f"{self.file}.pin"
+
 
 FILES = {
+    "cogex": Pinned(
+        "cogex.json", "https://huggingface.co/datasets/mkhalifa/CoGEX/resolve/main/data.json", ""
+    ),
     "svamp": Pinned(
         "SVAMP.json",
         _GITHUB + "arkilpatel/SVAMP/78e727689e1c1bebfc4be39c446898e8e10b0518/SVAMP.json",
@@ -60,6 +80,8 @@ def fetch(name: str, *, timeout: float = 60.0) -> Path:
     is then said), or if the bytes are not the published ones; nothing is then left behind.
     """
     pinned = _pinned(name)
+    if not pinned.sha256:
+        pinned = _pin(pinned, timeout)
     if not pinned.path.is_file():
         pinned.path.parent.mkdir(parents=True, exist_ok=True)
         partial = pinned.path.with_name(f".{pinned.file}.partial")
@@ -75,8 +97,8 @@ def fetch(name: str, *, timeout: float = 60.0) -> Path:
 def verified(name: str) -> Path:
     """Return the path of a fetched file. Raises UserError if it is not there or not that file."""
     pinned = _pinned(name)
-    if not pinned.path.is_file():
-        raise UserError(f"{pinned.path}: is not there; run `cogex fetch {name}`")
+    if not (pinned.path.is_file() and pinned.sha256):
+        raise UserError(f"{pinned.path}: is not there, checked; run `cogex fetch {name}`")
     _verify(pinned, pinned.path, "another file")
     return pinned.path
 
@@ -89,7 +111,58 @@ def name_of(path: Path) -> str | None:
 def _pinned(name: str) -> Pinned:
     if name not in FILES:
         raise UserError(f"{name}: is not known; fetch one of {', '.join(FILES)}")
-    return FILES[name]
+    pinned = FILES[name]
+    if pinned.sha256 or not pinned.pin.is_file():
+        return pinned
+    try:
+        known = json.loads(pinned.pin.read_text(encoding="utf-8"))
+        return replace(pinned, url=str(known["url"]), sha256=str(known["sha256"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        raise UserError(f"{pinned.pin}: is damaged; remove it and fetch again") from None
+
+
+def _pin(pinned: Pinned, timeout: float) -> Pinned:
+    """Ask the hub for a file's revision and hash, and write both down. Raises UserError."""
+    found = _hub_headers(pinned, timeout)
+    commit, digest = found.get("X-Repo-Commit", ""), found.get("X-Linked-Etag", "").strip('"')
+    if not re.fullmatch("[0-9a-f]{40}", commit) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise UserError(
+            f"{pinned.url}: the hub states no revision and SHA-256 for it; {_by_hand(pinned)}"
+        )
+    url = pinned.url.replace("/resolve/main/", f"/resolve/{commit}/")
+    write_json(pinned.pin, {"url": url, "sha256": digest})
+    return replace(pinned, url=url, sha256=digest)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The hub states revision and hash in its answer, not where that leads."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow nothing: the answer is then raised as an HTTPError."""
+
+
+def _hub_headers(pinned: Pinned, timeout: float) -> Message:
+    request = urllib.request.Request(pinned.url, method="HEAD")
+    try:
+        return urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout).headers
+    except urllib.error.HTTPError as error:
+        if 300 <= error.code < 400:
+            return error.headers
+        why = f"{error.code} {error.reason}"
+    except (OSError, http.client.HTTPException) as error:
+        why = str(error)
+    raise UserError(f"{pinned.url}: cannot be fetched: {why}; {_by_hand(pinned)}") from None
+
+
+def _by_hand(pinned: Pinned) -> str:
+    """Say where terms are accepted, and what brings the file from a machine with a network."""
+    page, _, file = pinned.url.partition("/resolve/main/")
+    name = page.partition("/datasets/")[2]
+    return (
+        f"look at {page} (are there terms to accept?), run `hf auth login` if it asks for it, and "
+        f"`hf download --repo-type dataset {name} {file} --local-dir data`; then prepare "
+        f"data/{file}"
+    )
 
 
 def _download(pinned: Pinned, target: Path, timeout: float) -> None:

@@ -1,26 +1,85 @@
 """What a field of a published row becomes: text, or the reason why the row cannot be used."""
 
 import json
-from types import UnionType
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from prompt_strategies.base import PublishedField
+
 PreparedRow = dict[str, str]
+Change = tuple[str, str, Callable[[str], str]]  # a column, what is done to it, the function
 
 
 class RejectedError(Exception):
     """The row cannot be used; the message is its reason."""
 
 
-def required(
-    row: dict[str, Any], name: str, spellings: tuple[str, ...], kind: type | UnionType
-) -> Any:
-    """Return the value of the first spelling that the row has. Raises RejectedError."""
-    given = [row[key] for key in spellings if row.get(key) is not None]
-    if not given:
+@dataclass
+class ReadRow:
+    """The columns of a row, what the file calls each, and what was changed in them."""
+
+    texts: PreparedRow = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    changes: list[str] = field(default_factory=list)
+
+
+def read_fields(
+    row: dict[str, Any], declared: Sequence[PublishedField], tidying: Sequence[Change] = ()
+) -> ReadRow:
+    """Return a published row as its columns. Raises RejectedError.
+
+    Reasons and changes name the field as the file does.
+    """
+    read = ReadRow()
+    for each in declared:
+        _read_field(row, each, read)
+    line_ends = [(column, "CRLF made LF", _unix) for column in read.texts]
+    for column, what, change in [*line_ends, *tidying]:
+        changed = change(read.texts[column])
+        if changed != read.texts[column]:
+            read.texts[column] = changed
+            read.changes.append(f"{what}: {read.names[column]}")
+    for each in declared:
+        name, text = read.names[each.column], read.texts[each.column]
+        if each.required and not text.strip():
+            raise RejectedError(f"empty: {name}")
+        refuse_surrogates(name, text)
+    return read
+
+
+def _read_field(row: dict[str, Any], each: PublishedField, read: ReadRow) -> None:
+    given = [name for name in each.names if row.get(name) is not None]
+    name = read.names[each.column] = given[0] if given else each.names[0]
+    if each.required and not given:
         raise RejectedError(f"missing: {name}")
-    if not isinstance(given[0], kind):
+    value = row.get(name)
+    if each.kinds and given and not isinstance(value, each.kinds):
         raise RejectedError(f"wrong type: {name}")
-    return given[0]
+    text = "" if not each.required and _is_nothing(value) else as_text(name, value)
+    read.texts[each.column] = text
+    if name in row and not isinstance(value, str):
+        what = "made a Python literal" if text else "made empty"
+        read.changes.append(f"{_kind(value)} {what}: {name}")
+    elif value and not text:
+        read.changes.append(f"white space made empty: {name}")
+
+
+def _kind(value: Any) -> str:
+    kinds = {type(None): "null", bool: "true or false", list: "list", dict: "object"}
+    return kinds.get(type(value), "number")
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n")
+
+
+def _is_nothing(value: Any) -> bool:
+    """Say whether a JSON value holds no text: null, false, white space, or a list of such alone."""
+    if isinstance(value, list | dict):
+        inner = value.values() if isinstance(value, dict) else value
+        return all(item is None or (isinstance(item, str) and not item.strip()) for item in inner)
+    return value is None or value is False or (isinstance(value, str) and not value.strip())
 
 
 def as_text(name: str, value: Any) -> str:

@@ -1,22 +1,29 @@
 """Turns the rows of any dataset into prepared rows: train.jsonl, val.jsonl, manifest.json.
 
-Every row read is either kept or in rejected.jsonl with its reason:
+Every row read is either kept or in rejected.jsonl with its reason (F is the file's own field):
 
-- `not an object`, `duplicate key`;
-- `missing: F`, `empty: F`, `wrong type: F`, `not UTF-8: F` (a lone surrogate) for a field F;
+- `not an object` (in CSV: more or fewer cells than the header), `duplicate key`;
+- `missing: F`, `empty: F`, `wrong type: F`, `not UTF-8: F` (a lone surrogate);
 - `unusable number: F` (NaN, infinite or over 4,300 digits), `nested too deep: F`;
 - `strict: FLAGS` for a flagged row under `--strict`;
 - what the dataset's own module names.
 
-A kept row that looks odd is in flagged.jsonl too: `too-long` (in tokens, special ones
-included), `not-tokenisable` (training would refuse it) or, without a tokenizer,
-`maybe-too-long` (estimated from its characters), `duplicate-id`, and the dataset's own.
+A kept row that looks odd is in flagged.jsonl too:
+
+- `too-long` (in tokens, special ones included), `not-tokenisable` (training would refuse it) or,
+  without a tokenizer, `maybe-too-long` (estimated from its characters);
+- `duplicate-id`, `duplicate-row` (of an earlier one), `contradictory-row` (an earlier one has the
+  same instruction and input and another answer);
+- `no-input-marker` (`N/A`, `<noinput>` and the like), `family-not-text`;
+- `stray-fence: F`, `header-in-field: F` (a line such as `### Input`), `control-character: F`,
+  `invisible-character: F`, `replacement-character: F` (of a text that was decoded wrongly);
+- the dataset's own.
 """
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +33,14 @@ from rich.progress import Progress
 from prompt_strategies.base import CompletionStrategy, Rendered
 from prompt_strategies.tokenise import encode_texts
 from tools.errors import UserError
-from tools.prepare.fields import PreparedRow, RejectedError, refuse_surrogates
+from tools.prepare.fields import (
+    Change,
+    PreparedRow,
+    ReadRow,
+    RejectedError,
+    read_fields,
+    refuse_surrogates,
+)
 from tools.prepare.folder import (
     check_out,
     commonest_first,
@@ -35,21 +49,24 @@ from tools.prepare.folder import (
     told,
     write_folder,
 )
+from tools.prepare.odd_texts import odd_texts
 from tools.prepare.source_file import SourceFile, SourceRow, read_source_file
-from tools.prepare.split import choose_validation, group_rows
+from tools.prepare.split import choose_validation, group_key, group_rows
 
 OUTPUTS = ("train.jsonl", "val.jsonl", "rejected.jsonl", "flagged.jsonl", "manifest.json")
 CHARACTERS_PER_TOKEN = 3  # a low estimate for Llama tokenizers, so that few long rows pass
+MOST_LEFT_OUT = 20  # names of fields that are shown: a file may have one for each row
 
 LengthCheck = Callable[[Rendered], str | None]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the rows; `reasons` and `flags` count rows, the commonest first.
+    """What became of the rows; each dict counts rows, the commonest first.
 
-    `ok` is False if the rejected share is above `max_rejected`. `normalised` rows lost the CR
-    of CRLF, or what the dataset's own `normalise` removes.
+    `normalised` rows have one of `changes`. `left_out` counts rows with a field that is not read,
+    `traits` what the dataset's own module counts. `ok` is False if the rejected share is above
+    `max_rejected`.
     """
 
     read: int
@@ -64,6 +81,9 @@ class Summary:
     max_rejected: float
     reasons: dict[str, int]
     flags: dict[str, int]
+    changes: dict[str, int]
+    left_out: dict[str, int]
+    traits: dict[str, int]
     ok: bool
 
 
@@ -71,16 +91,23 @@ class Summary:
 class Format:
     """How one dataset's published rows become the prepared rows that its strategy declares.
 
-    `read` takes the fields of a prepared row but for its id from a published object and
-    `find_flags` names what is odd in them; both may raise RejectedError. `normalise` gets
-    and returns such fields; only `input` may be empty afterwards.
+    `tidying` changes columns in its order. `find_flags` names what is odd in a row, and may raise
+    RejectedError. In the columns `unfenced` no code fence belongs. `traits` names what a row is
+    counted as, `answer` what rows of one task should agree about: else the last column.
     """
 
     strategy: type[CompletionStrategy]
-    published_fields: str  # for the person who gave another file
-    read: Callable[[dict[str, Any]], PreparedRow]
-    normalise: Callable[[PreparedRow], PreparedRow]
-    find_flags: Callable[[PreparedRow], list[str]] = lambda row: []
+    tidying: tuple[Change, ...] = ()
+    find_flags: Callable[[ReadRow], list[str]] = lambda read: []
+    unfenced: tuple[str, ...] = ()
+    traits: Callable[[PreparedRow], Iterable[str]] = lambda row: ()
+    answer: Callable[[PreparedRow], str] = lambda row: [*row.values()][-1]
+
+    @property
+    def published_fields(self) -> str:
+        """The fields of a published row, for the person who gave another file."""
+        *names, last = (each.names[0] for each in self.strategy.published_fields)
+        return f"{', '.join(names)} and {last}"
 
 
 def prepare_rows(
@@ -126,6 +153,9 @@ def prepare_rows(
         max_rejected=max_rejected,
         reasons=commonest_first(rows.reasons),
         flags=commonest_first(Counter(flag for row in rows.flagged for flag in row["flags"])),
+        changes=commonest_first(rows.changes),
+        left_out=dict(list(commonest_first(rows.left_out).items())[:MOST_LEFT_OUT]),
+        traits=commonest_first(Counter(what for row in rows.kept for what in dataset.traits(row))),
         ok=len(rows.rejected) / rows.read <= max_rejected,
     )
     settings = {
@@ -148,50 +178,68 @@ def prepare_rows(
 
 
 def _manifest(source: SourceFile, summary: Summary) -> dict[str, Any]:
-    return {
-        "source": {"path": str(source.path), "sha256": source.sha256, "rows": summary.read},
-        "kept": summary.kept,
-        "rejected": summary.rejected,
-        "flagged": summary.flagged,
-        "normalised": summary.normalised,
-        "train": summary.train,
-        "val": summary.val,
-        "val_size": summary.val_requested,
-        "groups": summary.groups,
-        "reasons": summary.reasons,
-        "flags": summary.flags,
-    }
+    counts = asdict(summary)
+    origin = {"path": str(source.path), "sha256": source.sha256, "rows": counts.pop("read")}
+    val_size = counts.pop("val_requested")
+    del counts["max_rejected"], counts["ok"]
+    return {"source": origin, **counts, "val_size": val_size}
 
 
-def print_summary(summary: Summary, console: Console) -> None:
-    """Print every count, reason and flag, and a sentence for what is not as asked."""
-    counts = {name: getattr(summary, name) for name in ("read", "kept", "train", "val")}
-    counts |= {"normalised": summary.normalised, "groups": summary.groups}
+def print_summary(summary: Summary, out: Path, console: Console) -> None:
+    """Print every count, what is not as asked, where the rows lie, and what comes next."""
+    counts = {name: getattr(summary, name) for name in ("read", "kept", "train", "val", "groups")}
+    counts["changed"] = summary.normalised
+    counts |= {f"  {change}": count for change, count in summary.changes.items()}
+    counts |= {f"field left out: {name}": count for name, count in summary.left_out.items()}
+    counts |= {f"programs that {trait}": count for trait, count in summary.traits.items()}
     counts |= {"flagged, kept": summary.flagged}
     counts |= {f"  {flag}": count for flag, count in summary.flags.items()}
     console.print(counts_table("rows", counts | {"rejected": summary.rejected}, summary.reasons))
+    for sentence in _sentences(summary, out):
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def _sentences(summary: Summary, out: Path) -> Iterable[str]:
     if "maybe-too-long" in summary.flags:
-        console.print(
+        yield (
             f"maybe-too-long is an estimate ({CHARACTERS_PER_TOKEN} characters a token): give a "
             "tokenizer to count."
         )
     if summary.val != summary.val_requested:
-        console.print(
+        yield (
             f"Validation has {summary.val:,} rows, not {summary.val_requested:,}: rows with the "
             "same instruction and input stay together."
         )
     if not summary.ok:
-        console.print(
+        yield (
             f"{summary.rejected / summary.read:.1%} of the rows were rejected, more than the "
-            f"{summary.max_rejected:.1%} that --max-rejected allows: read rejected.jsonl."
+            f"{summary.max_rejected:.1%} that --max-rejected allows: read {out / 'rejected.jsonl'}."
         )
+    elif summary.rejected:
+        yield f"Rejected rows, each with its reason: {out / 'rejected.jsonl'}."
+    if summary.flagged:
+        yield (
+            f"Flagged rows, which are kept: {out / 'flagged.jsonl'}. --strict rejects them; "
+            "docs/data.md says what each flag means."
+        )
+    yield f"Next: {_next_command(out)}"
+
+
+def _next_command(out: Path) -> str:
+    """Return the preflight of the recipes that read this folder, or what makes such a recipe."""
+    reading = f"path: {out}/train.jsonl"
+    all_recipes = sorted(Path("recipes").glob("*.yml"))
+    if recipes := [path for path in all_recipes if reading in path.read_text("utf-8")]:
+        more = f" (one of {len(recipes)} recipes that read {out})" if recipes[1:] else ""
+        return f"cogex preflight {recipes[0]}{more}"
+    return f"cogex new NAME --base BASE --data {out}, which writes a recipe for these rows."
 
 
 def _check_settings(
     source: Path, out: Path, val_size: int, max_rejected: float, sequence_len: int
 ) -> None:
     if val_size < 0:
-        raise UserError(f"--val-size is {val_size}: give 0 or more rows.")
+        raise UserError(f"--val-size is {val_size}: give 1 or more rows.")
     if not 0 <= max_rejected <= 1:
         raise UserError(f"--max-rejected is {max_rejected}: give a share from 0 to 1.")
     if sequence_len < 1:
@@ -242,7 +290,12 @@ class _Rows:
     rejected: list[dict[str, Any]] = field(default_factory=list)
     flagged: list[dict[str, Any]] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
     normalised: int = 0
+    names: set[str] = field(default_factory=set)  # ids that are taken
+    texts: set[tuple[str, ...]] = field(default_factory=set)  # whole rows that are kept
+    answers: dict[tuple[str, ...], str] = field(default_factory=dict)  # the first of each task
 
     @property
     def read(self) -> int:
@@ -254,7 +307,6 @@ def _sort_rows(
 ) -> _Rows:
     """Keep or reject every row of the source, in its order."""
     rows = _Rows()
-    taken: set[str] = set()
     console = Console(stderr=True)
     with (
         warnings.catch_warnings(),
@@ -265,56 +317,71 @@ def _sort_rows(
         for index, row in enumerate(source.rows()):
             bar.update(task, completed=row.end)
             try:
-                fields, normalised = _read_fields(dataset, row)
-                flags = dataset.find_flags(fields)
-                if flag := check_length(dataset.strategy.render(fields)):
-                    flags.append(flag)
-                name = _own_id(row.value) or f"row-{index}"
-                if name in taken:
-                    flags.append("duplicate-id")
-                if strict and flags:
-                    raise RejectedError(f"strict: {', '.join(flags)}")
+                _keep(dataset, rows, index, row, check_length, strict)
             except RejectedError as reason:
                 rows.reasons[str(reason)] += 1
                 shown = row.text if row.doubled_key else row.value
                 rows.rejected.append(rejected_line(index, str(reason), shown, row.text))
-                continue
-            while name in taken:
-                name = f"{name}-{index}"
-            taken.add(name)
-            rows.kept.append({"id": name, **fields})
-            rows.normalised += normalised
-            if flags:
-                rows.flagged.append({"index": index, "id": name, "flags": flags})
+    if any(row["family"] for row in rows.kept):
+        return rows
+    for kept in rows.kept:  # the engine wants each column in every row, or in none
+        del kept["family"]
     return rows
 
 
-def _read_fields(dataset: Format, row: SourceRow) -> tuple[PreparedRow, bool]:
-    """Return the prepared row without its id, and if normalising changed a field.
-
-    Raises RejectedError.
-    """
+def _keep(
+    dataset: Format,
+    rows: _Rows,
+    index: int,
+    row: SourceRow,
+    check_length: LengthCheck,
+    strict: bool,
+) -> None:
+    """Add a row to those that are kept, with its flags and changes. Raises RejectedError."""
     if not isinstance(row.value, dict):
         raise RejectedError("not an object")
     if row.doubled_key:
         raise RejectedError("duplicate key")
-    given = dataset.read(row.value)
-    unix = {name: text.replace("\r\n", "\n") for name, text in given.items()}
-    fields = dataset.normalise(unix)
-    for name, text in fields.items():
-        if name != "input" and not text.strip():
-            raise RejectedError(f"empty: {name}")
-        refuse_surrogates(name, text)
-    return fields, fields != given
+    read = read_fields(row.value, dataset.strategy.published_fields, dataset.tidying)
+    flags = [*dataset.find_flags(read), *odd_texts(read.texts, read.names, dataset.unfenced)]
+    if flag := check_length(dataset.strategy.render(read.texts)):
+        flags.append(flag)
+    name = _name(row.value, "id") or f"row-{index}"
+    if name in rows.names:
+        flags.append("duplicate-id")
+    family = _name(row.value, "family")
+    if not family and row.value.get("family") not in (None, ""):
+        flags.append("family-not-text")
+    task, answer = group_key(read.texts, dataset.strategy.given), dataset.answer(read.texts)
+    texts = tuple(read.texts.values())
+    if texts in rows.texts:
+        flags.append("duplicate-row")
+    elif rows.answers.get(task, answer) != answer:
+        flags.append("contradictory-row")
+    if strict and flags:
+        raise RejectedError(f"strict: {', '.join(flags)}")
+    while name in rows.names:
+        name = f"{name}-{index}"
+    rows.names.add(name)
+    rows.texts.add(texts)
+    rows.answers.setdefault(task, answer)
+    rows.kept.append({"id": name, **read.texts, "family": family or ""})
+    rows.changes.update(read.changes)
+    rows.normalised += bool(read.changes)
+    left_out = row.value.keys() - {*read.names.values(), "id", "family"}
+    rows.left_out.update(key.encode("utf-8", "replace").decode() for key in left_out)
+    if flags:
+        rows.flagged.append({"index": index, "id": name, "flags": flags})
 
 
-def _own_id(row: dict[str, Any]) -> str | None:
-    own = row.get("id")
+def _name(row: dict[str, Any], key: str) -> str | None:
+    """Return a row's own id or family as text; None for what is no name."""
+    own = row.get(key)
     if isinstance(own, int) and not isinstance(own, bool):
         return str(own)
     if not isinstance(own, str) or not own.strip():
         return None
-    refuse_surrogates("id", own)
+    refuse_surrogates(key, own)
     return own
 
 

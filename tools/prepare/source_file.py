@@ -1,4 +1,8 @@
-"""Reads a dataset file row by row: a JSON array, JSON lines, or an object holding one array."""
+"""Reads a dataset file row by row: a JSON array, JSON values, an object holding one array, a table.
+
+The values may stand one a line, several on a line or over lines, with or without commas. A table is
+Parquet, Arrow, CSV or TSV; a file may be packed: see `tools.prepare.file_kinds`.
+"""
 
 import hashlib
 import json
@@ -10,9 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tools.errors import UserError, remedy
+from tools.prepare.file_kinds import as_json_lines, csv_json_lines, folder_json_lines, unpacked
 
 _BLANK = re.compile(r"[ \t\r\n]*")
-_LINE = re.compile(r"[^\n]+")
+_CONTROLS = bytes({*range(32)} - set(b"\t\n\r\f\x1b"))  # no text file has them
 _CLOSING = {"[": "]", "{": "}"}
 
 
@@ -31,7 +36,7 @@ class SourceRow(NamedTuple):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A dataset file in memory; `array` is where its array begins, None for JSON lines."""
+    """A dataset file in memory; `array` is where its array begins, None for values."""
 
     path: Path
     sha256: str
@@ -44,30 +49,37 @@ class SourceFile:
         A number that is NaN, infinite or over 4,300 digits reads as a float that is not
         finite. Raises UserError, with row and line, at a row that is not JSON.
         """
-        return _rows_of_lines(self) if self.array is None else _rows_of_array(self, self.array)
+        return _rows_of_values(self) if self.array is None else _rows_of_array(self, self.array)
 
 
 def read_source_file(path: Path) -> SourceFile:
-    """Read a UTF-8 dataset file whole and find where its rows are.
+    """Read a dataset file whole and find where its rows are.
 
-    Raises UserError if the file cannot be read, is not UTF-8 JSON or holds no list of rows.
+    Raises UserError if the file cannot be read, is of no kind that can, or holds no list of rows.
     """
     try:
+        if path.is_dir():
+            text = folder_json_lines(path)
+            return SourceFile(path, hashlib.sha256(text.encode()).hexdigest(), text, None)
         data = path.read_bytes()
     except FileNotFoundError:
         todo = remedy(path, "download the dataset's file, or give the path where it lies")
         raise UserError(f"{path}: there is no such file; {todo}") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder. Give the file in it, such as data.json.") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Check the path.") from None
-    _refuse_what_is_no_data(path, data)
-    text = _decode_utf8(path, data)
-    return SourceFile(path, hashlib.sha256(data).hexdigest(), text, _find_array(path, text))
+    digest = hashlib.sha256(data).hexdigest()
+    name, data = unpacked(path, data)
+    table = as_json_lines(path, data)
+    if table is None:
+        text = decoded(path, data)
+        table = csv_json_lines(path, name, text)
+    if table is not None:
+        return SourceFile(path, digest, table, None)
+    return SourceFile(path, digest, text, _find_array(path, text))
 
 
-def _refuse_what_is_no_data(path: Path, data: bytes) -> None:
-    """Refuse files that people often have in place of the data."""
+def decoded(path: Path, data: bytes) -> str:
+    """Return the text of a file in UTF-8. Raises UserError, which says what it is instead."""
     head = data[:1024].removeprefix(b"\xef\xbb\xbf").strip()
     if not head and not data.removeprefix(b"\xef\xbb\xbf").strip():
         raise UserError(f"{path} is empty ({len(data)} bytes). Download it again.")
@@ -81,15 +93,17 @@ def _refuse_what_is_no_data(path: Path, data: bytes) -> None:
             f"{path} is a web page (it starts with '<'), not JSON. Download the raw file: on "
             "the Hugging Face hub its address has /resolve/, not /blob/."
         )
-    # JSON begins with ASCII, which UTF-16 and UTF-32 write with zero bytes
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or 0 in data[:4]:
+    # JSON and CSV begin with ASCII, which UTF-16 and UTF-32 write with zero bytes
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[:4].count(0) in (2, 3):
         raise UserError(f"{path} is UTF-16 or UTF-32, not UTF-8, from byte 0. Save it as UTF-8.")
-
-
-def _decode_utf8(path: Path, data: bytes) -> str:
     try:
         return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
+        if len(head.translate(None, _CONTROLS)) < len(head):
+            raise UserError(
+                f"{path} is no text: it begins with the bytes {data[:8].hex(' ')}. Give JSON, JSON "
+                "lines, CSV, Parquet or Arrow."
+            ) from None
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(
             f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}, line "
@@ -113,16 +127,31 @@ def _find_array(path: Path, text: str) -> int | None:
             f"{path} holds {text[start : start + 20]!r}, which is no list of rows. Give a JSON "
             "array of objects, or one object a line."
         )
+    if isinstance(value.get("instruction"), list | dict):
+        raise UserError(
+            f'{path} holds columns, not rows. Turn it: python -c "import pandas; pandas.read_json('
+            f"'{path}').to_json('rows.jsonl', orient='records', lines=True)\""
+        )
     # an object with an instruction is itself a row, whatever list its input is
     if _skip_blanks(text, end) < len(text) or "instruction" in value:
         return None
-    arrays = [at for at in _members(text, start) if text[at] == "["]
-    if len(arrays) != 1:
+    return _array_of_rows(path, text, start)
+
+
+def _array_of_rows(path: Path, text: str, start: int) -> int:
+    """Return where the one array of an object begins; arrays of other things are passed over."""
+    arrays = [(name, at) for name, at in _members(text, start) if text[at] == "["]
+    of_rows = [item for item in arrays if text[_skip_blanks(text, item[1] + 1)] == "{"]
+    found = of_rows or arrays
+    if len(found) != 1:
+        names = ", ".join(name for name, _ in found)
+        held = f"{len(found)} arrays ({names})" if found else "no arrays"
+        todo = f": jq .{found[0][0]} {path.name} > rows.json" if found else "."
         raise UserError(
-            f"{path} is an object that holds {len(arrays) or 'no'} arrays, and exactly one is "
-            "read as the rows. Save the array of rows alone."
+            f"{path} is an object that holds {held}, and exactly one is read as the rows. Save "
+            f"that array alone{todo}"
         )
-    return arrays[0]
+    return found[0][1]
 
 
 def _rows_of_array(source: SourceFile, start: int) -> Iterator[SourceRow]:
@@ -153,25 +182,23 @@ def _rows_of_array(source: SourceFile, start: int) -> Iterator[SourceRow]:
         )
 
 
-def _rows_of_lines(source: SourceFile) -> Iterator[SourceRow]:
-    index = 0
-    for match in _LINE.finditer(source.text):
-        line = match.group().strip(" \t\r")
-        if not line:
-            continue
+def _rows_of_values(source: SourceFile) -> Iterator[SourceRow]:
+    text, at, index = source.text, _skip_blanks(source.text, 0), 0
+    while at < len(text):
         try:
-            value, end, doubled = _decode_at(line, 0)
-            if end < len(line):
-                raise json.JSONDecodeError("more text after the row", line, end)
+            value, end, doubled = _decode_at(text, at)
         except (json.JSONDecodeError, RecursionError) as error:
             what = error.msg if isinstance(error, json.JSONDecodeError) else "it nests too deep"
             raise UserError(
-                f"{source.path}: line {source.text.count(chr(10), 0, match.start()) + 1} (row "
-                f"{index}, counted from 0) is not valid JSON: {what}. JSON lines need one whole "
-                "row a line: correct or remove that line, or download the file again."
+                f"{source.path}: line {text.count(chr(10), 0, at) + 1} (row {index}, counted from "
+                f"0) is not valid JSON: {what}. Correct or remove that row, or download the file "
+                "again."
             ) from None
-        yield SourceRow(value, line, match.end(), doubled)
+        yield SourceRow(value, text[at:end], end, doubled)
         index += 1
+        at = _skip_blanks(text, end)
+        if text[at : at + 1] == ",":  # of an array without its brackets
+            at = _skip_blanks(text, at + 1)
 
 
 class _DoubledKeyError(Exception):
@@ -206,13 +233,13 @@ def _decode_at(text: str, at: int) -> tuple[Any, int, bool]:
         return value, end, True
 
 
-def _members(text: str, at: int) -> Iterator[int]:
-    """Yield where each value of the object at `at` begins; the object is known to be JSON."""
+def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
+    """Yield each key of the object at `at`, and where its value begins; it is known to be JSON."""
     at = _skip_blanks(text, at + 1)
     while text[at] != "}":
-        _, at, _ = _decode_at(text, at)  # the key
+        key, at, _ = _decode_at(text, at)
         at = _skip_blanks(text, _skip_blanks(text, at) + 1)
-        yield at
+        yield key, at
         _, at, _ = _decode_at(text, at)
         at = _skip_blanks(text, at)
         if text[at] == ",":

@@ -4,10 +4,12 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from tools.prepare.odd_texts import folded
+
 
 def group_key(row: Mapping[str, str], given: Sequence[str]) -> tuple[str, ...]:
-    """Return what makes rows one task: the fields that ask, without case and spacing."""
-    return tuple(_folded(row[field]) for field in given)
+    """Return what makes rows one task: the fields that ask, `folded`."""
+    return tuple(folded(row[field]) for field in given)
 
 
 def group_rows(rows: Sequence[Mapping[str, str]], given: Sequence[str]) -> list[list[int]]:
@@ -43,7 +45,3 @@ def choose_validation(groups: list[list[int]], size: int, seed: int) -> set[int]
         chosen.update(group)
         total -= len(group)
     return chosen
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())

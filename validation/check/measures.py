@@ -6,6 +6,7 @@ whether the output is what the program really returns is `validation.check.emula
 """
 
 import ast
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -86,6 +87,12 @@ THRESHOLDS = {
     "keys_agree": 0.98,
     "ends_by_eos": 0.99,
 }
+_FAMILY_ID = re.compile(r"([^\W\d]+(?:[ -][^\W\d]+)*)-[0-9]+")
+# what ids are called that only count
+_NO_FAMILY = frozenset(
+    "row id index idx item example sample instance data dataset record line entry question task "
+    "train training val valid validation dev test alpaca cogex seed_task seed-task".split()
+)
 
 
 _NO_PROGRAM = Completion("", "", "")
@@ -231,6 +238,8 @@ def _is_call(call: str) -> bool:
 
 
 def family(row: dict[str, str]) -> str | None:
-    """Return the part of an id like `plural-00013` before the number; None for other ids."""
-    name, _, number = row["id"].rpartition("-")
-    return name if number.isdigit() and name else None
+    """Return the row's own `family`, else the words of an id like `plural-00013`, else None."""
+    if "family" in row:  # prepare writes it into every row, or into none
+        return row["family"] or "no family"
+    match = _FAMILY_ID.fullmatch(row["id"])
+    return match[1] if match and match[1].casefold() not in _NO_FAMILY else None

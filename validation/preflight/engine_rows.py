@@ -25,8 +25,8 @@ def check_engine_rows(
     except Exception as error:  # Arrow, pandas and datasets raise their own
         return VerdictRow(check, f"cannot be read: {_root(error)}", "fail", again)
     if strategy is None:
-        kinds = ", ".join(f"{name} {kind}" for name, kind in _kinds(dataset).items())
-        return VerdictRow(check, f"{len(dataset):,} rows: {kinds}", "note")
+        told = ", ".join(f"{name} {kind}" for name, kind in _kinds(dataset).items())
+        return VerdictRow(check, f"{len(dataset):,} rows: {told}", "note")
     kinds = {name: kind for name, kind in _kinds(dataset).items() if name in strategy.columns}
     odd = [f"{name} is {kind}" for name, kind in kinds.items() if kind != "string"]
     odd += [f"there is no {name}" for name in strategy.columns if name not in kinds]

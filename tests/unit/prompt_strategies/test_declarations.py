@@ -16,7 +16,7 @@ from validation.preflight.run import preflight
 
 ROOT = Path(__file__).parents[3]
 RIDDLES = """
-from prompt_strategies.base import CompletionStrategy, Rendered
+from prompt_strategies.base import CompletionStrategy, PublishedField, Rendered
 
 
 class RiddleStrategy(CompletionStrategy):
@@ -24,6 +24,7 @@ class RiddleStrategy(CompletionStrategy):
     given = ("riddle",)
     dataset = "riddles"
     prepared_by = "make riddles"
+    published_fields = (PublishedField("riddle", ("q",)), PublishedField("answer", ("a",)))
     layout_version = 3
     task = "answer"
     trained_to = "solve riddles"
@@ -50,13 +51,7 @@ def riddles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     assert strategy is not None
     published = Path("riddles.json")
     published.write_text(json.dumps([{"q": f"What is {n}?", "a": str(n)} for n in range(30)]))
-    riddles = Format(
-        strategy,
-        published_fields="q and a",
-        read=lambda row: {"riddle": row["q"], "answer": row["a"]},
-        normalise=lambda row: row,
-    )
-    prepare_rows(riddles, published, Path("data/riddles"), val_size=6)
+    prepare_rows(Format(strategy), published, Path("data/riddles"), val_size=6)
     text = (ROOT / "recipes/cogex-tiny.yml").read_text()
     text = text.replace("prompt_strategies.cogex", f"{package}.riddles")
     text = re.sub(r"^validation_rows:.*", "validation_rows: 6", text, flags=re.MULTILINE)

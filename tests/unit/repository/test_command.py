@@ -68,6 +68,15 @@ def test_what_cannot_be_used_is_exit_2_and_nothing_is_written(
     assert [path.name for path in Path().iterdir()] == ["data.json"]
 
 
+def test_prepare_without_validation_rows_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_data(good=3)
+    for size in ("0", "-1"):
+        assert run(monkeypatch, *PREPARE, "--val-size", size) == 2
+        assert f"--val-size is {size}: " in capsys.readouterr().err
+
+
 def test_prepare_says_what_it_did_and_exits_0(monkeypatch: pytest.MonkeyPatch) -> None:
     write_data(good=10)
     assert run(monkeypatch, *PREPARE, "--val-size", 3) == 0

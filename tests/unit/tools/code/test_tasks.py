@@ -414,9 +414,10 @@ def test_nothing_is_written_without_consent(tmp_path: Path) -> None:
     [
         (b"", "holds no tasks"),
         (b'{"a": 1}\n{"a"', "line 2: is not JSON"),
-        (b"\x1f\x8bnot gzip", "is damaged"),
-        (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 9, "is damaged"),  # a malformed stream
-        (b"\xff", "is damaged"),
+        (b"\x1f\x8bnot gzip", "a damaged gzip file"),
+        (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 9, "a damaged gzip file"),  # a malformed stream
+        (b"\xff", "is not UTF-8"),
+        (b"PAR1\0", "is a damaged Parquet file"),
     ],
 )
 def test_file_that_is_none_is_told_so(tmp_path: Path, content: bytes, message: str) -> None:

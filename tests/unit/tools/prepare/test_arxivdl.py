@@ -168,12 +168,12 @@ def test_the_limit_may_be_in_tokens(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"prompt": ...}, "missing: instruction"),
-        ({"prompt": " "}, "empty: instruction"),
-        ({"prompt": 3}, "wrong type: instruction"),
-        ({"function": None}, "missing: output"),
-        ({"function": "\n \n"}, "empty: output"),
-        ({"function": "a = '\ud800'"}, "not UTF-8: output"),
+        ({"prompt": ...}, "missing: prompt"),
+        ({"prompt": " "}, "empty: prompt"),
+        ({"prompt": 3}, "wrong type: prompt"),
+        ({"function": None}, "missing: function"),
+        ({"function": "\n \n"}, "empty: function"),
+        ({"function": "a = '\ud800'"}, "not UTF-8: function"),
         ({"repo": ...}, "missing: repo"),
         ({"repo": ""}, "empty: repo"),
     ],
@@ -261,7 +261,7 @@ def test_what_cannot_be_is_refused_and_nothing_written(
 
 def test_rows_of_another_dataset_are_refused(tmp_path: Path) -> None:
     rows = [{"instruction": "a", "output": "b"}] * 9
-    with pytest.raises(UserError, match=r"9 missing: instruction.*prompt, function and repo"):
+    with pytest.raises(UserError, match=r"9 missing: prompt.*prompt, function and repo"):
         prepare(tmp_path, rows)
 
 

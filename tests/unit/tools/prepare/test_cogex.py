@@ -16,6 +16,7 @@ from rich.console import Console
 from prompt_strategies.layout import LAYOUT_VERSION
 from tools.errors import UserError
 from tools.prepare.cogex import prepare_cogex
+from tools.prepare.odd_texts import folded
 from tools.prepare.pipeline import OUTPUTS, Summary, print_summary
 
 FIELDS = ("id", "instruction", "input", "code", "output")
@@ -91,18 +92,30 @@ def test_every_spelling_of_the_fields_is_read(tmp_path: Path) -> None:
 
 def test_a_value_becomes_a_python_literal(tmp_path: Path) -> None:
     literals = {
-        "": (..., None, ""),
+        "": (..., None, "", False, [], {}, " \n\t", [None, ""], {"a": ""}),
         "[1, 'a', None]": ([1, "a", None],),
         "{'b': True, 'a': [False]}": ({"b": True, "a": [False]},),
-        **{repr(value): (value,) for value in (7, 0, 1.5, True, False, [])},
+        **{repr(value): (value,) for value in (7, 0, 1.5, True, [0], [False], [[]])},
     }
     pairs = [(value, text) for text, values in literals.items() for value in values]
     rows = [make_row(i, input=value) for i, (value, _) in enumerate(pairs)]
     rows.append(make_row(99, code_output={"answer": [True, None]}))
-    _, files = prepare(tmp_path, rows)
+    summary, files = prepare(tmp_path, rows)
     assert [row["input"] for row in files["train.jsonl"]] == [*(text for _, text in pairs), "a"]
     assert files["train.jsonl"][-1]["output"] == "{'answer': [True, None]}"
-    assert files["flagged.jsonl"] == []
+    assert summary.changes == {
+        "list made a Python literal: input": 4,
+        "number made a Python literal: input": 3,
+        "list made empty: input": 2,
+        "object made empty: input": 2,
+        "null made empty: input": 1,
+        "object made a Python literal: code_output": 1,
+        "object made a Python literal: input": 1,
+        "true or false made a Python literal: input": 1,
+        "true or false made empty: input": 1,
+        "white space made empty: input": 1,
+    }
+    assert summary.normalised == 17
 
 
 @pytest.mark.parametrize(
@@ -125,6 +138,7 @@ def test_only_line_ends_blank_ends_and_output_equals_change(
     summary, files = prepare_one(tmp_path, make_row(**changes))
     assert files["train.jsonl"][1][field] == text
     assert summary.normalised == int(text not in changes.values())
+    assert sum(summary.changes.values()) >= summary.normalised
 
 
 def test_ids_are_the_rows_own_or_its_place(tmp_path: Path) -> None:
@@ -156,19 +170,22 @@ def test_a_doubled_id_is_made_unique_and_flagged(tmp_path: Path) -> None:
         (make_row(instruction=None), "missing: instruction"),
         (make_row(instruction=" \n"), "empty: instruction"),
         (make_row(instruction=["a"]), "wrong type: instruction"),
-        (make_row(code_prompt=...), "missing: code"),
-        (make_row(code_prompt="\n\n"), "empty: code"),
-        (make_row(code_prompt=5), "wrong type: code"),
-        (make_row(code_prompt="def f(): pass"), "no call: code"),
-        (make_row(code_prompt="x = '>>> f()'"), "no call: code"),
-        (make_row(code_prompt="x = 1\n>>> "), "no call: code"),
-        (make_row(code_output=...), "missing: output"),
-        (make_row(code_output="output = "), "empty: output"),
-        (make_row(code_output=[1]), "wrong type: output"),
+        (make_row(code_prompt=...), "missing: code_prompt"),
+        (make_row(code_prompt="\n\n"), "empty: code_prompt"),
+        (make_row(code_prompt=5), "wrong type: code_prompt"),
+        (make_row(code_prompt="def f(): pass"), "no call: code_prompt"),
+        (make_row(code_prompt="x = '>>> f()'"), "no call: code_prompt"),
+        (make_row(code_prompt="x = 1\n>>> "), "no call: code_prompt"),
+        (make_row(code_output=...), "missing: code_output"),
+        (make_row(code_output="output = "), "empty: code_output"),
+        (make_row(code_output=[1]), "wrong type: code_output"),
+        (make_row(code_prompt=..., code=5), "wrong type: code"),
+        (make_row(code_output=..., **{"code output": " "}), "empty: code output"),
+        (make_row(code_output=..., output="\ud800"), "not UTF-8: output"),
         (make_row(input=[math.nan]), "unusable number: input"),
-        (make_row(code_output={"answer": math.inf}), "unusable number: output"),
+        (make_row(code_output={"answer": math.inf}), "unusable number: code_output"),
         (make_row(input="\ud800"), "not UTF-8: input"),
-        (make_row(code_output="{'answer': '\udfff'}"), "not UTF-8: output"),
+        (make_row(code_output="{'answer': '\udfff'}"), "not UTF-8: code_output"),
         (make_row(id="\ud800"), "not UTF-8: id"),
     ],
 )
@@ -182,7 +199,7 @@ def test_an_unusable_row_is_rejected_with_its_reason(tmp_path: Path, row: Any, r
 def test_a_rejected_row_is_shown_as_it_was(tmp_path: Path) -> None:
     row = make_row(code_prompt=..., input={"a": [1, None]})
     _, files = prepare_one(tmp_path, row)
-    assert files["rejected.jsonl"] == [{"index": 1, "reason": "missing: code", "row": row}]
+    assert files["rejected.jsonl"] == [{"index": 1, "reason": "missing: code_prompt", "row": row}]
 
 
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "9" * 5000, '"\\ud800"'])
@@ -231,7 +248,7 @@ def test_deep_nesting_is_read_rejected_or_named(tmp_path: Path, field: str) -> N
         ({"code_output": "{'answer': f(1)}"}, ["output-not-dict"]),
         ({"code_output": "{[]: 'answer'}"}, ["output-not-dict"]),
         ({"code_output": "{**{}}"}, ["output-not-dict"]),
-        ({"code_output": "{'answer': \0}"}, ["output-not-dict"]),
+        ({"code_output": "{'answer': \0}"}, ["output-not-dict", "control-character: code_output"]),
         ({"code_output": "{'answer': " + "9" * 5000 + "}"}, ["output-not-dict"]),
         ({"code_output": "-" * 5000 + "1"}, ["output-not-dict"]),
         # the parser's own stack: MemoryError, where the shorter one is RecursionError
@@ -241,7 +258,10 @@ def test_deep_nesting_is_read_rejected_or_named(tmp_path: Path, field: str) -> N
         ({"code_output": "{'result': 1}"}, ["no-answer"]),
         ({"code_output": "{}"}, ["no-answer"]),
         ({"code_prompt": "def f(:\n\n>>> f()"}, ["program-not-python"]),
-        ({"code_prompt": "x = '\0'\n>>> f()"}, ["program-not-python"]),
+        (
+            {"code_prompt": "x = '\0'\n>>> f()"},
+            ["program-not-python", "control-character: code_prompt"],
+        ),
         (
             {"code_prompt": "x = " + "-" * 100_000 + "1\n>>> f()"},
             ["program-not-python", "maybe-too-long"],
@@ -249,7 +269,7 @@ def test_deep_nesting_is_read_rejected_or_named(tmp_path: Path, field: str) -> N
         ({"code_prompt": ">>> f(1)\n>>> f(2)"}, ["program-not-python"]),
         ({"input": "a" * 6200}, ["maybe-too-long"]),
         ({"input": "a" * 6200, "code_output": "{"}, ["output-not-dict", "maybe-too-long"]),
-        ({"code_prompt": "x = '\\d'\nif x is 'a': pass\n>>> f()"}, []),
+        ({"code_prompt": "def f():\n  x = '\\d'\n  if x is 'a': pass\n>>> f()"}, []),
         ({"input": "a" * 5900}, []),
     ],
 )
@@ -351,7 +371,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "UTF-16 with mark": (f"[{GOOD}]".encode("utf-16"), "is UTF-16 or UTF-32, not UTF-8"),
     "UTF-16 without": (f"[{GOOD}]".encode("utf-16-be"), "is UTF-16 or UTF-32, not UTF-8"),
     "Latin-1": (f'[\n"Größe", {GOOD}]'.encode("latin-1"), "byte 0xf6 at offset 5, line 2"),
-    "plain text": (b"instruction,input\na,b", "the file is not valid JSON at line 1, column 1"),
+    "plain text": (b"instructions follow", "the file is not valid JSON at line 1, column 1"),
     "number": (b"5", "holds '5', which is no list of rows"),
     "string": (b'"text"', "which is no list of rows"),
     "null": (b"null", "which is no list of rows"),
@@ -382,12 +402,11 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     ),
     "broken line in the middle": (
         f"{GOOD}\n\n{GOOD[:-5]}\n{GOOD}\n".encode(),
-        r"line 3 \(row 1, counted from 0\) is not valid JSON: Unterminated string",
+        r"line 3 \(row 1, counted from 0\) is not valid JSON: Invalid control character",
     ),
-    "two rows on a line": (f"{GOOD}\n{GOOD} {GOOD}\n".encode(), "line 2 .*more text after"),
+    "text behind a row": (f"{GOOD}\n{GOOD} x\n".encode(), r"line 2 \(row 2.*Expecting value"),
     "broken first line": (f"{GOOD[:-5]}\n{GOOD}\n".encode(), r"line 1 \(row 0"),
     "cut last line": (f"{GOOD}\n{GOOD[:50]}".encode(), r"line 2 \(row 1"),
-    "object over lines": (json.dumps(make_row(), indent=2).encode(), r"line 1 \(row 0"),
     "nothing usable": (b'[1, {"instruction": "a"}]', "none of its 2 rows can be used .1 missing"),
 }
 
@@ -556,6 +575,9 @@ def test_the_manifest_tells_what_was_done(tmp_path: Path) -> None:
         "groups": 31,
         "reasons": {"not an object": 1},
         "flags": {"no-answer": 1},
+        "changes": {},
+        "left_out": {},
+        "traits": {"are complete": 31},
         "seed": 3,
         "strict": False,
         "sequence_len": 2048,
@@ -596,7 +618,7 @@ def test_the_summary_shows_every_count_and_what_was_not_met(tmp_path: Path) -> N
     rows = [make_row(0)] * 3 + [make_row(1, input="a" * 6200)] * 3 + [5]
     summary, _ = prepare(tmp_path, rows, val_size=4)
     console = Console(record=True, width=100, quiet=False)
-    print_summary(summary, console)
+    print_summary(summary, tmp_path, console)
     text = " ".join(console.export_text().split())
     assert "Validation has 3 rows, not 4" in text
     assert "not an object │ 1" in text
@@ -604,8 +626,62 @@ def test_the_summary_shows_every_count_and_what_was_not_met(tmp_path: Path) -> N
     assert "is an estimate (3 characters a token)" in text
     assert "14.3% of the rows were rejected, more than the 5.0% that --max-rejected allows" in text
     summary, _ = prepare(tmp_path, [make_row(i) for i in range(3)], val_size=1)
-    print_summary(summary, console := Console(record=True, width=100))
-    assert console.export_text().rstrip().endswith("┘")  # no sentence where all is as asked
+    print_summary(summary, tmp_path, console := Console(record=True, width=100))
+    [last] = console.export_text().partition("┘")[2].strip().split("\n")
+    assert last.startswith(f"Next: cogex new NAME --base BASE --data {tmp_path}")
+
+
+def test_the_summary_says_where_rows_lie_and_which_recipe_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [make_row(i) for i in range(30)] + [
+        5,
+        make_row(30, input="n/a", text="", code_output={}),
+    ]
+    summary, _ = prepare(tmp_path, rows, val_size=4)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/mine.yml").write_text("datasets:\n  - path: data/mine/train.jsonl\n")
+    print_summary(summary, Path("data/mine"), console := Console(record=True, width=100))
+    text = " ".join(console.export_text().split())
+    assert "field left out: text │ 1" in text
+    assert "object made a Python literal: code_output │ 1" in text
+    assert "programs that are complete │ 31" in text
+    assert "Rejected rows, each with its reason: data/mine/rejected.jsonl." in text
+    assert "Flagged rows, which are kept: data/mine/flagged.jsonl. --strict rejects them" in text
+    assert text.endswith("Next: cogex preflight recipes/mine.yml")
+
+
+def test_programs_are_counted_by_what_they_leave_open(tmp_path: Path) -> None:
+    helper = CODE.replace("text}", "look_up(text)}")
+    rows = [
+        make_row(0),
+        make_row(1, code_prompt=helper, code_output="{'way': 1, 'answer': 'a'}"),
+        make_row(2, code_prompt=helper),
+        make_row(3, code_prompt=f"import os\n{CODE}"),
+        make_row(4, code_prompt="def f(:\n\n>>> f()"),
+    ]
+    summary, files = prepare(tmp_path, rows)
+    assert (
+        summary.traits
+        == files["manifest.json"]["traits"]
+        == {
+            "leave helpers undefined": 2,
+            "are complete": 1,
+            "are not Python, or their call is not": 1,
+            "have intermediate values in their output": 1,
+            "import or call what is not allowed in the sandbox": 1,
+        }
+    )
+
+
+def test_a_family_of_ones_own_is_kept_in_every_row_or_in_none(tmp_path: Path) -> None:
+    _, files = prepare(
+        tmp_path, [make_row(i, family=own) for i, own in enumerate(["a", 7, ..., ""])]
+    )
+    assert [row["family"] for row in files["train.jsonl"]] == ["a", "7", "", ""]
+    _, files = prepare(tmp_path, [make_row(i, family=None) for i in range(2)])
+    assert all("family" not in row for row in files["train.jsonl"])
 
 
 # --- hostile rows
@@ -650,10 +726,7 @@ def test_hostile_rows_are_all_accounted_for(rows: list[Any], lines: bool, strict
         assert tuple(row) == FIELDS
         assert all(isinstance(text, str) for text in row.values())
     groups = [
-        {
-            tuple(" ".join(row[f].casefold().split()) for f in ("instruction", "input"))
-            for row in part
-        }
+        {tuple(folded(row[f]) for f in ("instruction", "input")) for row in part}
         for part in (train, val)
     ]
     assert not groups[0] & groups[1]

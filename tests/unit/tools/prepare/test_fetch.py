@@ -1,10 +1,12 @@
 """A fetched file is the published one, or there is none."""
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -16,13 +18,30 @@ CONTENT = b'{"rows": 3}\n' * 1000
 
 
 class Server(BaseHTTPRequestHandler):
-    """/good is the file; /cut ends too early; any other path is not there."""
+    """/good is the file; /cut ends too early; any other path is not there.
+
+    Below /datasets it answers as the hub does: what it states leads elsewhere.
+    """
+
+    stated: ClassVar[dict[str, str]] = {
+        "X-Repo-Commit": "c" * 40,
+        "X-Linked-Etag": f'"{hashlib.sha256(CONTENT).hexdigest()}"',
+    }
+
+    def do_HEAD(self) -> None:
+        there = self.path == "/datasets/a/b/resolve/main/data.json"
+        self.send_response(302 if there else 401)
+        self.send_header("Location", "/elsewhere")
+        for name, value in self.stated.items():
+            self.send_header(name, value)
+        self.end_headers()
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.path in ("/good", "/cut") else 404)
+        pinned = self.path == f"/datasets/a/b/resolve/{'c' * 40}/data.json"
+        self.send_response(200 if pinned or self.path in ("/good", "/cut") else 404)
         self.send_header("Content-Length", str(len(CONTENT)))
         self.end_headers()
-        self.wfile.write(CONTENT if self.path == "/good" else CONTENT[:100])
+        self.wfile.write(CONTENT if pinned or self.path == "/good" else CONTENT[:100])
 
     def log_message(self, *_: object) -> None:
         pass
@@ -87,13 +106,60 @@ def test_file_put_there_by_hand_is_verified(monkeypatch: pytest.MonkeyPatch) -> 
     assert path.read_bytes() == CONTENT + b"x"  # a person's file is left alone
 
 
+def hub_file(monkeypatch: pytest.MonkeyPatch, url: str, name: str = "a/b") -> Pinned:
+    """A file whose hash is not known before the hub states it."""
+    pinned = Pinned("mine.json", f"{url}/datasets/{name}/resolve/main/data.json", "")
+    monkeypatch.setitem(FILES, "mine", pinned)
+    return pinned
+
+
+def test_a_file_without_a_hash_is_pinned_by_what_the_hub_states_first(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = hub_file(monkeypatch, url)
+    with pytest.raises(UserError, match="run `cogex fetch mine`"):
+        verified("mine")
+    assert fetch("mine").read_bytes() == CONTENT
+    assert json.loads(pinned.pin.read_text()) == {
+        "url": f"{url}/datasets/a/b/resolve/{'c' * 40}/data.json",
+        "sha256": hashlib.sha256(CONTENT).hexdigest(),
+    }
+    monkeypatch.setattr(Server, "stated", {})  # asked no more
+    pinned.path.unlink()
+    assert fetch("mine") == verified("mine")
+    pinned.path.write_bytes(b"other")
+    with pytest.raises(UserError, match="is another file"):
+        verified("mine")
+    pinned.pin.write_text("{")
+    with pytest.raises(UserError, match="is damaged; remove it"):
+        verified("mine")
+
+
+@pytest.mark.parametrize("case", ["terms", "no hash", "no network"])
+def test_where_the_hub_does_not_give_the_file_the_way_by_hand_is_told(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
+) -> None:
+    if case == "no hash":
+        monkeypatch.setattr(Server, "stated", {"X-Repo-Commit": "c" * 40})
+    where = "http://127.0.0.1:9" if case == "no network" else url
+    name = "a/gated" if case == "terms" else "a/b"
+    hub_file(monkeypatch, where, name)
+    with pytest.raises(UserError) as error:
+        fetch("mine")
+    assert f"look at {where}/datasets/{name} " in str(error.value)
+    assert f"hf download --repo-type dataset {name} data.json --local-dir data" in str(error.value)
+    assert not (tmp_path / module.FOLDER).exists()
+
+
 def test_unknown_name() -> None:
-    with pytest.raises(UserError, match="fetch one of svamp, word_sorting, humaneval, mbpp"):
+    with pytest.raises(UserError, match="fetch one of cogex, svamp, word_sorting, humaneval, mbpp"):
         fetch("nothing")
 
 
 def test_every_url_names_a_commit() -> None:
-    for pinned in FILES.values():
+    for name, pinned in FILES.items():
+        if name == "cogex":
+            continue  # pinned at the first fetch
         commit = pinned.url.split("/")[5]
         assert len(commit) == 40
         assert pinned.url.endswith("/" + pinned.file)

@@ -203,12 +203,20 @@ def test_floats_may_differ_by_a_tolerance_all_the_way_down(
     assert same([0.1], [0.1]) and not same([0.1 + 0.2], [0.3])  # without a tolerance
 
 
-def test_family_is_in_the_id() -> None:
+def test_family_is_the_rows_own_or_else_in_the_id() -> None:
+    own = [{"id": "plural-1", "family": name} for name in ("verbs", "")]
+    assert list(map(family, own)) == ["verbs", "no family"]
     assert [family({"id": name}) for name in ("plural-00013", "first-letter-7")] == [
         "plural",
         "first-letter",
     ]
-    assert {family({"id": name}) for name in ("17", "-3", "plural", "plural-x", "")} == {None}
+    assert {
+        family({"id": name})
+        for name in (
+            *("17", "-3", "plural", "plural-x", "", "row-17", "Row-1", "seed_task-3", "2024-01-02"),
+            *("2024-1", "a1-b2-3", "550e8400-e29b-41d4-a716-446655440000", "train-00001"),
+        )
+    } == {None}
 
 
 GIVEN_PARTS = ("function_and_call", "keys_agree")
