@@ -8,6 +8,7 @@ before has one more in the file, so every text comes back as it was.
 """
 
 import re
+from typing import Any
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9:.+Z-]*)?\n*")
 
@@ -20,3 +21,8 @@ def to_file(text: str) -> str:
 def from_file(text: str) -> str:
     """Return the text that a prepared file holds."""
     return text[:-1] if text.endswith("\n") and _DATE.fullmatch(text) else text
+
+
+def stored_texts(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of a prepared file with the texts that it holds."""
+    return {key: from_file(text) if isinstance(text, str) else text for key, text in row.items()}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from prompt_strategies.base import CompletionStrategy, find_strategy, own_strategies
 from prompt_strategies.cogex import CogexStrategy
-from prompt_strategies.date_texts import from_file
+from prompt_strategies.date_texts import stored_texts
 from prompt_strategies.tokenise import IGNORE_INDEX
 from tools.errors import UserError, remedy
 from tools.recipe import Recipe
@@ -67,7 +67,7 @@ def _row(path: Path, number: int, line: str, fields: Sequence[str]) -> dict[str,
             f"{path}, line {number}: holds half a character (a lone surrogate), which no tokenizer "
             "reads; run `cogex prepare` again"
         )
-    return {key: from_file(text) if isinstance(text, str) else text for key, text in row.items()}
+    return stored_texts(row)
 
 
 def _is_unicode(text: str) -> bool:

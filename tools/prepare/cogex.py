@@ -15,7 +15,8 @@ complete, and the outputs that hold intermediate values.
 import ast
 import re
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
+from typing import Any
 
 from prompt_strategies import layout
 from prompt_strategies.cogex import CogexStrategy
@@ -33,6 +34,11 @@ def _without_assignment(output: str) -> str:
     return output[match.end() :] if match else output
 
 
+@lru_cache(maxsize=1)  # a row's output is asked for three times
+def _output_of(text: str) -> Any:
+    return literal(text)
+
+
 def _find_flags(read: ReadRow) -> list[str]:
     """Return what is odd in program, call and output. Raises RejectedError if there is no call."""
     try:
@@ -41,7 +47,7 @@ def _find_flags(read: ReadRow) -> list[str]:
         call = ">>>"
     if call == ">>>":
         raise RejectedError(f"no call: {read.names['code']}")
-    output, tree = literal(read.texts["output"]), quietly(ast.parse, program)
+    output, tree = _output_of(read.texts["output"]), quietly(ast.parse, program)
     flags = []
     if not isinstance(output, dict):
         flags.append("output-not-dict")
@@ -76,17 +82,17 @@ def _traits(row: PreparedRow) -> Iterator[str]:
         "not_allowed": "import or call what is not allowed in the sandbox",
         "unreadable": "are not Python, or their call is not",
     }[found.status]
-    output = literal(row["output"])
+    output = _output_of(row["output"])
     if isinstance(output, dict) and set(output) > {"answer"}:
         yield "have intermediate values in their output"
 
 
 def _answer(row: PreparedRow) -> str:
     """Return what two rows of one task should agree about."""
-    output = literal(row["output"])
-    return (
-        repr(output["answer"]) if isinstance(output, dict) and "answer" in output else row["output"]
-    )
+    output = _output_of(row["output"])
+    if not isinstance(output, dict) or "answer" not in output:
+        return row["output"]
+    return quietly(repr, output["answer"]) or row["output"]  # no repr: an integer of 5,000 digits
 
 
 FORMAT = Format(

@@ -20,6 +20,7 @@ A kept row that looks odd is in flagged.jsonl too:
 - the dataset's own.
 """
 
+import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -31,6 +32,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from prompt_strategies.base import CompletionStrategy, Rendered
+from prompt_strategies.date_texts import stored_texts
 from prompt_strategies.tokenise import encode_texts
 from tools.errors import UserError
 from tools.prepare.fields import (
@@ -42,6 +44,7 @@ from tools.prepare.fields import (
     refuse_surrogates,
 )
 from tools.prepare.folder import (
+    MANIFEST,
     check_out,
     commonest_first,
     counts_table,
@@ -155,7 +158,7 @@ def prepare_rows(
         flags=commonest_first(Counter(flag for row in rows.flagged for flag in row["flags"])),
         changes=commonest_first(rows.changes),
         left_out=dict(list(commonest_first(rows.left_out).items())[:MOST_LEFT_OUT]),
-        traits=commonest_first(Counter(what for row in rows.kept for what in dataset.traits(row))),
+        traits=commonest_first(rows.traits),
         ok=len(rows.rejected) / rows.read <= max_rejected,
     )
     settings = {
@@ -292,6 +295,7 @@ class _Rows:
     reasons: Counter[str] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
+    traits: Counter[str] = field(default_factory=Counter)
     normalised: int = 0
     names: set[str] = field(default_factory=set)  # ids that are taken
     texts: set[tuple[str, ...]] = field(default_factory=set)  # whole rows that are kept
@@ -314,10 +318,12 @@ def _sort_rows(
     ):
         warnings.simplefilter("ignore")  # a program with "\d" is no concern here
         task = bar.add_task("rows", total=len(source.text))
+        prepared = _was_prepared(source)
         for index, row in enumerate(source.rows()):
             bar.update(task, completed=row.end)
+            given = row._replace(value=stored_texts(row.value)) if prepared else row
             try:
-                _keep(dataset, rows, index, row, check_length, strict)
+                _keep(dataset, rows, index, given, check_length, strict)
             except RejectedError as reason:
                 rows.reasons[str(reason)] += 1
                 shown = row.text if row.doubled_key else row.value
@@ -327,6 +333,15 @@ def _sort_rows(
     for kept in rows.kept:  # the engine wants each column in every row, or in none
         del kept["family"]
     return rows
+
+
+def _was_prepared(source: SourceFile) -> bool:
+    """Say whether the manifest beside a file names it as one of `cogex prepare`."""
+    try:
+        manifest = json.loads((source.path.parent / MANIFEST).read_text(encoding="utf-8"))
+        return source.sha256 in manifest["sha256"].values()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _keep(
@@ -366,6 +381,7 @@ def _keep(
     rows.texts.add(texts)
     rows.answers.setdefault(task, answer)
     rows.kept.append({"id": name, **read.texts, "family": family or ""})
+    rows.traits.update(dataset.traits(read.texts))
     rows.changes.update(read.changes)
     rows.normalised += bool(read.changes)
     left_out = row.value.keys() - {*read.names.values(), "id", "family"}

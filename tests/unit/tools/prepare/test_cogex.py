@@ -255,6 +255,7 @@ def test_deep_nesting_is_read_rejected_or_named(tmp_path: Path, field: str) -> N
         ({"code_output": "-" * 100_000 + "1"}, ["output-not-dict", "maybe-too-long"]),
         ({"code_output": "1" + "+1" * 2900}, ["output-not-dict"]),
         ({"code_output": "(" * 300}, ["output-not-dict"]),
+        ({"code_output": "{'answer': 0x" + "f" * 4000 + "}"}, []),
         ({"code_output": "{'result': 1}"}, ["no-answer"]),
         ({"code_output": "{}"}, ["no-answer"]),
         ({"code_prompt": "def f(:\n\n>>> f()"}, ["program-not-python"]),
@@ -354,7 +355,7 @@ def test_one_line_of_json_lines_is_a_row_and_not_an_object_around_its_input(
 
 
 def test_prepared_rows_can_be_prepared_again(tmp_path: Path) -> None:
-    prepare(tmp_path, [make_row(i, id=f"a{i}") for i in range(3)])
+    prepare(tmp_path, [make_row(i, id=f"2024-01-0{i + 1}", input="2024-05-05") for i in range(3)])
     first = (tmp_path / "out/train.jsonl").read_bytes()
     summary = prepare_cogex(tmp_path / "out/train.jsonl", tmp_path / "again", val_size=0)
     assert (tmp_path / "again/train.jsonl").read_bytes() == first
