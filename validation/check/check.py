@@ -189,7 +189,7 @@ def _strategy(recipe: Recipe, allow_code_execution: bool) -> Strategy:
             f"`type: {recipe.validation.get('type')}`; `cogex select` measures their perplexity, "
             "and `cogex codebench` tests the code that a model writes"
         )
-    if allow_code_execution and (reason := unavailable()):
+    if allow_code_execution and strategy.task == "program" and (reason := unavailable()):
         raise UserError(
             f"{CONSENT}: nothing can be run here: {reason}; without the option all else is checked"
         )
@@ -376,8 +376,8 @@ def print_check(result: dict[str, Any], console: Console) -> None:
     for name, section in (("reasoner", result), ("emulator", result["emulator"])):
         if section and (count := section["prompts_too_long"]):
             console.print(
-                f"{count} prompts fill the recipe's `sequence_len` and count as failures in every "
-                f"measure of the {name}."
+                f"{count} prompts{' of the emulator' if name == 'emulator' else ''} fill the "
+                "recipe's `sequence_len` and count as failures in every measure."
             )
         if section and section["emulation"]:
             _print_emulation(name, section["emulation"], console)
