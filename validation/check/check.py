@@ -11,7 +11,7 @@ threshold is a share of what they reach. So a perfect model passes, whatever the
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from rich.table import Table
 
 from prompt_strategies.base import CompletionStrategy, Rendered
 from prompt_strategies.layout import render_emulator_prompt, split_code
-from prompt_strategies.tokenise import encode_prompts
+from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
 from tools.errors import UserError
 from tools.files import (
     refuse_unwritable,
@@ -235,9 +235,13 @@ def _references(tokenizer: Any, asked: Sequence[_Asked], max_length: int) -> lis
     made = []
     prompts = encode_prompts(tokenizer, [item.text.prompt for item in asked])
     for item, prompt in zip(asked, prompts, strict=True):
-        rest = item.ids[len(prompt) : max_length]
-        fits = len(prompt) < max_length
-        made.append(read_generation(tokenizer, prompt, rest) if fits else NOTHING)
+        if len(prompt) >= max_length:
+            made.append(NOTHING)
+            continue
+        generation = read_generation(tokenizer, prompt, item.ids[len(prompt) : max_length])
+        seen = decode(tokenizer, prompt)
+        text = after_prompt(item.text.prompt, seen, generation.text)
+        made.append(replace(generation, text=text))
     return made
 
 
