@@ -45,7 +45,7 @@ def test_no_yaml_mapping(tmp_path: Path, content: bytes | None, message: str) ->
         path.write_bytes(content)
     with pytest.raises(UserError, match=rf"r\.yml: {message}"):
         read_recipe(path)
-    with pytest.raises(UserError, match="is a folder; name a recipe, as recipes/"):
+    with pytest.raises(UserError, match="is a folder, and the run folder of no recipe"):
         read_recipe(tmp_path)
 
 

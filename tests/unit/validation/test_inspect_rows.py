@@ -138,7 +138,7 @@ def test_split_chooses_the_file_and_the_line_is_the_files(
         ({"count": 0}, "-n 0: give 1 or more"),
         ({"split": "test"}, "choose train or val"),
         ({"base_model": "models/nothing"}, "no such model folder"),
-        ({"path": "nothing.jsonl"}, "nothing.jsonl: there is no such file; run `cogex prepare`"),
+        ({"path": "nothing.jsonl"}, "nothing.jsonl: there is no such file; run `cogex prepare "),
         ({"type": "completion"}, "`type: completion` is Axolotl's own"),
         ({"type": "prompt_strategies.nothing"}, "No module named 'prompt_strategies.nothing'"),
     ],

@@ -132,9 +132,8 @@ def test_a_server_with_an_odd_day_ends_no_search(tmp_path: Path) -> None:
         assert count >= 1
         server.script = lambda _, body: Reply(completion(body, None, choices=[]))
         [item] = apply(tmp_path / "out/programs.json", ["1 + 1"])
-        assert (
-            item["answer"] is None and item["programs"][0]["no_text"] == 'no text: {"choices": []}'
-        )
+        assert item["answer"] is None
+        assert item["programs"][0]["fault"] == 'no text: {"choices": []}'
         with pytest.raises(UserError, match=r"none of 2 generations .* 2 times: no text: "):
             run_search(card, target, Settings(tries=1), tmp_path / "other")
     console = Console(record=True, width=200)
@@ -223,7 +222,7 @@ def test_votes_ties_and_broken_emulations_are_told(
 
 
 def test_apply_refuses_what_no_search_wrote(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="run `cogex search` first"):
+    with pytest.raises(UserError, match="run `cogex search TASK --recipe RECIPE` first"):
         apply(tmp_path / "none.json", ["1 + 1"])
     for part in ("task", "model", "settings", "programs"):
         for value in (None, [], {}, "x", [{}], [{"program": ""}], {"seed": "x"}):

@@ -63,7 +63,7 @@ def test_checkpoints_come_by_step(recipe: Recipe, folder: Path) -> None:
 def test_run_without_checkpoints(recipe: Recipe, made: bool) -> None:
     if made:
         recipe.output_dir.mkdir()
-    with pytest.raises(UserError, match=r"run: .*; train the recipe first"):
+    with pytest.raises(UserError, match=r"run: .*; train it first: `accelerate launch"):
         checkpoints(recipe)
 
 
