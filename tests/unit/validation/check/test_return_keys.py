@@ -79,6 +79,7 @@ NOT_KNOWN = [
     "out = {}\nout[x] = 1\nreturn out",
     "out = {}\nfill(out)\nreturn out",
     "out = {}\nother = out\nother['n'] = 1\nreturn out",
+    "base = {}\nout = base\nbase['n'] = 1\nreturn out",
     "out = {}\nrows = [out]\nrows[0]['n'] = 1\nreturn out",
     "out = {}\nout.setdefault('n', 1)\nreturn out",
     "out = {'n': 1, 'm': 2, 'answer': x}\ndel out['m']\nreturn out",
