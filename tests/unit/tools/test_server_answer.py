@@ -229,6 +229,14 @@ def test_address_and_server_are_in_doubt_until_the_first_good_answer(
     assert len(on.received) < 20
 
 
+@pytest.mark.parametrize("prompts", ["ab", "ba"])
+def test_one_good_answer_before_or_after_ends_the_doubt(prompts: str) -> None:
+    odd, expected = ODD["HTML"]
+    with Server(lambda _, body: odd(body) if prompt_of(body) == "b" else "A") as on:
+        texts = ask(on.url(), PLAIN, *prompts, concurrency=1)
+    assert texts == [{"a": "A", "b": expected}[prompt] for prompt in prompts]
+
+
 @pytest.mark.parametrize(
     ("name", "message", "status"),
     [
@@ -303,6 +311,6 @@ def test_reasons_that_differ_in_numbers_alone_are_counted_as_one() -> None:
 
 def test_what_is_shown_holds_no_key_and_no_half_character(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, "sk-abcdefghijklmnop")
-    told = shown("bad key sk-abc...mnop or\n sk-abcdefghijklmnop: \ud83d" + " x" * 999)
-    assert told.startswith("bad key *** or *** ? x x") and len(told) == 300
+    told = shown("bad key sk-abc...mnop, x****y or\n sk-abcdefghijklmnop: \ud83d" + " x" * 999)
+    assert told.startswith("bad key *** *** or *** ? x x") and len(told) == 300
     assert server_answer.parse(b'{"a\\ud83d": "\\ud83d\\ude00"}') == {"a?": "\U0001f600"}
