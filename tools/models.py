@@ -5,8 +5,9 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -356,17 +357,35 @@ def load_model(folder: Path, recipe: Recipe | None = None) -> Any:
     """Load the model of an adapter folder or a model folder.
 
     A `best/` knows how its base is quantised; a `checkpoint-N` does not, and takes it from the
-    recipe. Raises UserError if there is nothing to load.
+    recipe. Where an adapter has changed the base, `load_base_again` of the model loads that; it is
+    None elsewhere. Raises UserError if there is nothing to load.
     """
     quantized = quantization(recipe) if recipe else None
     config = folder / "adapter_config.json"
     if not config.is_file():
         return load_base(folder)
-    base = str(_named_in(config, "base_model_name_or_path", "names no base model"))
+    name = str(_named_in(config, "base_model_name_or_path", "names no base model"))
     if quantized is None and (folder / ORIGIN).is_file():
         quantized = _named_in(folder / ORIGIN, "quantization", "does not say how the base is held")
     seed = recipe.values.get("seed") if recipe else None
-    return add_adapter(load_base(base, quantized), folder, seed)
+    load = partial(load_base, name, quantized)
+    base = load()
+    before = fingerprint(base)
+    model = add_adapter(base, folder, seed)
+    model.load_base_again = None if _under(model, before) == before else load
+    return model
+
+
+_WRAPPED = re.compile(r"\.((token_adapter\.)?base_layer|original_module)\.")
+
+
+def _under(model: Any, names: Iterable[str]) -> dict[str, Any]:
+    """The fingerprint of the base under an adapter, of the named weights."""
+    held = {
+        _WRAPPED.sub(".", name.removeprefix("base_model.model.")): item
+        for name, item in fingerprint(model).items()
+    }
+    return {name: held.get(name) for name in names}
 
 
 def _named_in(path: Path, key: str, problem: str) -> Any:

@@ -207,6 +207,8 @@ def base_of(backend: InProcess) -> InProcess | None:
     if "base" not in backend.identity:
         return None
     kept = {name: backend.identity[name] for name in ("base", "base_weights", "dtype")}
+    if load := getattr(backend.model, "load_base_again", None):  # as under PiSSA
+        return InProcess(load(), backend.tokenizer, kept | {"loaded": "again"})
     return InProcess(backend.model, backend.tokenizer, kept, adapted=False)
 
 

@@ -1,6 +1,7 @@
 """Adapters of every kind that PEFT has are scored as they were trained, whatever they change."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import set_seed
 
 from tests.unit.validation.selection.test_select import write_state
-from tools.models import load_base, load_recipe_tokenizer, load_trained, quantization
+from tools.models import load_base, load_recipe_tokenizer, quantization
 from tools.recipe import Recipe
+from tools.search.backend import base_of, load_in_process
 from validation.selection import select as module
 from validation.selection.asked_adapter import DECIDED
 from validation.selection.perplexity import score
@@ -105,5 +107,10 @@ def test_each_checkpoint_is_scored_as_it_was_trained(
     assert len(loads) == (1 if kind in KEEP else 4)
     recipe.path.write_text(json.dumps(recipe.values))
     rows, _ = validation_rows(recipe, load_recipe_tokenizer(recipe))
-    best = score(load_trained(recipe.path)[0], rows).perplexity
+    backend = load_in_process(recipe.path)
+    best = score(backend.model, rows).perplexity
     assert best == pytest.approx(expected["checkpoint-10"], rel=1e-5)
+    base = base_of(backend)  # which search compares with
+    assert base and base.adapted is (kind not in KEEP)
+    with nullcontext() if base.adapted else base.model.disable_adapter():
+        assert score(base.model, rows).perplexity == pytest.approx(result.base.perplexity, rel=1e-6)
