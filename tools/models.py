@@ -286,7 +286,6 @@ class SharedBase:
         """The base, as it was loaded."""
         if self._model is None:
             self._model = self._load()
-            self._loaded = fingerprint(self._model)
         return self._model
 
     @contextmanager
@@ -299,6 +298,7 @@ class SharedBase:
             yield self.model
             return
         base, self._model = self.model, None  # gone, unless it proves to be unchanged
+        self._loaded = self._loaded or fingerprint(base)
         adapted = add_adapter(base, folder, self._seed)
         try:
             yield adapted
