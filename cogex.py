@@ -125,6 +125,23 @@ ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Requests under way 
 
 
 @app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Of the recipe: recipes/NAME.yml.")],
+    base: Annotated[str, typer.Option(help="The base: a local folder, or owner/model.")],
+    data: Annotated[Path, typer.Option(help="The folder that `cogex prepare` has written.")],
+    template: Annotated[
+        Path | None, typer.Option("--from", help="The recipe to follow; else the closest.")
+    ] = None,
+) -> None:
+    """Write a recipe for a base and data of your own."""
+    from tools.new_recipe import new_recipe, print_new_recipe
+
+    with console.status("Building the base without weights, and looking at every row"):
+        written = new_recipe(name, base, data, template)
+    print_new_recipe(written, console)
+
+
+@app.command()
 def preflight(
     recipe: RecipeArgument,
     gpu: Annotated[str | None, typer.Option(help=f"{', '.join(CARDS)}; else the header's.")] = None,

@@ -130,7 +130,8 @@ def test_the_adapter_is_lora_on_the_maps_that_the_recipe_names_in_every_layer(
     run: RecipeRun,
 ) -> None:
     config, rank = base_config(run), run.recipe.values["lora_r"]
-    width, head, mlp = config["hidden_size"], config["head_dim"], config["intermediate_size"]
+    width, mlp = config["hidden_size"], config["intermediate_size"]
+    head = config.get("head_dim", width // config["num_attention_heads"])
     queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
     shapes = {
         **{"self_attn.q_proj": (width, queries), "self_attn.o_proj": (queries, width)},

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
-    LlamaConfig,
     LlamaForCausalLM,
 )
 
@@ -73,6 +73,21 @@ def llama31_tokenizer(folder: Path) -> None:
     _as_on_the_hub(folder, LLAMA31_CONFIG)
 
 
+def qwen3_tokenizer(folder: Path) -> None:
+    """Byte-level BPE without BOS; EOS is its pad token too, as Qwen3's base has it."""
+    build_tiktoken(folder)
+    path = folder / "tokenizer.json"
+    data = json.loads(path.read_text("utf-8"))
+    data["post_processor"] = data["post_processor"]["processors"][0]  # without BOS in front
+    names = {"<|end_of_text|>": "<|endoftext|>", "<|finetune_right_pad_id|>": "<|vision_pad|>"}
+    for entry in data["added_tokens"]:
+        entry["content"] = names.get(entry["content"], entry["content"])
+    path.write_text(json.dumps(data), "utf-8")
+    token = "<|endoftext|>"
+    config = LLAMA31_CONFIG | {"bos_token": None, "eos_token": token, "pad_token": token}
+    _as_on_the_hub(folder, config)
+
+
 @dataclass(frozen=True)
 class Base:
     """One model: its tokenizer, (layers, heads, key-value heads), what else its config says."""
@@ -80,6 +95,7 @@ class Base:
     tokenizer: Callable[[Path], None]
     shape: tuple[int, int, int]
     traits: dict[str, Any]
+    kind: str = "llama"
 
 
 _LLAMA2 = {"max_position_embeddings": 4096, "rope_theta": 1e4, "dtype": "float16"}
@@ -96,6 +112,19 @@ _LLAMA31 = {
     },
     "dtype": "bfloat16",
 }
+_QWEN3 = {
+    "max_position_embeddings": 32768,
+    "rope_theta": 1e6,
+    "head_dim": 2 * HEAD_WIDTH,
+    "dtype": "bfloat16",
+}
+_SMOLLM3 = {
+    "max_position_embeddings": 65536,
+    "rope_theta": 5e6,
+    "no_rope_layer_interval": 2,
+    "pad_token_id": None,
+    "dtype": "bfloat16",
+}
 # a 13B model is deeper and wider than a 7B one; only Llama-3.1 groups its heads, by four
 BASES = {
     "meta-llama/Llama-2-7b-hf": Base(llama2_tokenizer, (2, 4, 4), _LLAMA2),
@@ -103,6 +132,8 @@ BASES = {
     "meta-llama/Llama-3.1-8B": Base(llama31_tokenizer, (2, 4, 1), _LLAMA31),
     "codellama/CodeLlama-7b-hf": Base(code_llama_tokenizer, (2, 4, 4), _CODE_LLAMA),
     "codellama/CodeLlama-13b-hf": Base(code_llama_tokenizer, (3, 5, 5), _CODE_LLAMA),
+    "Qwen/Qwen3-4B-Base": Base(qwen3_tokenizer, (2, 4, 1), _QWEN3, "qwen3"),
+    "HuggingFaceTB/SmolLM3-3B-Base": Base(llama31_tokenizer, (2, 4, 1), _SMOLLM3, "smollm3"),
 }
 
 
@@ -113,22 +144,22 @@ def write_base(name: str, folder: Path) -> None:
     base.tokenizer(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     layers, heads, groups = base.shape
-    config = LlamaConfig(
+    given = {
         # not len(tokenizer): a class of transformers may add a token that the model does not have
-        vocab_size=Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size(),
-        hidden_size=heads * HEAD_WIDTH,
-        intermediate_size=heads * HEAD_WIDTH * 5 // 2,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=groups,
-        rms_norm_eps=1e-5,
-        tie_word_embeddings=False,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        **base.traits,
-    )
+        "vocab_size": Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size(),
+        "hidden_size": heads * HEAD_WIDTH,
+        "intermediate_size": heads * HEAD_WIDTH * 5 // 2,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": groups,
+        "rms_norm_eps": 1e-5,
+        "tie_word_embeddings": False,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    config = AutoConfig.for_model(base.kind, **given | base.traits)
     torch.manual_seed(SEED)
-    LlamaForCausalLM(config).to(config.dtype).save_pretrained(folder)
+    AutoModelForCausalLM.from_config(config).to(config.dtype).save_pretrained(folder)
 
 
 def write_base_in_4_bits(name: str, folder: Path) -> None:

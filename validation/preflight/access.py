@@ -88,7 +88,7 @@ def _ask_hub(name: str) -> VerdictRow:
             "reached (offline?): nothing can be loaded"
         )
         todo = (
-            f"link a local folder under that name (README): `mkdir -p {owner} && "
+            f"link a local folder under that name (docs/your-base.md): `mkdir -p {owner} && "
             f"ln -s FOLDER {name}`; or go online, without HF_HUB_OFFLINE"
         )
     else:

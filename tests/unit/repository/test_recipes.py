@@ -187,7 +187,7 @@ def test_planted_breakage_is_found(
 
 
 def test_every_recipe_of_the_project_is_here() -> None:
-    models = ["llama2-7b", "llama2-13b", "llama3.1-8b"]
+    models = ["llama2-7b", "llama2-13b", "llama3.1-8b", "qwen3-4b", "smollm3-3b"]
     expected = {f"cogex-{model}{end}" for model in models for end in ("", "-qlora")}
     expected |= {"cogex-codellama-7b", "cogex-codellama-13b", "alpaca-llama2-7b"}
     expected |= {"alpaca-llama2-13b", "cogex-llama2-7b-packed", "cogex-llama2-7b-plan"}
