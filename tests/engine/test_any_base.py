@@ -1,10 +1,14 @@
 """Bases of six architectures and three kinds of tokenizer go all the way, by the commands alone.
 
 `cogex new` and `preflight`, training that is killed after its first of two steps and goes on, then
-`select`, `check` and `ask`. The weights are random, so nothing is learnt.
+`select`, `check` and `ask`. The weights are random, so nothing is learnt. So does the page for people
+who do this: its commands run as they stand.
 """
 
 import json
+import re
+import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +66,7 @@ def go_all_the_way(folder: Path, kind: str, tokenizer: str) -> Way:
     header, body = path.read_text().split("\n\n", 1)
     path.write_text(f"{header}\n\n{yaml.safe_dump(yaml.safe_load(body) | SHORT)}")
     training = ("axolotl.cli.train", "recipes/mine.yml")
-    way.go("killed", *training, FAULT="step 2")
+    way.go("killed", *training, FAULT="step 1")
     way.go("resumed", *training)
     way.go("select", "cogex", "select", "mine")
     way.go("check", "cogex", "check", "outputs/mine", "--rows", "2")  # by its run folder
@@ -122,3 +126,21 @@ def test_it_is_selected_checked_and_asked(way: Way) -> None:
     assert way.codes["check"] == 1 and "cogex: " not in said, said[-3000:]
     assert way.codes["ask"] == 0, way.printed("ask")[-3000:]
     assert result(way, "ask.json").keys() >= {"code", "output"}
+
+
+def test_the_page_for_ones_own_base_holds_as_it_stands(engine: Path, tmp_path: Path) -> None:
+    for name in ("models", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    write_cogex_rows(tmp_path / "mine.json", TRAIN + VAL, 5)
+    write_any_base(tmp_path / "my-org/my-base", "llama", "sentencepiece")
+    page = (ROOT / "docs/your-base.md").read_text()
+    lines = "".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL)).splitlines()
+    assert len(lines) == 8
+    for line in lines:
+        program, *words = shlex.split(line)
+        module = {"cogex": "cogex", "accelerate": "accelerate.commands.accelerate_cli"}[program]
+        [code] = wait(start(tmp_path, "page.log", "module", module, *words))
+        said = (tmp_path / "page.log").read_text(errors="replace")
+        assert code == (1 if words[0] == "check" else 0), f"{line}\n{said[-3000:]}"
+    assert (tmp_path / "outputs/mine/best/adapter_model.safetensors").is_file()
