@@ -1,8 +1,8 @@
 """Bases of six architectures and three kinds of tokenizer go all the way, by the commands alone.
 
 `cogex new` and `preflight`, training that is killed after its first of two steps and goes on, then
-`select`, `check` and `ask`. The weights are random, so nothing is learnt. So does the page for people
-who do this: its commands run as they stand.
+`select`, `check` and `ask`. The weights are random, so nothing is learnt. The commands of the page
+on one's own base run as they stand.
 """
 
 import json
