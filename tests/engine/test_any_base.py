@@ -125,7 +125,7 @@ def test_it_is_selected_checked_and_asked(way: Way) -> None:
     said = way.printed("check")  # a random model meets no threshold
     assert way.codes["check"] == 1 and "cogex: " not in said, said[-3000:]
     assert way.codes["ask"] == 0, way.printed("ask")[-3000:]
-    assert result(way, "ask.json").keys() >= {"code", "output"}
+    assert result(way, "ask.json").keys() >= {"program", "output"}
 
 
 def test_the_page_for_ones_own_base_holds_as_it_stands(engine: Path, tmp_path: Path) -> None:
