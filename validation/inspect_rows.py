@@ -115,6 +115,7 @@ def _cut(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> list[Piec
     stream = DecodeStream()
     pieces: list[Piece] = []
     held: list[int] = []  # tokens whose character is not whole yet
+    told = ""  # what the stream still holds, but a piece has
 
     def add(text: str, end: int) -> None:
         trained = labels[end - 1] != tokenise.IGNORE_INDEX
@@ -125,13 +126,14 @@ def _cut(tokenizer: Any, ids: Sequence[int], labels: Sequence[int]) -> list[Piec
         begins = end > 1 and (labels[end - 1] < 0) != (labels[end - 2] < 0)  # the trained text
         if held and (token in special or begins):  # a replacement character looks unfinished
             before = sum(len(piece.text) for piece in pieces if not piece.special)
-            text = tokenise.decode(tokenizer, ids[: end - 1])[before:]
-            add(text, end - 1)
+            told = tokenise.decode(tokenizer, ids[: end - 1])[before:]
+            add(told, end - 1)
         held.append(token)
         if token in special:
             add(tokenizer.convert_ids_to_tokens(token), end)
         elif shown := stream.step(tokenizer.backend_tokenizer, token):
-            add(shown, end)
+            add(shown.removeprefix(told), end)
+            told = ""
     return pieces
 
 
