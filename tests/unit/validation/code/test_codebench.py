@@ -381,20 +381,6 @@ def test_folder_of_programs_or_of_files_is_read(tmp_path: Path) -> None:
 
 
 @needs_sandbox
-@pytest.mark.parametrize(
-    ("start", "name"),
-    [(b"PAR1", "a Parquet file"), (b"PK\3\4", "a zip archive"), (b"ARROW1", "an Arrow file"),
-     (b"BZh9", "a bzip2 file")],
-)  # fmt: skip
-def test_file_of_another_format_is_named(tmp_path: Path, start: bytes, name: str) -> None:
-    data, made = shop(tmp_path, {"completion": ""})
-    for file in (made, data):
-        file.write_bytes(start + b"\0\xff")
-        with pytest.raises(UserError, match=f"{file}: is {name}, and .* read as JSON lines"):
-            scored(data, made)
-
-
-@needs_sandbox
 def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
     data, made = shop(tmp_path, {"completion": ""}, task=TASK | {"task_id": 7})
     data.write_text(f"{data.read_text()}\n{json.dumps(TASK | {'task_id': '7'})}")
