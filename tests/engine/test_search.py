@@ -33,7 +33,7 @@ input: "{{ input }}"
 answer: "{{ target }}"
 split: {train: 3, dev: 4, test: 4}
 """
-SETTINGS = Settings(seed=3)  # the tiny model sorts three lists of four; with 3 it sorts those tested
+SETTINGS = Settings(seed=3)  # the tiny model sorts three lists of four, and those tested
 
 
 @pytest.fixture(scope="module")
