@@ -134,7 +134,7 @@ def new(
     ] = None,
 ) -> None:
     """Write a recipe for a base and data of your own."""
-    from tools.new_recipe import new_recipe, print_new_recipe
+    from validation.new_recipe import new_recipe, print_new_recipe
 
     with console.status("Building the base without weights, and looking at every row"):
         written = new_recipe(name, base, data, template)

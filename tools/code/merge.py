@@ -24,7 +24,13 @@ from tools.code import near_duplicates
 from tools.code.tasks import MINI, own_tasks
 from tools.errors import UserError
 from tools.files import sha256
-from tools.prepare.folder import check_out, commonest_first, counts_table, write_folder
+from tools.prepare.folder import (
+    check_out,
+    commonest_first,
+    counts_table,
+    rejected_lines,
+    write_folder,
+)
 from tools.prepare.split import choose_validation
 from tools.prepared_rows import read_prepared_rows
 
@@ -81,10 +87,7 @@ def merge(
     files: dict[str, list[Any]] = {
         "train.jsonl": [rows[left[number]] for number in sorted(drawn)],
         "val.jsonl": [rows[left[number]] for number in sorted(validation)],
-        "rejected.jsonl": [
-            {"index": index, "reason": reason, "row": rows[index]}
-            for index, reason in sorted(reasons.items())
-        ],
+        "rejected.jsonl": rejected_lines(reasons, rows),
     }
     summary = Summary(
         inputs=[origin(folder / "rows.jsonl") for folder in inputs],

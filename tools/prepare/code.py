@@ -30,7 +30,7 @@ from tools.prepare.folder import (
     check_out,
     commonest_first,
     counts_table,
-    rejected_line,
+    rejected_lines,
     told,
     write_folder,
 )
@@ -82,10 +82,7 @@ def prepare_tasks(
         for index, task in tasks.items()
         if index not in reasons
     ]
-    rejected = [
-        rejected_line(index, reason, published.rows[index])
-        for index, reason in sorted(reasons.items())
-    ]
+    rejected = rejected_lines(reasons, published.rows)
     counts = commonest_first(Counter(_class_of(reason) for reason in reasons.values()))
     if not kept:
         todo = (

@@ -169,19 +169,26 @@ _add_tasks_command(
 )
 
 
+TaskFolders = Annotated[
+    list[Path], typer.Option("--input", help="A folder of prepared tasks; more than once.")
+]
+SplitOut = Annotated[
+    Path, typer.Option("--out", help="Folder for train.jsonl, val.jsonl and the rest.")
+]
+HeldOut = Annotated[
+    list[Path] | None,
+    typer.Option(help="Rows (a folder or file) to keep away, with all that resemble them."),
+]
+
+
 @prepare.command()
 def code(
-    inputs: Annotated[
-        list[Path], typer.Option("--input", help="A folder of prepared tasks; more than once.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
+    inputs: TaskFolders,
+    out: SplitOut,
     train_size: Annotated[int, typer.Option(help="Training rows.")] = 450,
     val_size: Annotated[int, typer.Option(help="Validation rows.")] = 50,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
-    held_out: Annotated[
-        list[Path] | None,
-        typer.Option(help="Rows (a folder or file) to keep away, with all that resemble them."),
-    ] = None,
+    held_out: HeldOut = None,
 ) -> None:
     """Merge and split code tasks; the mini suite and what is held out is never trained on."""
     from tools.code.merge import merge, print_summary
@@ -199,18 +206,13 @@ def code(
 
 @prepare.command(name="verified")
 def verified_rows(
-    inputs: Annotated[
-        list[Path], typer.Option("--input", help="A folder of prepared tasks; more than once.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
+    inputs: TaskFolders,
+    out: SplitOut,
     allow_code_execution: ConsentOption = False,
     calls: Annotated[int, typer.Option(min=1, help="Most rows of one task.")] = 3,
     val_size: Annotated[int, typer.Option(help="Validation rows.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
-    held_out: Annotated[
-        list[Path] | None,
-        typer.Option(help="Rows (a folder or file) to keep away, with all that resemble them."),
-    ] = None,
+    held_out: HeldOut = None,
 ) -> None:
     """CoGEX rows whose outputs are true: code tasks, executed in the sandbox."""
     from tools.prepare.verified import prepare_verified, print_summary

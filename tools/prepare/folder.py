@@ -62,6 +62,11 @@ def rejected_line(index: int, reason: str, row: Any, text: str | None = None) ->
     return line
 
 
+def rejected_lines(reasons: Mapping[int, str], rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the lines of rejected.jsonl for the reasons against rows, by their index."""
+    return [rejected_line(index, reason, rows[index]) for index, reason in sorted(reasons.items())]
+
+
 def commonest_first(counts: Counter[str]) -> dict[str, int]:
     """Return the counts as a dict, the largest first, equal ones by name."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

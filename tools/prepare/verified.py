@@ -32,7 +32,13 @@ from tools.code import near_duplicates
 from tools.code.intermediates import ANSWER, NotRewritableError, with_intermediates
 from tools.code.merge import origin, prepared_tasks, rows_file, unwanted
 from tools.errors import UserError
-from tools.prepare.folder import check_out, commonest_first, counts_table, write_folder
+from tools.prepare.folder import (
+    check_out,
+    commonest_first,
+    counts_table,
+    rejected_lines,
+    write_folder,
+)
 from tools.prepare.split import choose_validation
 from tools.python_text import literal
 from tools.sandbox import Outcome, run_programs
@@ -119,18 +125,12 @@ def prepare_verified(
         raise UserError(
             f"--val-size is {val_size}, and there are {count} rows: give fewer, or another --input"
         )
-    groups = near_duplicates.group([tasks[index] for index in kept])
     flat = [(task, row) for task in kept for row in rows[task]]
-    places = {task: [i for i, (of, _) in enumerate(flat) if of == task] for task in kept}
-    row_groups = [[i for number in group for i in places[kept[number]]] for group in groups]
-    validation = choose_validation(row_groups, val_size, seed)
+    validation = _validation(tasks, [task for task, _ in flat], val_size, seed)
     files: dict[str, list[Any]] = {
-        "train.jsonl": [row for i, (_, row) in enumerate(flat) if i not in validation],
-        "val.jsonl": [row for i, (_, row) in enumerate(flat) if i in validation],
-        "rejected.jsonl": [
-            {"index": index, "reason": reason, "row": tasks[index]}
-            for index, reason in sorted(reasons.items())
-        ],
+        "train.jsonl": [row for place, (_, row) in enumerate(flat) if place not in validation],
+        "val.jsonl": [row for place, (_, row) in enumerate(flat) if place in validation],
+        "rejected.jsonl": rejected_lines(reasons, tasks),
     }
     summary = Summary(
         inputs=[origin(folder / "rows.jsonl") for folder in inputs],
@@ -153,6 +153,19 @@ def prepare_verified(
     }
     write_folder(out, files, manifest, hashed=["train.jsonl", "val.jsonl"])
     return summary
+
+
+def _validation(
+    tasks: Sequence[dict[str, str]], task_of_row: Sequence[int], size: int, seed: int
+) -> set[int]:
+    """Choose the validation rows by whole groups of tasks that resemble each other."""
+    kept = sorted(set(task_of_row))
+    groups = near_duplicates.group([tasks[task] for task in kept])
+    group_of = {kept[number]: place for place, group in enumerate(groups) for number in group}
+    rows: list[list[int]] = [[] for _ in groups]
+    for place, task in enumerate(task_of_row):
+        rows[group_of[task]].append(place)
+    return choose_validation(rows, size, seed)
 
 
 def _calls_of(index: int, task: dict[str, str], most: int) -> list[Call]:

@@ -9,11 +9,11 @@ import yaml
 
 from tests.any_base import write_any_base
 from tools.errors import UserError
-from tools.new_recipe import new_recipe
 from tools.prepare.cogex import prepare_cogex
 from tools.recipe import read_recipe
 from tools.recipe_header import read_header
 from tools.tiny.corpus import write_cogex_rows
+from validation.new_recipe import new_recipe
 
 ROOT = Path(__file__).parents[3]
 FROM = ("cogex-tiny", "cogex-qwen3-4b", "cogex-llama2-13b-fsdp2", "alpaca-llama2-7b")
@@ -131,7 +131,7 @@ def test_what_cannot_be_used_is_one_message_and_nothing_is_written(
 
 @pytest.mark.parametrize("pad", ["[PAD]", "<|x|>", "ÿ"])
 def test_what_is_written_is_read_as_it_was(pad: str) -> None:
-    from tools.new_recipe import _yaml
+    from validation.new_recipe import _yaml
 
     assert yaml.safe_load(_yaml("special_tokens", {"pad_token": pad})) == {
         "special_tokens": {"pad_token": pad}
