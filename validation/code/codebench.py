@@ -30,7 +30,6 @@ from tools.sandbox import CONSENT, unavailable
 from validation.check.collapse import find_loop, measure_collapse
 from validation.code import cruxeval
 from validation.code.pass_at_k import figures
-from validation.code.pass_at_k import pass_at_k as pass_at_k
 from validation.code.references import REFERENCES
 from validation.code.samples import (
     Sample,
