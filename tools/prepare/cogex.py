@@ -22,9 +22,8 @@ from prompt_strategies import layout
 from prompt_strategies.cogex import CogexStrategy
 from tools.prepare.fields import PreparedRow, ReadRow, RejectedError, without_blank_ends
 from tools.prepare.pipeline import Format, prepare_rows
+from tools.programs import call_of, called_name, examine
 from tools.python_text import literal, quietly
-from validation.check.emulation import examine
-from validation.check.programs import call_of, called_name
 
 _ASSIGNMENT = re.compile(r"\s*output\s*=(?!=)\s*")
 
@@ -75,13 +74,14 @@ def _call_flag(tree: ast.Module | None, call: str) -> str | None:
 
 def _traits(row: PreparedRow) -> Iterator[str]:
     """Yield what is counted of a program and its output, for the person who reads the summary."""
-    found = examine(layout.parse_completion(layout.render_completion(row["code"], row["output"])))
+    program, call = layout.split_code(row["code"])
+    status, _ = examine(program, call)
     yield {
         "undefined": "leave helpers undefined",
         "complete": "are complete",
         "not_allowed": "import or call what is not allowed in the sandbox",
         "unreadable": "are not Python, or their call is not",
-    }[found.status]
+    }[status]
     output = _output_of(row["output"])
     if isinstance(output, dict) and set(output) > {"answer"}:
         yield "have intermediate values in their output"

@@ -40,12 +40,11 @@ from tools.prepare.folder import (
     write_folder,
 )
 from tools.prepare.split import choose_validation
+from tools.programs import Returned, run_twice
 from tools.python_text import literal
-from tools.sandbox import Outcome, run_programs
 
 FIELDS = (*CodeStrategy.columns, "entry_point", "tests")
 LONGEST = 600  # characters of an output
-END = "\x1e"  # before the result: the program may print too
 
 _EXAMPLES = re.compile(r"^\s*(>>>|assert\b|\[?(for )?examples?\b.*)", re.MULTILINE | re.IGNORECASE)
 
@@ -230,39 +229,32 @@ def _is_literal(text: str) -> bool:
 
 def _execute(calls: Sequence[Call], allow_code_execution: bool) -> list[tuple[str, str]]:
     """Return for each call its output, or "" and the reason against it."""
-    programs = [_harness(call) for call in calls]
-    runs = [
-        run_programs(programs, allow_code_execution=allow_code_execution, hash_seed=seed)
-        for seed in (0, 1)
-    ]
-    return [_agreed(first, second) for first, second in zip(*runs, strict=True)]
+    runs = run_twice([_program(call) for call in calls], allow_code_execution=allow_code_execution)
+    return [_agreed(*pair) for pair in runs]
 
 
-def _agreed(first: Outcome, second: Outcome) -> tuple[str, str]:
-    if first.timed_out or second.timed_out:
+def _program(call: Call) -> tuple[str, str]:
+    """Return a program and an expression: the original's answer and each returned value."""
+    program, rewritten = call.rewritten()
+    original = f"{call.name}({', '.join(call.arguments)})"
+    both = f"exec({call.source!a}, first := {{}})\nexec({program!a}, second := {{}})"
+    values = f"[(key, repr(value)) for key, value in eval({rewritten!a}, second).items()]"
+    return both, f"(repr(eval({original!a}, first)), {values})"
+
+
+def _agreed(first: Returned, second: Returned) -> tuple[str, str]:
+    found = {first.status, second.status}
+    if "timed_out" in found:
         return "", "it runs too long"
-    printed = [each.stdout.partition(END)[2] for each in (first, second)]
-    if not all(printed):
+    if found != {"returned"}:
         return "", "it fails"
-    one, other = map(_output, printed)
+    one, other = _output(first.text), _output(second.text)
     return one if one == other else ("", "two runs differ")
 
 
-def _harness(call: Call) -> str:
-    """Return a program that prints the original's answer and each returned value, as literals."""
-    program, rewritten = call.rewritten()
-    original = f"{call.source}\n_answer = {call.name}({', '.join(call.arguments)})\n"
-    return (
-        f"exec({original!a}, first := {{}})\n"
-        f"exec({f'{program}\n_result = {rewritten}\n'!a}, second := {{}})\n"
-        f"print({END!a} + ascii([repr(first['_answer']), "
-        "[(key, repr(value)) for key, value in second['_result'].items()]]))\n"
-    )
-
-
-def _output(printed: str) -> tuple[str, str]:
+def _output(returned: str) -> tuple[str, str]:
     """Return the dict as text, without values that have no literal; or the reason against it."""
-    expected, pairs = literal(printed) or ("", [])
+    expected, pairs = literal(returned)
     values = dict(pairs)
     answer = values.get(ANSWER, "")
     if not _is_literal(answer):

@@ -1,39 +1,23 @@
 """Verified emulation: does the output say what the program really returns?
 
-Most CoGEX programs leave helpers undefined, and only a model can execute those. A program is
-*complete* if every name that it reads is defined in it, is a builtin, or comes from a module of
-`PURE_MODULES`. Then Python can run it: program and call run in `tools.sandbox`, and the emulated
-dict is compared with the true one, key by key. An output that agrees is *faithful* to the true
-execution; the reference plays no part.
+Most CoGEX programs leave helpers undefined, and only a model can execute those. A complete program
+(`tools.programs`) is run, and the emulated dict is compared with the true one, key by key. An
+output that agrees is *faithful* to the true execution; the reference plays no part.
 
 Integers, strings and all else must be equal in value and type; floats to 1e-9, relative. A true
-value must be a literal (`repr`, read back by `ast.literal_eval`), and the same for two orders of
-sets, so each program is run twice. What depends on chance, the clock or the machine has no one
-true value, and is not run. These lists keep such programs out. They do not isolate a program; the
-sandbox does.
+value must be a literal (`repr`, read back by `ast.literal_eval`), and the same in both runs.
 """
 
-import ast
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prompt_strategies.layout import Completion
+from tools.programs import Returned, call_of, examine, run_twice, same
 from tools.python_text import literal
-from tools.sandbox import Limits, Outcome, run_programs
-from validation.check.programs import (
-    BUILTINS,
-    call_of,
-    names_from_outside,
-    parse,
-    quietly,
-    same,
-)
 
 FLOAT_TOLERANCE = 1e-9
-LIMITS = Limits(output=1 << 16)  # a true dict is as short as one that a model writes
 STATUSES = {
     "unreadable": "are not Python, or have no call",
     "not_allowed": "use a name or module that is not run here",
@@ -47,33 +31,6 @@ STATUSES = {
     "returned": "return a dict, compared with the output",
 }
 _NEVER_RUN = ("unreadable", "not_allowed", "undefined")
-
-PURE_MODULES = frozenset(
-    "__future__ abc bisect calendar cmath collections copy dataclasses datetime decimal difflib "
-    "enum fractions functools heapq itertools json math numbers operator re statistics string "
-    "textwrap typing unicodedata".split()
-)
-IMPURE_BUILTINS = frozenset(
-    "__import__ breakpoint compile copyright credits eval exec exit hash help id input license "
-    "open quit".split()
-)
-# of datetime: the clock, and the time zone of the machine
-_CLOCK = frozenset("now today utcnow fromtimestamp timestamp astimezone".split())
-
-_HARNESS = """
-import contextlib, io, json, sys
-report = {}
-with contextlib.redirect_stdout(io.StringIO()):
-    try:
-        names = {"__name__": "__main__"}
-        exec(PROGRAM, names)
-        value = eval(CALL, names)
-        report["type"] = type(value).__name__
-        report["text"] = repr(value)
-    except BaseException as error:
-        report["error"] = type(error).__name__
-json.dump(report, sys.stdout)
-"""
 
 
 @dataclass(frozen=True)
@@ -110,85 +67,31 @@ def verify_emulation(
     Without consent complete programs stay `complete`. Raises UserError if there is a program to
     run and the sandbox cannot run.
     """
-    found = [examine(completion) for completion in completions]
+    found = [Emulation(*examine(each.program, each.call)) for each in completions]
     complete = [index for index, item in enumerate(found) if item.status == "complete"]
     if not (allow_code_execution and complete):
         return found
-    sources = [_harness(completions[index]) for index in complete]
-    first, second = (
-        run_programs(sources, allow_code_execution=True, limits=LIMITS, hash_seed=seed)
-        for seed in (0, 1)
-    )
-    for index, *outcomes in zip(complete, first, second, strict=True):
-        found[index] = _compare(completions[index], outcomes)
+    calls = [(completions[at].program, call_of(completions[at].call)) for at in complete]
+    runs = run_twice(calls, allow_code_execution=True)
+    for index, pair in zip(complete, runs, strict=True):
+        found[index] = _compare(completions[index], *pair)
     return found
 
 
-def examine(completion: Completion) -> Emulation:
-    """Say whether a program is `complete`, and if not, why; nothing is run."""
-    tree, call = parse(completion.program), call_of(completion.call)
-    if not tree.body or quietly(lambda text: ast.parse(text, mode="eval"), call) is None:
-        return Emulation("unreadable")
-    names = names_from_outside(f"{completion.program}\n{call}")
-    if names is None:
-        return Emulation("unreadable")
-    if found := sorted({*_impure(tree), *(names & IMPURE_BUILTINS)}):
-        return Emulation("not_allowed", tuple(found))
-    if undefined := sorted(names - BUILTINS):
-        return Emulation("undefined", tuple(undefined))
-    return Emulation("complete")
-
-
-def _impure(tree: ast.Module) -> Iterator[str]:
-    """The imports and attributes that are not allowed; a star hides what it defines."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=names):
-                for alias in names:
-                    if alias.name.split(".")[0] not in PURE_MODULES:
-                        yield f"import {alias.name}"
-            case ast.ImportFrom(module=module, names=names, level=level):
-                pure = not level and str(module).split(".")[0] in PURE_MODULES
-                if not pure or names[0].name == "*":
-                    yield f"from {'.' * level}{module or ''} import {names[0].name}"
-            case ast.Attribute(attr=name) if name in _CLOCK:
-                yield f".{name}"
-
-
-def _harness(completion: Completion) -> str:
-    """The source that is run: its last line of output is a report in JSON."""
-    program, call = completion.program, call_of(completion.call)
-    return f"PROGRAM = {program!a}\nCALL = {call!a}\n{_HARNESS}"
-
-
-def _compare(completion: Completion, outcomes: Sequence[Outcome]) -> Emulation:
+def _compare(completion: Completion, first: Returned, second: Returned) -> Emulation:
     """Judge both runs of one complete program."""
-    if any(outcome.timed_out for outcome in outcomes):
+    if "timed_out" in (first.status, second.status):
         return Emulation("timed_out")
-    first, second = map(_end, outcomes)
     if first != second:
         return Emulation("varies")
-    status, detail, text = first
-    value = literal(text)
-    if status == "returned" and value is None and detail != "NoneType":
+    status, value = first.status, literal(first.text)
+    if status == "returned" and value is None and first.detail != "NoneType":
         status = "no_literal"
     elif status == "returned" and not isinstance(value, dict):
         status = "no_dict"
     if status != "returned":
-        return Emulation(status, _names([detail]))
+        return Emulation(status, _names([first.detail]))
     return compare_dicts(value, literal(completion.output))
-
-
-def _end(outcome: Outcome) -> tuple[str, str, str]:
-    """Return the status, the type of value or exception, and the value's `repr`."""
-    match quietly(json.loads, outcome.stdout):
-        case {"type": str(kind), **rest}:
-            return "returned", kind, str(rest.get("text", ""))
-        case {"error": str(exception)}:
-            return "crashed", exception, ""
-    if outcome.output_cut:
-        return "no_literal", f"over {LIMITS.output:,} bytes", ""
-    return "crashed", f"exit status {outcome.status}", ""
 
 
 def compare_dicts(true: dict[Any, Any], emulated: Any) -> Emulation:

@@ -15,17 +15,9 @@ from prompt_strategies.layout import Completion, parse_completion
 from prompt_strategies.nl_plan_layout import STEP_LINE
 from prompt_strategies.nl_plan_layout import parse_completion as parse_plan
 from tools.generate import Generation
-from tools.python_text import literal
+from tools.programs import BUILTINS, call_of, called_name, same, undefined_names
+from tools.python_text import literal, parse, quietly
 from tools.search.metrics import normalise
-from validation.check.programs import (
-    BUILTINS,
-    call_of,
-    called_name,
-    parse,
-    quietly,
-    same,
-    undefined_names,
-)
 from validation.check.return_keys import Function, returned_dicts
 
 Holds = dict[str, bool | None]  # by measure; None: it cannot be judged here

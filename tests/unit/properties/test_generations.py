@@ -27,12 +27,13 @@ from tools.generate import Generation
 from tools.models import load_tokenizer
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import read_prepared_rows
+from tools.programs import BUILTINS
 from tools.recipe import Recipe
 from tools.sandbox import Outcome
 from tools.tiny.corpus import write_cogex_rows
 from validation.check import check as module
 from validation.check.check import check, print_check
-from validation.check.emulation import BUILTINS, STATUSES, verify_emulation
+from validation.check.emulation import STATUSES, verify_emulation
 from validation.check.measures import MEASURES, judge
 
 COMPLETE = {
@@ -170,7 +171,7 @@ def test_what_a_run_program_reports_is_compared_and_never_trusted(data: st.DataO
     outcome = Outcome(stdout, "", 0, *(data.draw(st.integers(0, 9)) == 0 for _ in "ab"), 0.1)
     with (
         no_traceback(),
-        patch("validation.check.emulation.run_programs", return_value=[outcome]),
+        patch("tools.programs.run_programs", return_value=[outcome]),
     ):
         [found] = verify_emulation([written], allow_code_execution=True)
         assert found.status in STATUSES and found.status != "complete"

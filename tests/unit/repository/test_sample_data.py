@@ -8,8 +8,8 @@ from typing import Any
 
 from prompt_strategies.layout import render_completion, split_code
 from tools.generate import Generation
+from tools.programs import undefined_names
 from validation.check.measures import judge
-from validation.check.programs import undefined_names
 
 SAMPLE = Path(__file__).parents[3] / "data" / "sample" / "data.json"
 ROWS: list[dict[str, Any]] = json.loads(SAMPLE.read_text(encoding="utf-8"))

@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from prompt_strategies.layout import Completion, parse_completion, render_completion
 from tests.needs_sandbox import needs_sandbox
-from validation.check import emulation
+from tools import programs
 from validation.check.emulation import (
     Emulation,
     compare_dicts,
-    examine,
     summarize,
     verify_emulation,
 )
@@ -25,70 +22,6 @@ SAMPLE = Path("data/sample/data.json")
 
 def of_body(body: str, output: str = "{}", call: str = ">>> f(3)") -> Completion:
     return Completion(f"def f(x):\n    {body}", call, output)
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "detail"),
-    [
-        ("return {'answer': x}", "complete", ()),
-        ("return {'answer': sorted(map(str, [x]))}", "complete", ()),
-        ("import re, math as m\n    return {'answer': m.sqrt(x)}", "complete", ()),
-        ("from collections import Counter\n    return Counter()", "complete", ()),
-        ("return {'answer': look_up(x)}", "undefined", ("look_up",)),
-        ("return {'b': two(one), 'a': list(map(three, x))}", "undefined", ("one", "three", "two")),
-        ("import os\n    return {}", "not_allowed", ("import os",)),
-        ("import os.path as math\n    return {}", "not_allowed", ("import os.path",)),
-        ("import random\n    return {}", "not_allowed", ("import random",)),
-        ("import numpy as np\n    return look_up(np)", "not_allowed", ("import numpy",)),
-        ("from math import sin\n    from time import time", "not_allowed",
-         ("from time import time",)),
-        ("from . import math", "not_allowed", ("from . import math",)),
-        ("from .math import sin", "not_allowed", ("from .math import sin",)),
-        ("return open(x)", "not_allowed", ("open",)),
-        ("return eval('x') + exec('x')", "not_allowed", ("eval", "exec")),
-        ("return __import__('os')", "not_allowed", ("__import__",)),
-        ("return {'answer': input()}", "not_allowed", ("input",)),
-        ("return {'answer': id(x), 'b': hash(x)}", "not_allowed", ("hash", "id")),
-        ("from datetime import datetime\n    return datetime.now()", "not_allowed", (".now",)),
-        # its own names, though they are spelt like builtins
-        ("input = x\n    return {'answer': input}", "complete", ()),
-        ("return {'answer': [hash for hash in 'ab']}", "complete", ()),
-    ],
-)  # fmt: skip
-def test_program_is_examined(body: str, status: str, detail: tuple[str, ...]) -> None:
-    assert examine(of_body(body)) == Emulation(status, detail)
-
-
-@pytest.mark.parametrize(
-    ("completion", "status"),
-    [
-        (Completion("", ">>> len('x')", ""), "unreadable"),
-        (Completion("from math import *\ndef f(x): return x", ">>> f(1)", ""), "not_allowed"),
-        (of_body("return {", call=">>> f(1)"), "unreadable"),
-        (Completion("def f(x, x):\n    return {}", ">>> f(1)", ""), "unreadable"),
-        (of_body("return {}", call=""), "unreadable"),
-        (of_body("return {}", call=">>> f("), "unreadable"),
-        (of_body("return {}", call=">>> y = f(1)"), "unreadable"),
-        (of_body("return {}", call=">>> f(y)"), "undefined"),
-        (of_body("return {}", call=">>> f(open('x'))"), "not_allowed"),
-        (of_body("return {}", call=">>> f(\n    1)"), "complete"),
-        (of_body("return {}", call=">>> f(1)  # one"), "complete"),
-    ],
-)
-def test_call_is_examined_too(completion: Completion, status: str) -> None:
-    assert examine(completion).status == status
-
-
-FRAGMENTS = [
-    *("{", "}", "(", ")", "[", ":", ",", "'", "\\", "\n", "\0", "\ud800", "    ", "x", "1", " "),
-    *("def f(x):\n    return ", "from ", "import ", "*", ".", "math", "global x", "lambda", "f(1)"),
-]
-
-
-@given(st.text() | st.lists(st.sampled_from(FRAGMENTS)).map("".join))
-def test_hostile_text_is_examined(text: str) -> None:
-    for completion in (Completion(text, ">>> f(1)", ""), of_body("return x", call=f">>> {text}")):
-        assert examine(completion).status in ("unreadable", "not_allowed", "undefined", "complete")
 
 
 def returned(**keys: tuple[str, ...]) -> Emulation:
@@ -178,7 +111,7 @@ def ran() -> dict[str, Emulation]:
     bodies = [body for body, _ in RUNS]
     completions = [of_body(body, output="{'answer': 6}") for body in bodies]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(emulation, "LIMITS", replace(emulation.LIMITS, cpu_seconds=1))
+        patch.setattr(programs, "LIMITS", replace(programs.LIMITS, cpu_seconds=1))
         found = verify_emulation(completions, allow_code_execution=True)
     return dict(zip(bodies, found, strict=True))
 

@@ -5,8 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tools.generate import Generation
+from tools.programs import same, undefined_names
 from validation.check.measures import MEASURES, family, judge
-from validation.check.programs import same, undefined_names
 
 PROGRAM = """def add(first, second):
     total = plus(first, second)
