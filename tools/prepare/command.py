@@ -229,6 +229,21 @@ def verified_rows(
     print_summary(summary, Console())
 
 
+@prepare.command(name="join")
+def join_folders(
+    inputs: Annotated[
+        list[str],
+        typer.Option("--input", help="FOLDER, or FOLDER:N for N training rows; more than once."),
+    ],
+    out: SplitOut,
+    seed: Annotated[int, typer.Option(help="Seed of the rows drawn.")] = 42,
+) -> None:
+    """Join prepared folders of one kind of rows, each whole or with a quota; duplicates go."""
+    from tools.prepare.join import join, print_summary
+
+    print_summary(join(inputs, out, seed=seed), Console())
+
+
 @prepare.command(
     help=help_text(
         ArxivdlStrategy,
