@@ -8,8 +8,6 @@ Two files of tasks come with this project, one JSON object a line. A new task is
 - `synthetic.jsonl`: small functions of seven categories, to train on without a download.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +19,7 @@ from tools.code.trial import Trial
 from tools.errors import UserError
 from tools.prepare.fetch import FILES
 from tools.prepare.fields import RejectedError
-from tools.prepare.file_kinds import as_json_lines, unpacked
-from tools.prepare.source_file import decoded
+from tools.prepare.source_file import SourceFile, read_source_file
 from tools.python_text import compiles
 
 # SHA-256 of the files as they were published
@@ -61,50 +58,13 @@ class Task:
         return Trial(program, self.tests, self.names, self.setup)
 
 
-@dataclass(frozen=True)
-class Published:
-    """The JSON values of a published file, one for each line."""
-
-    path: Path
-    sha256: str
-    rows: list[Any]
-
-    @property
-    def known_as(self) -> str | None:
-        """The file's published name, if it is byte for byte one of `PUBLISHED`."""
-        return PUBLISHED.get(self.sha256)
+def read_published(path: Path, what: str = "tasks") -> SourceFile:
+    """Read a benchmark's file of tasks or samples. Raises UserError as `read_source_file`."""
+    brings = "`cogex fetch` brings a benchmark's original"
+    return read_source_file(path, brings if what == "tasks" else f"give a file of {what}")
 
 
-def read_published(path: Path, what: str = "tasks") -> Published:
-    """Read a benchmark's file of tasks or samples: JSON lines or a table, packed or not.
-
-    Raises UserError naming file and line if it cannot be read.
-    """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        todo = "`cogex fetch` brings a benchmark's original" if what == "tasks" else "correct it"
-        raise UserError(f"{path}: there is no such file of {what}; {todo}") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    _, inner = unpacked(path, data)
-    table = as_json_lines(path, inner)
-    text = decoded(path, inner) if table is None and inner.strip() else table or ""
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except (ValueError, RecursionError):
-                raise UserError(
-                    f"{path}, line {number}: is not JSON; give a file with one object a line"
-                ) from None
-    if not rows:
-        raise UserError(f"{path}: holds no {what}; make or download it again")
-    return Published(path, hashlib.sha256(data).hexdigest(), rows)
-
-
-def all_tasks(published: Published, read: Callable[[Any], Task]) -> list[Task]:
+def all_tasks(published: SourceFile, read: Callable[[Any], Task]) -> list[Task]:
     """Return every task of a file. Raises UserError naming the first that cannot be used."""
     tasks: dict[str, Task] = {}
     for number, row in enumerate(published.rows, 1):

@@ -20,7 +20,7 @@ from tools.code import near_duplicates
 from tools.code.difficulty import DEEPEST, MOST_DECISIONS, count_lines, not_simple
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
-from tools.code.tasks import SYNTHETIC, Task, own_task, read_published
+from tools.code.tasks import PUBLISHED, SYNTHETIC, Task, own_task, read_published
 from tools.code.trial import VERDICTS, try_programs
 from tools.errors import UserError
 from tools.prepare.fetch import verified
@@ -99,7 +99,7 @@ def prepare_tasks(
         "rows": len(published.rows),
     }
     if name != "synthetic":
-        origin["known_as"] = published.known_as
+        origin["known_as"] = PUBLISHED.get(published.sha256)
     summary = Summary(origin, len(published.rows), len(kept), len(rejected), counts)
     manifest = {
         "format": f"code/{name}",

@@ -52,13 +52,15 @@ def _stored(row: Mapping[str, str]) -> dict[str, str]:
     return {key: to_file(text) for key, text in row.items()}
 
 
-def rejected_line(index: int, reason: str, row: Any, text: str | None = None) -> dict[str, Any]:
-    """Return a row's line of rejected.jsonl; its `text` if JSON cannot hold the row."""
+def rejected_line(index: int, reason: str, row: Any) -> dict[str, Any]:
+    """Return a row's line of rejected.jsonl; the row as text if JSON cannot hold it."""
     line = {"index": index, "reason": reason, "row": row}
     try:
         json.dumps(line, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        line["row"] = ascii(row) if text is None else text
+    except ValueError:
+        line["row"] = ascii(row)
+    except RecursionError:
+        line["row"] = "nested too deep to be shown"
     return line
 
 

@@ -4,7 +4,7 @@ Every row read is either kept or in rejected.jsonl with its reason (F is the fil
 
 - `not an object` (in CSV: more or fewer cells than the header), `duplicate key`;
 - `missing: F`, `empty: F`, `wrong type: F`, `not UTF-8: F` (a lone surrogate);
-- `unusable number: F` (NaN, infinite or over 4,300 digits), `nested too deep: F`;
+- `unusable number: F` (NaN or infinite), `nested too deep: F`;
 - `strict: FLAGS` for a flagged row under `--strict`;
 - what the dataset's own module names.
 
@@ -53,7 +53,7 @@ from tools.prepare.folder import (
     write_folder,
 )
 from tools.prepare.odd_texts import odd_texts
-from tools.prepare.source_file import SourceFile, SourceRow, read_source_file
+from tools.prepare.source_file import DoubledKey, SourceFile, read_source_file
 from tools.prepare.split import choose_validation, group_key, group_rows
 
 OUTPUTS = ("train.jsonl", "val.jsonl", "rejected.jsonl", "flagged.jsonl", "manifest.json")
@@ -317,17 +317,18 @@ def _sort_rows(
         Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
     ):
         warnings.simplefilter("ignore")  # a program with "\d" is no concern here
-        task = bar.add_task("rows", total=len(source.text))
         prepared = _was_prepared(source)
-        for index, row in enumerate(source.rows()):
-            bar.update(task, completed=row.end)
-            given = row._replace(value=stored_texts(row.value)) if prepared else row
+        for index, row in enumerate(bar.track(source.rows, description="rows")):
             try:
+                if not isinstance(row, dict):
+                    raise RejectedError("not an object")
+                if isinstance(row, DoubledKey):
+                    raise RejectedError("duplicate key")
+                given = stored_texts(row) if prepared else row
                 _keep(dataset, rows, index, given, check_length, strict)
             except RejectedError as reason:
                 rows.reasons[str(reason)] += 1
-                shown = row.text if row.doubled_key else row.value
-                rows.rejected.append(rejected_line(index, str(reason), shown, row.text))
+                rows.rejected.append(rejected_line(index, str(reason), row))
     if any(row["family"] for row in rows.kept):
         return rows
     for kept in rows.kept:  # the engine wants each column in every row, or in none
@@ -348,24 +349,20 @@ def _keep(
     dataset: Format,
     rows: _Rows,
     index: int,
-    row: SourceRow,
+    row: dict[str, Any],
     check_length: LengthCheck,
     strict: bool,
 ) -> None:
     """Add a row to those that are kept, with its flags and changes. Raises RejectedError."""
-    if not isinstance(row.value, dict):
-        raise RejectedError("not an object")
-    if row.doubled_key:
-        raise RejectedError("duplicate key")
-    read = read_fields(row.value, dataset.strategy.published_fields, dataset.tidying)
+    read = read_fields(row, dataset.strategy.published_fields, dataset.tidying)
     flags = [*dataset.find_flags(read), *odd_texts(read.texts, read.names, dataset.unfenced)]
     if flag := check_length(dataset.strategy.render(read.texts)):
         flags.append(flag)
-    name = _name(row.value, "id") or f"row-{index}"
+    name = _name(row, "id") or f"row-{index}"
     if name in rows.names:
         flags.append("duplicate-id")
-    family = _name(row.value, "family")
-    if not family and row.value.get("family") not in (None, ""):
+    family = _name(row, "family")
+    if not family and row.get("family") not in (None, ""):
         flags.append("family-not-text")
     task, answer = group_key(read.texts, dataset.strategy.given), dataset.answer(read.texts)
     texts = tuple(read.texts.values())
@@ -384,7 +381,7 @@ def _keep(
     rows.traits.update(dataset.traits(read.texts))
     rows.changes.update(read.changes)
     rows.normalised += bool(read.changes)
-    left_out = row.value.keys() - {*read.names.values(), "id", "family"}
+    left_out = row.keys() - {*read.names.values(), "id", "family"}
     rows.left_out.update(key.encode("utf-8", "replace").decode() for key in left_out)
     if flags:
         rows.flagged.append({"index": index, "id": name, "flags": flags})
@@ -402,8 +399,6 @@ def _name(row: dict[str, Any], key: str) -> str | None:
 
 
 def _check_kept(dataset: Format, source: Path, rows: _Rows, val_size: int) -> None:
-    if not rows.read:
-        raise UserError(f"{source} holds an array of no rows. Download it again.")
     reasons = told(commonest_first(rows.reasons))
     if not rows.kept:
         raise UserError(

@@ -1,88 +1,168 @@
-"""Reads a dataset file row by row: a JSON array, JSON values, an object holding one array, a table.
+"""Reads the rows of a file: JSON, JSON lines, CSV, TSV, Parquet or Arrow, packed or not.
 
-The values may stand one a line, several on a line or over lines, with or without commas. A table is
-Parquet, Arrow, CSV or TSV; a file may be packed: see `tools.prepare.file_kinds`.
+JSON values may stand in an array, in an object around one array, or one behind the other. Packed
+files and tables are known by their first bytes, CSV and TSV by their name.
 """
 
+import bz2
+import csv
+import gzip
 import hashlib
+import io
 import json
-import math
+import lzma
 import re
-from collections.abc import Iterator
+import zipfile
+import zlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from pathlib import Path, PurePath
+from typing import Any
 
 from tools.errors import UserError, remedy
-from tools.prepare.file_kinds import as_json_lines, csv_json_lines, folder_json_lines, unpacked
 
-_BLANK = re.compile(r"[ \t\r\n]*")
-_CONTROLS = bytes({*range(32)} - set(b"\t\n\r\f\x1b"))  # no text file has them
-_CLOSING = {"[": "]", "{": "}"}
-
-
-class SourceRow(NamedTuple):
-    """One JSON value of a dataset file: parsed, and as the file has it.
-
-    `end` is where it ends, in characters from the start of the file. With `doubled_key` an
-    object in the row names a key twice, and `value` lacks what the first of them held.
-    """
-
-    value: Any
-    text: str
-    end: int
-    doubled_key: bool
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"PK": "zip",
+}
+_TABLES = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"\xff\xff\xff\xff": "Arrow stream"}
+_BESIDE = re.compile(r"/$|^__MACOSX/|(?:^|/)\.")  # in a zip: folders and what systems add
+_BROKEN = (OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError,
+           zipfile.BadZipFile)  # fmt: skip
+_BETWEEN = re.compile(r"[ \t\r\n,]*")
+_OF_A_ROW = {"instruction", "task_id", "prompt"}  # an object with one of them is no wrapper
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A dataset file in memory; `array` is where its array begins, None for values."""
+    """A file in memory: its hash, and its rows, which may be any JSON value."""
 
     path: Path
     sha256: str
-    text: str
-    array: int | None
-
-    def rows(self) -> Iterator[SourceRow]:
-        """Yield every row in file order.
-
-        A number that is NaN, infinite or over 4,300 digits reads as a float that is not
-        finite. Raises UserError, with row and line, at a row that is not JSON.
-        """
-        return _rows_of_values(self) if self.array is None else _rows_of_array(self, self.array)
+    rows: list[Any]
 
 
-def read_source_file(path: Path) -> SourceFile:
-    """Read a dataset file whole and find where its rows are.
+class DoubledKey(dict[str, Any]):
+    """A JSON object that names a key twice, itself or in an object inside it; the last counts."""
 
-    Raises UserError if the file cannot be read, is of no kind that can, or holds no list of rows.
+
+def read_source_file(path: Path, otherwise: str = "download it, or correct the path") -> SourceFile:
+    """Read a file whole.
+
+    A number that is NaN or infinite reads as such a float. Raises UserError if the file is not
+    there (`otherwise` says what to do), cannot be read, or holds no rows.
     """
+    if path.is_dir():
+        rows = _saved_rows(path)
+        digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        return SourceFile(path, digest, rows)
     try:
-        if path.is_dir():
-            text = folder_json_lines(path)
-            return SourceFile(path, hashlib.sha256(text.encode()).hexdigest(), text, None)
         data = path.read_bytes()
     except FileNotFoundError:
-        todo = remedy(path, "download the dataset's file, or give the path where it lies")
-        raise UserError(f"{path}: there is no such file; {todo}") from None
+        raise UserError(f"{path}: there is no such file; {remedy(path, otherwise)}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Check the path.") from None
     digest = hashlib.sha256(data).hexdigest()
-    name, data = unpacked(path, data)
-    table = as_json_lines(path, data)
-    if table is None:
-        text = decoded(path, data)
-        table = csv_json_lines(path, name, text)
-    if table is not None:
-        return SourceFile(path, digest, table, None)
-    return SourceFile(path, digest, text, _find_array(path, text))
+    name, data = _unpacked(path, data)
+    if kind := _starts(_TABLES, data):
+        rows = _table_rows(path, kind, data)
+    elif PurePath(name).suffix.lower() in (".csv", ".tsv"):
+        rows = _csv_rows(path, _text(path, data))
+    else:
+        rows = _json_rows(path, _text(path, data))
+    if not rows:
+        raise UserError(f"{path} holds no rows. Make or download it again.")
+    return SourceFile(path, digest, rows)
 
 
-def decoded(path: Path, data: bytes) -> str:
+def _starts(kinds: dict[bytes, str], data: bytes) -> str | None:
+    return next((kind for start, kind in kinds.items() if data.startswith(start)), None)
+
+
+def _unpacked(path: Path, data: bytes) -> tuple[str, bytes]:
+    """Return the name and the bytes of what a file holds, unpacked where it is packed."""
+    name = path.name
+    while how := _starts(_PACKED, data):
+        try:
+            if how == "zip":
+                name, data = _only_member(path, data)
+            else:
+                name, data = PurePath(name).stem, _decompressed(how, data)
+        except _BROKEN as error:
+            raise UserError(
+                f"{path}: is a damaged {how} file: {error}. Make or download it again."
+            ) from None
+    return name, data
+
+
+def _only_member(path: Path, data: bytes) -> tuple[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = [name for name in archive.namelist() if not _BESIDE.search(name)]
+        if len(names) != 1:
+            raise UserError(
+                f"{path} is a zip archive of {len(names)} files ({', '.join(names[:3])}): unpack "
+                "it and give the one that holds the rows; of a workbook, save the sheet as CSV."
+            )
+        return names[0], archive.read(names[0])
+
+
+def _decompressed(how: str, data: bytes) -> bytes:
+    if how in ("zstd", "lz4"):
+        import pyarrow  # type: ignore[import-untyped]
+
+        with pyarrow.input_stream(pyarrow.py_buffer(data), compression=how) as stream:
+            return bytes(stream.read())
+    return {"gzip": gzip.decompress, "bz2": bz2.decompress, "xz": lzma.decompress}[how](data)
+
+
+def _saved_rows(path: Path) -> list[Any]:
+    from datasets import load_from_disk
+
+    try:
+        return _as_json(load_from_disk(str(path)).to_list())
+    except Exception as error:  # not one either, several splits, or damaged
+        raise UserError(
+            f"{path} is a folder, and not of one split that `save_to_disk` wrote "
+            f"({_short(error)}). Give the file in it that holds the rows."
+        ) from None
+
+
+def _table_rows(path: Path, kind: str, data: bytes) -> list[Any]:
+    import pyarrow
+    from pyarrow import parquet
+
+    source = pyarrow.BufferReader(data)
+    try:
+        if kind == "Parquet":
+            return _as_json(parquet.read_table(source).to_pylist())
+        reader = pyarrow.ipc.open_file if kind == "Arrow" else pyarrow.ipc.open_stream
+        return _as_json(reader(source).read_all().to_pylist())
+    except Exception as error:  # Arrow raises its own, and OSError
+        raise UserError(
+            f"{path}: is a damaged {kind} file: {_short(error)}. Make or download it again."
+        ) from None
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _as_json(rows: list[Any]) -> list[Any]:
+    """Return rows with text in place of what JSON cannot hold: dates, decimals, bytes."""
+
+    def as_text(value: Any) -> str:
+        # a lone surrogate is refused, as not UTF-8
+        return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+    return list(json.loads(json.dumps(rows, default=as_text)))
+
+
+def _text(path: Path, data: bytes) -> str:
     """Return the text of a file in UTF-8. Raises UserError, which says what it is instead."""
     head = data[:1024].removeprefix(b"\xef\xbb\xbf").strip()
-    if not head and not data.removeprefix(b"\xef\xbb\xbf").strip():
-        raise UserError(f"{path} is empty ({len(data)} bytes). Download it again.")
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         raise UserError(
             f"{path} is a git-lfs pointer, not the data. Run `git lfs pull` in its repository, "
@@ -93,193 +173,92 @@ def decoded(path: Path, data: bytes) -> str:
             f"{path} is a web page (it starts with '<'), not JSON. Download the raw file: on "
             "the Hugging Face hub its address has /resolve/, not /blob/."
         )
-    # JSON and CSV begin with ASCII, which UTF-16 and UTF-32 write with zero bytes
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[:4].count(0) in (2, 3):
-        raise UserError(f"{path} is UTF-16 or UTF-32, not UTF-8, from byte 0. Save it as UTF-8.")
     try:
-        return data.decode("utf-8").removeprefix("\ufeff")
+        if b"\0" in head:  # as in UTF-16 and in most binary files
+            raise UnicodeDecodeError("utf-8", data, data.index(b"\0"), 0, "")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        if len(head.translate(None, _CONTROLS)) < len(head):
-            raise UserError(
-                f"{path} is no text: it begins with the bytes {data[:8].hex(' ')}. Give JSON, JSON "
-                "lines, CSV, Parquet or Arrow."
-            ) from None
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}, line "
-            f"{line}. Convert it (from Latin-1: iconv -f LATIN1 -t UTF-8), or download it again."
+            f"{path} is neither text in UTF-8 nor a table that is read here: byte "
+            f"0x{data[error.start]:02x} at offset {error.start}, line {line}. Save it as JSON "
+            "lines in UTF-8 (a text in Latin-1: iconv -f LATIN1 -t UTF-8)."
         ) from None
 
 
-def _find_array(path: Path, text: str) -> int | None:
-    """Return where the array of rows begins, or None if the file is JSON lines."""
-    start = _skip_blanks(text, 0)
-    if text[start] == "[":
-        return start
+def _csv_rows(path: Path, text: str) -> list[Any]:
+    """Return the rows of CSV or TSV; one with other cells than the header is a list."""
+    separator = max("\t,;", key=text.partition("\n")[0].count)
+    csv.field_size_limit(1 << 30)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        value, end, _ = _decode_at(text, start)
-    except (json.JSONDecodeError, RecursionError) as error:
-        if text[start] == "{" and _looks_like_lines(text):
-            return None  # reading the lines names the broken one
-        raise _not_json(path, text, error, "the file") from None
-    if not isinstance(value, dict):
+        columns, *rows = [line for line in lines if line] or [[]]
+    except csv.Error as error:
         raise UserError(
-            f"{path} holds {text[start : start + 20]!r}, which is no list of rows. Give a JSON "
-            "array of objects, or one object a line."
-        )
-    if isinstance(value.get("instruction"), list | dict):
-        raise UserError(
-            f'{path} holds columns, not rows. Turn it: python -c "import pandas; pandas.read_json('
-            f"'{path}').to_json('rows.jsonl', orient='records', lines=True)\""
-        )
-    # an object with an instruction is itself a row, whatever list its input is
-    if _skip_blanks(text, end) < len(text) or "instruction" in value:
-        return None
-    return _array_of_rows(path, text, start)
+            f"{path}, line {lines.line_num}: is not valid CSV: {error}. Correct its quotes."
+        ) from None
+    return [
+        dict(zip(columns, row, strict=True)) if len(row) == len(columns) else row for row in rows
+    ]
 
 
-def _array_of_rows(path: Path, text: str, start: int) -> int:
-    """Return where the one array of an object begins; arrays of other things are passed over."""
-    arrays = [(name, at) for name, at in _members(text, start) if text[at] == "["]
-    of_rows = [item for item in arrays if text[_skip_blanks(text, item[1] + 1)] == "{"]
-    found = of_rows or arrays
-    if len(found) != 1:
-        names = ", ".join(name for name, _ in found)
-        held = f"{len(found)} arrays ({names})" if found else "no arrays"
-        todo = f": jq .{found[0][0]} {path.name} > rows.json" if found else "."
-        raise UserError(
-            f"{path} is an object that holds {held}, and exactly one is read as the rows. Save "
-            f"that array alone{todo}"
-        )
-    return found[0][1]
-
-
-def _rows_of_array(source: SourceFile, start: int) -> Iterator[SourceRow]:
-    text, at, index = source.text, start, 0
-    while True:
-        at = _skip_blanks(text, at + 1)
-        if index == 0 and text[at : at + 1] == "]":
-            break
-        try:
-            value, end, doubled = _decode_at(text, at)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise _not_json(source.path, text, error, f"row {index} (counted from 0)") from None
-        yield SourceRow(value, text[at:end], end, doubled)
-        index += 1
-        at = _skip_blanks(text, end)
-        if text[at : at + 1] == "]":
-            break
-        if text[at : at + 1] != ",":
-            missing = json.JSONDecodeError("Expecting ',' or ']'", text, at)
-            raise _not_json(source.path, text, missing, f"what follows row {index - 1}")
-    rest = _skip_blanks(text, at + 1)
-    # an object around the array was parsed whole before
-    if start == _skip_blanks(text, 0) and rest < len(text):
-        line = text.count("\n", 0, rest) + 1
-        raise UserError(
-            f"{source.path} goes on after the end of its array, at line {line}: "
-            f"{text[rest : rest + 20]!r}. Give one array, or one object a line."
-        )
-
-
-def _rows_of_values(source: SourceFile) -> Iterator[SourceRow]:
-    text, at, index = source.text, _skip_blanks(source.text, 0), 0
+def _json_rows(path: Path, text: str) -> list[Any]:
+    """Return the values of a text; of one value the rows that it holds."""
+    values, at = [], _skip(text, 0)
     while at < len(text):
         try:
-            value, end, doubled = _decode_at(text, at)
-        except (json.JSONDecodeError, RecursionError) as error:
-            what = error.msg if isinstance(error, json.JSONDecodeError) else "it nests too deep"
-            raise UserError(
-                f"{source.path}: line {text.count(chr(10), 0, at) + 1} (row {index}, counted from "
-                f"0) is not valid JSON: {what}. Correct or remove that row, or download the file "
-                "again."
-            ) from None
-        yield SourceRow(value, text[at:end], end, doubled)
-        index += 1
-        at = _skip_blanks(text, end)
-        if text[at : at + 1] == ",":  # of an array without its brackets
-            at = _skip_blanks(text, at + 1)
+            value, end = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise _not_json(path, text, at, error) from None
+        values.append(value)
+        at = _skip(text, end)
+    match values:
+        case [list(rows)]:
+            return rows
+        case [dict(value)]:
+            return _rows_within(path, value)
+    return values
 
 
-class _DoubledKeyError(Exception):
-    """An object names a key twice."""
+def _skip(text: str, at: int) -> int:
+    match = _BETWEEN.match(text, at)
+    return match.end() if match else at
+
+
+def _rows_within(path: Path, value: dict[str, Any]) -> list[Any]:
+    """Return the one array of objects that an object holds; without one it is a row itself."""
+    arrays = {
+        name: rows
+        for name, rows in value.items()
+        if isinstance(rows, list) and rows and isinstance(rows[0], dict)
+    }
+    if not arrays or _OF_A_ROW & value.keys():
+        return [value]
+    if len(arrays) > 1:
+        raise UserError(
+            f"{path} is an object that holds {len(arrays)} arrays ({', '.join(arrays)}), and one "
+            f"is read as the rows. Save that one alone: jq .{next(iter(arrays))} {path.name}"
+        )
+    return next(iter(arrays.values()))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
-    if len(value) != len(pairs):
-        raise _DoubledKeyError
+    if len(value) != len(pairs) or any(isinstance(each, DoubledKey) for each in value.values()):
+        return DoubledKey(value)
     return value
 
 
-def _integer(digits: str) -> int | float:
-    try:
-        return int(digits)
-    except ValueError:  # over 4,300 digits, which Python does not convert
-        return math.inf
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
-_STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)
-_LENIENT = json.JSONDecoder(parse_int=_integer)
-
-
-def _decode_at(text: str, at: int) -> tuple[Any, int, bool]:
-    """Return the JSON value that begins at `at`, where it ends, and if a key is doubled."""
-    try:
-        value, end = _STRICT.raw_decode(text, at)
-        return value, end, False
-    except _DoubledKeyError:
-        value, end = _LENIENT.raw_decode(text, at)
-        return value, end, True
-
-
-def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
-    """Yield each key of the object at `at`, and where its value begins; it is known to be JSON."""
-    at = _skip_blanks(text, at + 1)
-    while text[at] != "}":
-        key, at, _ = _decode_at(text, at)
-        at = _skip_blanks(text, _skip_blanks(text, at) + 1)
-        yield key, at
-        _, at, _ = _decode_at(text, at)
-        at = _skip_blanks(text, at)
-        if text[at] == ",":
-            at = _skip_blanks(text, at + 1)
-
-
-def _skip_blanks(text: str, at: int) -> int:
-    match = _BLANK.match(text, at)
-    return match.end() if match else at
-
-
-def _looks_like_lines(text: str) -> bool:
-    """Tell JSON lines with a broken first line from one broken object."""
-    first, _, rest = text.lstrip().partition("\n")
-    try:
-        second = json.loads(rest.lstrip().partition("\n")[0])
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(second, dict) and not first.rstrip().endswith("[")
-
-
-def _not_json(
-    path: Path, text: str, error: json.JSONDecodeError | RecursionError, what: str
-) -> UserError:
-    if isinstance(error, RecursionError):
-        return UserError(
-            f"{path}: {what} nests too deep to be read (about 1,000 levels). Correct the file "
-            "there, or download it again."
-        )
-    cut_off = (
-        _skip_blanks(text, error.pos) == len(text)
-        or error.msg.startswith("Unterminated string")
-        or not text[-64:].rstrip().endswith(_CLOSING.get(text[_skip_blanks(text, 0)], ""))
-    )
-    advice = (
-        "The file is cut off: download it again."
-        if cut_off
-        else "Correct the file there, or download it again."
-    )
+def _not_json(path: Path, text: str, at: int, error: ValueError | RecursionError) -> UserError:
+    line, what = text.count("\n", 0, at) + 1, str(error)
+    if isinstance(error, json.JSONDecodeError):
+        line, what = error.lineno, f"{error.msg} (column {error.colno})"
+    elif isinstance(error, RecursionError):
+        what = "what begins there nests too deep"
     return UserError(
-        f"{path}: {what} is not valid JSON at line {error.lineno}, column {error.colno}: "
-        f"{error.msg}. {advice}"
+        f"{path}, line {line}: is not valid JSON: {what}. Correct it there, or download the file "
+        "again: it may be cut off."
     )

@@ -18,7 +18,7 @@ from tools.code.difficulty import count_lines, not_simple
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
 from tools.code.merge import merge
-from tools.code.tasks import MINI, Task, own_task, own_tasks, read_published
+from tools.code.tasks import MINI, PUBLISHED, Task, own_task, own_tasks, read_published
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.prepare.code import prepare_tasks
@@ -412,11 +412,11 @@ def test_nothing_is_written_without_consent(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no tasks"),
-        (b'{"a": 1}\n{"a"', "line 2: is not JSON"),
+        (b"", "holds no rows"),
+        (b'{"a": 1}\n{"a"', "line 2: is not valid JSON"),
         (b"\x1f\x8bnot gzip", "a damaged gzip file"),
         (b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 9, "a damaged gzip file"),  # a malformed stream
-        (b"\xff", "is not UTF-8"),
+        (b"\xff", "neither text in UTF-8"),
         (b"PAR1\0", "is a damaged Parquet file"),
     ],
 )
@@ -429,7 +429,7 @@ def test_file_that_is_none_is_told_so(tmp_path: Path, content: bytes, message: s
 @needs_published_files
 def test_published_files_are_known_and_all_of_their_tasks_are_split() -> None:
     humaneval, mbpp = read_published(HUMANEVAL), read_published(MBPP)
-    assert (humaneval.known_as, mbpp.known_as) == ("HumanEval.jsonl.gz", "mbpp.jsonl")
+    assert [PUBLISHED[each.sha256] for each in (humaneval, mbpp)] == [HUMANEVAL.name, MBPP.name]
     tasks = [humaneval_task(each) for each in humaneval.rows]
     tasks += [mbpp_task(each) for each in mbpp.rows]
     assert len(tasks) == 164 + 974

@@ -124,12 +124,9 @@ def test_a_value_becomes_a_python_literal(tmp_path: Path) -> None:
         ({"code_prompt": f"\n  \n{CODE}\n\t\n"}, "code", CODE),
         ({"code_prompt": "    x = 1\n\n>>> f(x)  "}, "code", "    x = 1\n\n>>> f(x)  "),
         ({"code_prompt": CODE.replace("\n", "\r\n")}, "code", CODE),
-        ({"code_output": f"\n{OUTPUT}\n\n"}, "output", OUTPUT),
-        ({"code_output": f"output = {OUTPUT}"}, "output", OUTPUT),
-        ({"code_output": f"\n output={OUTPUT}"}, "output", OUTPUT),
+        ({"code_output": f"\n output={OUTPUT}\n\n"}, "output", OUTPUT),
         ({"code_output": f"output == {OUTPUT}"}, "output", f"output == {OUTPUT}"),
         ({"code_output": "{'answer': 'output = 1'}"}, "output", "{'answer': 'output = 1'}"),
-        ({"instruction": "a\r\nb"}, "instruction", "a\nb"),
     ],
 )
 def test_only_line_ends_blank_ends_and_output_equals_change(
@@ -138,7 +135,6 @@ def test_only_line_ends_blank_ends_and_output_equals_change(
     summary, files = prepare_one(tmp_path, make_row(**changes))
     assert files["train.jsonl"][1][field] == text
     assert summary.normalised == int(text not in changes.values())
-    assert sum(summary.changes.values()) >= summary.normalised
 
 
 def test_ids_are_the_rows_own_or_its_place(tmp_path: Path) -> None:
@@ -160,129 +156,84 @@ def test_a_doubled_id_is_made_unique_and_flagged(tmp_path: Path) -> None:
     assert files["flagged.jsonl"][0] == {"index": 1, "id": "a-1", "flags": ["duplicate-id"]}
 
 
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        ("text", "not an object"),
-        ([make_row()], "not an object"),
-        (None, "not an object"),
-        (make_row(instruction=...), "missing: instruction"),
-        (make_row(instruction=None), "missing: instruction"),
-        (make_row(instruction=" \n"), "empty: instruction"),
-        (make_row(instruction=["a"]), "wrong type: instruction"),
-        (make_row(code_prompt=...), "missing: code_prompt"),
-        (make_row(code_prompt="\n\n"), "empty: code_prompt"),
-        (make_row(code_prompt=5), "wrong type: code_prompt"),
-        (make_row(code_prompt="def f(): pass"), "no call: code_prompt"),
-        (make_row(code_prompt="x = '>>> f()'"), "no call: code_prompt"),
-        (make_row(code_prompt="x = 1\n>>> "), "no call: code_prompt"),
-        (make_row(code_output=...), "missing: code_output"),
-        (make_row(code_output="output = "), "empty: code_output"),
-        (make_row(code_output=[1]), "wrong type: code_output"),
-        (make_row(code_prompt=..., code=5), "wrong type: code"),
-        (make_row(code_output=..., **{"code output": " "}), "empty: code output"),
-        (make_row(code_output=..., output="\ud800"), "not UTF-8: output"),
-        (make_row(input=[math.nan]), "unusable number: input"),
-        (make_row(code_output={"answer": math.inf}), "unusable number: code_output"),
-        (make_row(input="\ud800"), "not UTF-8: input"),
-        (make_row(code_output="{'answer': '\udfff'}"), "not UTF-8: code_output"),
-        (make_row(id="\ud800"), "not UTF-8: id"),
-    ],
-)
-def test_an_unusable_row_is_rejected_with_its_reason(tmp_path: Path, row: Any, reason: str) -> None:
-    summary, files = prepare_one(tmp_path, row)
-    assert (summary.kept, summary.rejected, summary.reasons) == (1, 1, {reason: 1})
-    assert files["rejected.jsonl"][0]["index"] == 1
-    assert files["rejected.jsonl"][0]["reason"] == reason
+REJECTED = [
+    ("text", "not an object"),
+    ([make_row()], "not an object"),
+    (make_row(instruction=None), "missing: instruction"),
+    (make_row(instruction=" \n"), "empty: instruction"),
+    (make_row(instruction=["a"]), "wrong type: instruction"),
+    (make_row(code_prompt="\n\n"), "empty: code_prompt"),
+    (make_row(code_prompt=5), "wrong type: code_prompt"),
+    (make_row(code_prompt="x = '>>> f()'"), "no call: code_prompt"),
+    (make_row(code_prompt="x = 1\n>>> "), "no call: code_prompt"),
+    (make_row(code_output=...), "missing: code_output"),
+    (make_row(code_output="output = "), "empty: code_output"),
+    (make_row(code_output=[1]), "wrong type: code_output"),
+    (make_row(code_prompt=..., code=5), "wrong type: code"),
+    (make_row(code_output=..., **{"code output": " "}), "empty: code output"),
+    (make_row(input=[math.nan]), "unusable number: input"),
+    (make_row(code_output={"answer": math.inf}), "unusable number: code_output"),
+    (make_row(input="\ud800"), "not UTF-8: input"),
+    (make_row(code_output="{'answer': '\udfff'}"), "not UTF-8: code_output"),
+    (make_row(id="\ud800"), "not UTF-8: id"),
+]
 
 
-def test_a_rejected_row_is_shown_as_it_was(tmp_path: Path) -> None:
-    row = make_row(code_prompt=..., input={"a": [1, None]})
-    _, files = prepare_one(tmp_path, row)
-    assert files["rejected.jsonl"] == [{"index": 1, "reason": "missing: code_prompt", "row": row}]
+def test_an_unusable_row_is_rejected_with_its_reason_and_shown(tmp_path: Path) -> None:
+    summary, files = prepare(tmp_path, [make_row(), *(row for row, _ in REJECTED)])
+    assert (summary.kept, summary.rejected) == (1, len(REJECTED))
+    found = [(line["index"], line["reason"]) for line in files["rejected.jsonl"]]
+    assert found == [(index, reason) for index, (_, reason) in enumerate(REJECTED, 1)]
+    for (row, reason), line in zip(REJECTED, files["rejected.jsonl"], strict=True):
+        json_holds_it = not reason.startswith(("unusable number", "not UTF-8"))
+        assert line["row"] == (row if json_holds_it else ascii(row))
 
 
-@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "9" * 5000, '"\\ud800"'])
-def test_a_rejected_row_that_json_cannot_hold_is_shown_as_text(tmp_path: Path, value: str) -> None:
+@pytest.mark.parametrize("depth", [600, 2_000, 9_000, 200_000])  # Pythons have different limits
+def test_deep_nesting_and_a_doubled_key_are_rejected_or_named(tmp_path: Path, depth: int) -> None:
+    deep = json.dumps(make_row(input="DEEP")).replace('"DEEP"', "[" * depth + "]" * depth)
     source = tmp_path / "data.json"
-    text = json.dumps(make_row(1)).replace('"a"', value)
-    source.write_text(f"[{json.dumps(make_row())}, {text}]")
-    prepare_cogex(source, tmp_path / "out", val_size=0)
-    assert read_lines(tmp_path / "out/rejected.jsonl")[0]["row"] == text
+    source.write_text(f'[{json.dumps(make_row())}, {deep}, {{"instruction": 1, "instruction": 2}}]')
+    try:
+        reasons = prepare_cogex(source, tmp_path / "out", val_size=0).reasons
+        assert reasons.pop("duplicate key") == 1
+        assert reasons in ({}, {"nested too deep: input": 1})
+    except UserError as error:
+        assert "nests too deep" in str(error)
 
 
-@pytest.mark.parametrize(
-    "inner", ['{"instruction": "a", "instruction": "b"}', '{"input": {"x":1,"x":2}}']
-)
-def test_a_doubled_key_is_rejected(tmp_path: Path, inner: str) -> None:
-    source = tmp_path / "data.json"
-    source.write_text(f"[{inner}, {json.dumps(make_row())}]")
-    summary = prepare_cogex(source, tmp_path / "out", val_size=0)
-    assert summary.reasons == {"duplicate key": 1}
-    assert read_lines(tmp_path / "out/rejected.jsonl")[0]["row"] == inner
+FLAGGED: list[tuple[dict[str, str], list[str]]] = [
+    ({"code_output": "answer: a"}, ["output-not-dict"]),
+    ({"code_output": "['answer']"}, ["output-not-dict"]),
+    ({"code_output": "{'answer': f(1)}"}, ["output-not-dict"]),
+    ({"code_output": "{[]: 'answer'}"}, ["output-not-dict"]),
+    ({"code_output": "{'answer': \0}"}, ["output-not-dict", "control-character: code_output"]),
+    ({"code_output": "{'answer': " + "9" * 5000 + "}"}, ["output-not-dict"]),
+    # the parser's own stack: MemoryError, where a shorter one is RecursionError
+    ({"code_output": "-" * 100_000 + "1"}, ["output-not-dict", "maybe-too-long"]),
+    ({"code_output": "1" + "+1" * 2900}, ["output-not-dict"]),
+    ({"code_output": "{'answer': 0x" + "f" * 4000 + "}"}, []),
+    ({"code_output": "{}"}, ["no-answer"]),
+    ({"code_prompt": "def f(:\n\n>>> f()"}, ["program-not-python"]),
+    ({"code_prompt": "x = " + "-" * 100_000 + "1\n>>> f()"},
+     ["program-not-python", "maybe-too-long"]),
+    ({"code_prompt": ">>> f(1)\n>>> f(2)"}, ["program-not-python"]),
+    ({"input": "a" * 6200, "code_output": "{"}, ["output-not-dict", "maybe-too-long"]),
+    ({"code_prompt": "def f():\n  x = '\\d'\n  if x is 'a': pass\n>>> f()"}, []),
+    ({"input": "a" * 5900}, []),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("field", ["instruction", "input"])
-def test_deep_nesting_is_read_rejected_or_named(tmp_path: Path, field: str) -> None:
-    row = json.dumps(make_row(**{field: "DEEP"}))
-    outcomes: set[str] = set()
-    for depth in (600, 900, 2_000, 9_000, 15_000, 200_000):  # Pythons have different limits
-        source = tmp_path / "data.json"
-        source.write_text(
-            f"[{json.dumps(make_row())}, {row}]".replace('"DEEP"', "[" * depth + "]" * depth)
-        )
-        try:
-            outcomes.update(prepare_cogex(source, tmp_path / "out", val_size=0).reasons)
-        except UserError as error:
-            assert "row 1 (counted from 0) nests too deep to be read" in str(error)
-            outcomes.add("named")
-    assert "named" in outcomes
-    assert outcomes <= {"named", "nested too deep: input", "wrong type: instruction"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "flags"),
-    [
-        ({"code_output": "answer: a"}, ["output-not-dict"]),
-        ({"code_output": "['answer']"}, ["output-not-dict"]),
-        ({"code_output": "{'answer': f(1)}"}, ["output-not-dict"]),
-        ({"code_output": "{[]: 'answer'}"}, ["output-not-dict"]),
-        ({"code_output": "{**{}}"}, ["output-not-dict"]),
-        ({"code_output": "{'answer': \0}"}, ["output-not-dict", "control-character: code_output"]),
-        ({"code_output": "{'answer': " + "9" * 5000 + "}"}, ["output-not-dict"]),
-        ({"code_output": "-" * 5000 + "1"}, ["output-not-dict"]),
-        # the parser's own stack: MemoryError, where the shorter one is RecursionError
-        ({"code_output": "-" * 100_000 + "1"}, ["output-not-dict", "maybe-too-long"]),
-        ({"code_output": "1" + "+1" * 2900}, ["output-not-dict"]),
-        ({"code_output": "(" * 300}, ["output-not-dict"]),
-        ({"code_output": "{'answer': 0x" + "f" * 4000 + "}"}, []),
-        ({"code_output": "{'result': 1}"}, ["no-answer"]),
-        ({"code_output": "{}"}, ["no-answer"]),
-        ({"code_prompt": "def f(:\n\n>>> f()"}, ["program-not-python"]),
-        (
-            {"code_prompt": "x = '\0'\n>>> f()"},
-            ["program-not-python", "control-character: code_prompt"],
-        ),
-        (
-            {"code_prompt": "x = " + "-" * 100_000 + "1\n>>> f()"},
-            ["program-not-python", "maybe-too-long"],
-        ),
-        ({"code_prompt": ">>> f(1)\n>>> f(2)"}, ["program-not-python"]),
-        ({"input": "a" * 6200}, ["maybe-too-long"]),
-        ({"input": "a" * 6200, "code_output": "{"}, ["output-not-dict", "maybe-too-long"]),
-        ({"code_prompt": "def f():\n  x = '\\d'\n  if x is 'a': pass\n>>> f()"}, []),
-        ({"input": "a" * 5900}, []),
-    ],
-)
 @pytest.mark.filterwarnings("error")
-def test_an_odd_row_is_flagged_and_kept(
-    tmp_path: Path, changes: dict[str, str], flags: list[str]
-) -> None:
-    summary, files = prepare_one(tmp_path, make_row(**changes))
-    assert summary.kept == 2
-    assert summary.flags == dict.fromkeys(sorted(flags), 1)
-    expected = [{"index": 1, "id": "row-1", "flags": flags}] if flags else []
-    assert files["flagged.jsonl"] == expected
+def test_an_odd_row_is_flagged_and_kept(tmp_path: Path) -> None:
+    rows = [make_row(number, **changes) for number, (changes, _) in enumerate(FLAGGED)]
+    summary, files = prepare(tmp_path, rows)
+    assert summary.kept == len(FLAGGED)
+    assert files["flagged.jsonl"] == [
+        {"index": number, "id": f"row-{number}", "flags": flags}
+        for number, (_, flags) in enumerate(FLAGGED)
+        if flags
+    ]
 
 
 def test_strict_rejects_flagged_rows(tmp_path: Path) -> None:
@@ -324,123 +275,12 @@ def test_a_tokenizer_without_eos_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-# --- the forms of a file
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        "[{0}, {1}]",
-        "\ufeff[\r\n{0},\r\n{1}\r\n]\r\n",
-        "{0}\n{1}",
-        "\n{0}\r\n\n  {1}  \n\n",
-        '{{"version": 1, "rows": [{0}, {1}], "next": {{"a": null}}}}',
-        '{{ "rows" : [ {0} , {1} ] }}\n',
-    ],
-)
-def test_every_form_of_a_file_gives_the_same_rows(tmp_path: Path, form: str) -> None:
-    rows = [make_row(0, input=[1, 2]), make_row(1)]
-    source = tmp_path / "data.json"
-    source.write_bytes(form.format(*map(json.dumps, rows)).encode())
-    prepare_cogex(source, tmp_path / "out", val_size=0)
-    texts = [(row["instruction"], row["input"]) for row in read_lines(tmp_path / "out/train.jsonl")]
-    assert texts == [("Copy text 0.", "[1, 2]"), ("Copy text 1.", "a")]
-
-
-def test_one_line_of_json_lines_is_a_row_and_not_an_object_around_its_input(
-    tmp_path: Path,
-) -> None:
-    summary, _ = prepare(tmp_path, make_row(input=[make_row()]))
-    assert summary.read == 1
-
-
 def test_prepared_rows_can_be_prepared_again(tmp_path: Path) -> None:
     prepare(tmp_path, [make_row(i, id=f"2024-01-0{i + 1}", input="2024-05-05") for i in range(3)])
     first = (tmp_path / "out/train.jsonl").read_bytes()
     summary = prepare_cogex(tmp_path / "out/train.jsonl", tmp_path / "again", val_size=0)
     assert (tmp_path / "again/train.jsonl").read_bytes() == first
     assert summary.normalised == 0
-
-
-GOOD = json.dumps(make_row())
-BAD_FILES: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", r"is empty \(0 bytes\)"),
-    "blank": (b" \n\t\n", r"is empty \(4 bytes\)"),
-    "byte order mark alone": (b"\xef\xbb\xbf", r"is empty \(3 bytes\)"),
-    "web page": (b"\n<!DOCTYPE html><html>", "is a web page"),
-    "git-lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid 1", "git lfs pull"),
-    "UTF-16 with mark": (f"[{GOOD}]".encode("utf-16"), "is UTF-16 or UTF-32, not UTF-8"),
-    "UTF-16 without": (f"[{GOOD}]".encode("utf-16-be"), "is UTF-16 or UTF-32, not UTF-8"),
-    "Latin-1": (f'[\n"Größe", {GOOD}]'.encode("latin-1"), "byte 0xf6 at offset 5, line 2"),
-    "plain text": (b"instructions follow", "the file is not valid JSON at line 1, column 1"),
-    "number": (b"5", "holds '5', which is no list of rows"),
-    "string": (b'"text"', "which is no list of rows"),
-    "null": (b"null", "which is no list of rows"),
-    "NaN": (b"NaN", "which is no list of rows"),
-    "object without array": (b'{"a": {"b": []}}', "holds no arrays"),
-    "object with two arrays": (b'{"a": [], "b": []}', "holds 2 arrays"),
-    "the same array key twice": (b'{"a": [], "a": []}', "holds 2 arrays"),
-    "no rows": (b"[ ]", "holds an array of no rows"),
-    "object with no rows": (b'{"rows": []}', "holds an array of no rows"),
-    "cut in a row": (
-        f"[{GOOD},\n{GOOD[:50]}".encode(),
-        r"row 1 \(counted from 0\) is not valid JSON at line 2.*cut off",
-    ),
-    "cut between rows": (f"[{GOOD},\n".encode(), r"row 1 \(counted from 0\).*cut off"),
-    "cut after a row": (f"[\n{GOOD}\n".encode(), "what follows row 0.*line 3.*cut off"),
-    "cut at the start": (b"[", "row 0 .*cut off"),
-    "cut in an object": (f'{{"rows": [{GOOD}'.encode(), "the file .*cut off"),
-    "cut before the object ends": (f'{{"rows": [{GOOD}]'.encode(), "the file .*cut off"),
-    "comma missing": (f"[{GOOD}\n{GOOD}]".encode(), "what follows row 0 .*line 2, column 1"),
-    "comma too many": (f"[{GOOD},\n]".encode(), "row 1 .*line 2, column 1.*Correct the file"),
-    "two arrays": (f"[{GOOD}]\n[{GOOD}]".encode(), "goes on after .* at line 2"),
-    "raw newline in a string": (b'[{"a": "b\nc"}]', "row 0 .*Invalid control character"),
-    "deep in an array": (b"[" * 100_000, r"row 0 \(counted from 0\) nests too deep"),
-    "deep in an object": (b'{"a":' * 100_000, "the file nests too deep"),
-    "deep in a line": (
-        f"{GOOD}\n".encode() + b'{"a":' * 100_000,
-        r"line 2 \(row 1, counted from 0\) is not valid JSON: it nests too deep",
-    ),
-    "broken line in the middle": (
-        f"{GOOD}\n\n{GOOD[:-5]}\n{GOOD}\n".encode(),
-        r"line 3 \(row 1, counted from 0\) is not valid JSON: Invalid control character",
-    ),
-    "text behind a row": (f"{GOOD}\n{GOOD} x\n".encode(), r"line 2 \(row 2.*Expecting value"),
-    "broken first line": (f"{GOOD[:-5]}\n{GOOD}\n".encode(), r"line 1 \(row 0"),
-    "cut last line": (f"{GOOD}\n{GOOD[:50]}".encode(), r"line 2 \(row 1"),
-    "nothing usable": (b'[1, {"instruction": "a"}]', "none of its 2 rows can be used .1 missing"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_FILES)
-def test_a_bad_file_gets_one_message_and_nothing_is_written(tmp_path: Path, name: str) -> None:
-    content, message = BAD_FILES[name]
-    source = tmp_path / "data.json"
-    source.write_bytes(content)
-    with pytest.raises(UserError, match=message) as caught:
-        prepare_cogex(source, tmp_path / "out", val_size=0)
-    assert str(source) in str(caught.value)
-    assert len(str(caught.value)) < 400
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("form", ["[{0},\n{0}]", '{{"rows": [\n{0}, {0}]}}'])
-def test_a_file_cut_anywhere_is_called_cut_off(tmp_path: Path, form: str) -> None:
-    row = json.dumps({"instruction": "[a] {b}", "input": [True, {"c": -1.5e3}], "output": None})
-    content = form.format(row)
-    for end in range(1, len(content)):
-        (tmp_path / "data.json").write_text(content[:end])
-        with pytest.raises(UserError, match="The file is cut off: download it again"):
-            prepare_cogex(tmp_path / "data.json", tmp_path / "out", val_size=0)
-
-
-@pytest.mark.parametrize(
-    ("name", "says"), [("data.json", "there is no such file"), ("", "is a folder")]
-)
-def test_a_source_that_is_no_file_is_named(tmp_path: Path, name: str, says: str) -> None:
-    with pytest.raises(UserError, match=says):
-        prepare_cogex(tmp_path / name, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -615,42 +455,31 @@ def test_too_many_rejected_rows_are_not_ok_and_all_is_written(
     assert (len(files["train.jsonl"]), len(files["rejected.jsonl"])) == (3, 1)
 
 
-def test_the_summary_shows_every_count_and_what_was_not_met(tmp_path: Path) -> None:
-    rows = [make_row(0)] * 3 + [make_row(1, input="a" * 6200)] * 3 + [5]
-    summary, _ = prepare(tmp_path, rows, val_size=4)
-    console = Console(record=True, width=100, quiet=False)
-    print_summary(summary, tmp_path, console)
-    text = " ".join(console.export_text().split())
-    assert "Validation has 3 rows, not 4" in text
-    assert "not an object │ 1" in text
-    assert "maybe-too-long │ 3" in text
-    assert "is an estimate (3 characters a token)" in text
-    assert "14.3% of the rows were rejected, more than the 5.0% that --max-rejected allows" in text
-    summary, _ = prepare(tmp_path, [make_row(i) for i in range(3)], val_size=1)
-    print_summary(summary, tmp_path, console := Console(record=True, width=100))
-    [last] = console.export_text().partition("┘")[2].strip().split("\n")
-    assert last.startswith(f"Next: cogex new NAME --base BASE --data {tmp_path}")
-
-
-def test_the_summary_says_where_rows_lie_and_which_recipe_reads_them(
+def test_the_summary_shows_every_count_and_what_was_not_met(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [make_row(i) for i in range(30)] + [
-        5,
-        make_row(30, input="n/a", text="", code_output={}),
-    ]
+    rows = [make_row(0)] * 3 + [make_row(1, input="a" * 6200, text="")] * 3 + [5]
     summary, _ = prepare(tmp_path, rows, val_size=4)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes/mine.yml").write_text("datasets:\n  - path: data/mine/train.jsonl\n")
-    print_summary(summary, Path("data/mine"), console := Console(record=True, width=100))
-    text = " ".join(console.export_text().split())
-    assert "field left out: text │ 1" in text
-    assert "object made a Python literal: code_output │ 1" in text
-    assert "programs that are complete │ 31" in text
-    assert "Rejected rows, each with its reason: data/mine/rejected.jsonl." in text
-    assert "Flagged rows, which are kept: data/mine/flagged.jsonl. --strict rejects them" in text
-    assert text.endswith("Next: cogex preflight recipes/mine.yml")
+    texts = []
+    for name in ("data/mine", "data/other"):
+        print_summary(summary, Path(name), console := Console(record=True, width=100))
+        texts.append(" ".join(console.export_text().split()))
+    for part in (
+        "not an object │ 1",
+        "maybe-too-long │ 3",
+        "field left out: text │ 3",
+        "programs that are complete │ 6",
+        "is an estimate (3 characters a token)",
+        "Validation has 3 rows, not 4",
+        "14.3% of the rows were rejected, more than the 5.0% that --max-rejected allows",
+        "Flagged rows, which are kept: data/mine/flagged.jsonl. --strict rejects them",
+    ):
+        assert part in texts[0]
+    assert texts[0].endswith("Next: cogex preflight recipes/mine.yml")
+    assert "Next: cogex new NAME --base BASE --data data/other" in texts[1]
 
 
 def test_programs_are_counted_by_what_they_leave_open(tmp_path: Path) -> None:
@@ -731,14 +560,3 @@ def test_hostile_rows_are_all_accounted_for(rows: list[Any], lines: bool, strict
         for part in (train, val)
     ]
     assert not groups[0] & groups[1]
-
-
-@given(content=st.binary(max_size=60) | st.text('[]{}",:\\ \n01eN-tu', max_size=40).map(str.encode))
-@settings(max_examples=60, deadline=None)
-def test_hostile_bytes_are_refused_with_a_message(content: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        source, out = Path(folder, "data.json"), Path(folder, "out")
-        source.write_bytes(content)
-        with pytest.raises(UserError, match=r"data\.json"):
-            prepare_cogex(source, out, val_size=0)
-        assert not out.exists()

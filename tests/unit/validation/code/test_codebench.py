@@ -123,9 +123,9 @@ def test_samples_of_a_file_are_scored_one_by_one(tmp_path: Path) -> None:
         ('{"task_id": "mini/no", "completion": ""}', "sample 1: the suite has no task 'mini/no'"),
         ('{"task_id": "mini/add"}', "sample 1: is not an object with a `task_id`"),
         ('{"task_id": "mini/add", "completion": 1}', "sample 1: is not an object with a `task_id`"),
-        ("[]", "sample 1: is not an object"),
-        ("{", "line 1: is not JSON"),
-        ("", "holds no samples"),
+        ("[[]]", "sample 1: is not an object"),
+        ("{", "is not valid JSON"),
+        ("", "holds no rows"),
     ],
 )
 @needs_sandbox
