@@ -2,12 +2,13 @@
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from rich.progress import track
+from rich.progress import Progress
+from transformers import StoppingCriteria
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
@@ -53,16 +54,25 @@ def generate(
     results = [NOTHING] * len(encoded)
     lengths = [len(encoded[index]) for index in fitting]
     batches = plan_batches(lengths, tokens_per_batch(model), max_length, max_new_tokens)
-    for places in track(batches, "Generating", transient=True, disable=len(batches) < 2):
-        indices = [fitting[place] for place in places]
-        batch = [encoded[index] for index in indices]
-        made = generate_batch(
-            model, tokenizer, batch, max_length, temperature, max_new_tokens=max_new_tokens
-        )
-        for index, generation in zip(indices, made, strict=True):
-            seen = decode(tokenizer, encoded[index])
-            text = after_prompt(prompts[index], seen, generation.text)
-            results[index] = replace(generation, text=text)
+    with Progress(transient=True, disable=len(fitting) < 2) as progress:
+        bar = progress.add_task("Generating", total=len(fitting))
+        done = 0
+        for places in batches:
+            indices = [fitting[place] for place in places]
+            made = generate_batch(
+                model,
+                tokenizer,
+                [encoded[index] for index in indices],
+                max_length,
+                temperature,
+                max_new_tokens=max_new_tokens,
+                tell=lambda rows, before=done: progress.update(bar, completed=before + rows),
+            )
+            done += len(indices)
+            for index, generation in zip(indices, made, strict=True):
+                seen = decode(tokenizer, encoded[index])
+                text = after_prompt(prompts[index], seen, generation.text)
+                results[index] = replace(generation, text=text)
     return results
 
 
@@ -117,16 +127,18 @@ def generate_batch(
     *,
     max_new_tokens: int | None = None,
     seeds: Sequence[int] | None = None,
+    tell: Callable[[float], object] = lambda rows: None,
 ) -> list[Generation]:
     """Continue the ids of each prompt, all in one batch; see `generate`.
 
     With `seeds`, one for each prompt, each row is sampled with its own. The rest of the batch then
-    changes only the rounding of its logits.
+    changes only the rounding of its logits. `tell` hears after each token how many rows are done;
+    a row that goes on counts by its share of the most tokens that it may have.
     """
     limits = [max_length - len(ids) for ids in batch]
     if max_new_tokens is not None:
         limits = [min(limit, max_new_tokens) for limit in limits]
-    made = _continue(model, tokenizer, batch, max(limits), temperature, seeds)
+    made = _continue(model, tokenizer, batch, limits, temperature, seeds, tell)
     return [
         read_generation(tokenizer, prompt_ids, ids[:limit])
         for prompt_ids, ids, limit in zip(batch, made, limits, strict=True)
@@ -145,33 +157,81 @@ def _continue(
     model: Any,
     tokenizer: Any,
     batch: Sequence[list[int]],
-    new_tokens: int,
+    limits: Sequence[int],
     temperature: float,
     seeds: Sequence[int] | None,
+    tell: Callable[[float], object],
 ) -> list[list[int]]:
-    """`new_tokens` ids after each prompt at most: EOS and padding included."""
+    """The ids after each prompt: EOS and what follows it included, `limits` of them or more.
+
+    When half of the rows are done, the others go on without them.
+    """
     width = max(map(len, batch))
-    eos = tokenizer.eos_token_id
     pad = tokenizer.pad_token_id  # Llama-2 has none, and one that a recipe adds has no embedding
     if pad is None or pad >= model.get_input_embeddings().weight.shape[0]:
-        pad = eos
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in batch])
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch])
-    sampling: dict[str, Any] = {"do_sample": False}
-    if temperature and seeds is not None:
-        sampling["logits_processor"] = [_SampleByRow(seeds, temperature, new_tokens, width)]
-    elif temperature:
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0}  # 0: all tokens
-    out = model.generate(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
-        max_new_tokens=new_tokens,
-        pad_token_id=pad,
-        eos_token_id=eos,
-        past_key_values=_cache(model),
-        **sampling,
-    )
-    return out[:, width:].tolist()
+        pad = tokenizer.eos_token_id
+    device = model.device
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in batch], device=device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch], device=device)
+    rows = torch.arange(len(batch))  # that go on
+    cache, done = _cache(model), _HalfDone(tokenizer.eos_token_id, width, limits, tell, device)
+    made: list[list[int]] = [[] for _ in batch]
+    while len(rows):
+        sampling: dict[str, Any] = {"do_sample": False}
+        if temperature and seeds is not None:
+            own = [seeds[row] for row in rows.tolist()]
+            sampling["logits_processor"] = [_SampleByRow(own, temperature, max(limits), width)]
+        elif temperature:  # top_k 0: all tokens
+            sampling = {"do_sample": True, "temperature": temperature, "top_k": 0}
+        new = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=width + max(limits) - ids.shape[1],
+            pad_token_id=pad,
+            eos_token_id=tokenizer.eos_token_id,
+            past_key_values=cache,
+            stopping_criteria=[done],
+            **sampling,
+        )
+        for row, out in zip(rows.tolist(), new[:, width:].tolist(), strict=True):
+            made[row] = out
+        kept = done.keep()
+        mask = torch.nn.functional.pad(mask, (0, new.shape[1] - mask.shape[1]), value=1)
+        rows, ids, mask = rows[kept.cpu()], new[kept], mask[kept]
+        if len(rows):
+            cache.batch_select_indices(kept)
+    return made
+
+
+class _HalfDone(StoppingCriteria):
+    """Stops a batch once half of its rows are done: ended by EOS, or at their limit."""
+
+    def __init__(
+        self,
+        eos: int,
+        width: int,
+        limits: Sequence[int],
+        tell: Callable[[float], object],
+        device: torch.device,
+    ) -> None:
+        self.eos, self.width, self.tell = eos, width, tell
+        self.limits = torch.tensor(limits, device=device)
+        self.done = torch.zeros_like(self.limits, dtype=torch.bool)
+        self.left = 0  # rows that an earlier call left done
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        step = input_ids.shape[1] - self.width
+        self.done |= (input_ids[:, -1] == self.eos) | (step >= self.limits)
+        going = step / self.limits[~self.done]
+        self.tell(self.left + self.done.sum().item() + going.sum().item())
+        return torch.full_like(self.done, self.done.sum() * 2 >= len(self.done))
+
+    def keep(self) -> torch.Tensor:
+        """Forget the rows that are done; return the places of the others."""
+        kept = torch.nonzero(~self.done).flatten()
+        self.left += len(self.done) - len(kept)
+        self.limits, self.done = self.limits[kept], self.done[kept]
+        return kept
 
 
 def _cache(model: Any) -> DynamicCache:
@@ -206,6 +266,11 @@ class _Layer(DynamicLayer):
             self.roomy[index][:, :, start:stop] = states
         self.keys, self.values = (held[:, :, :stop] for held in self.roomy)
         return self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep these rows alone."""
+        super().batch_select_indices(indices)
+        self.roomy = [self.keys, self.values]
 
 
 class _SampleByRow:

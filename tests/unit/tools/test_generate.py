@@ -2,6 +2,7 @@
 
 import copy
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -111,6 +112,23 @@ def test_prompt_that_fills_the_context_has_no_answer(model: Any, tiny_tokenizer:
     made = generate(model, tiny_tokenizer, PROMPTS, max_length=len(ids))
     assert [item == NOTHING for item in made] == [prompt == PROMPTS[2] for prompt in PROMPTS]
     assert generate(model, tiny_tokenizer, [], max_length=MAX_LENGTH) == []
+
+
+def test_rows_that_are_done_leave_the_batch(model: Any, tiny_tokenizer: Any) -> None:
+    """Once they are half of it."""
+    sizes: list[int] = []
+    handle = model.get_input_embeddings().register_forward_pre_hook(
+        lambda _, inputs: sizes.append(inputs[0].shape[0])
+    )
+    told: list[float] = []
+    ids = encode_prompts(tiny_tokenizer, PROMPTS)
+    generate_batch(model, tiny_tokenizer, ids, MAX_LENGTH, 0.0, tell=told.append)
+    handle.remove()
+    assert sizes[0] == len(PROMPTS) > sizes[-1]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(after <= before / 2 for before, after in pairwise(sizes) if after != before)
+    assert told == sorted(told)
+    assert told[-1] == len(PROMPTS)
 
 
 def sampled(
