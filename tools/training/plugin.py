@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+from accelerate.utils import parse_flag_from_env
 from axolotl.integrations.base import BasePlugin
 from pydantic import BaseModel, Field
 from transformers import TrainerCallback
@@ -29,7 +30,6 @@ class CogexArgs(BaseModel):
     packs_per_step: Count | None = None  # the same where rows are packed, in packs
     validation_rows: Count | None = None  # what `cogex preflight` expects to find
     label_smoothing_factor: float = Field(default=0.0, ge=0.0, lt=1.0)  # Axolotl has it for DPO
-    use_cpu: bool = False  # transformers refuses `bf16: true` without a GPU unless this is set
 
 
 class CogexPlugin(BasePlugin):
@@ -76,12 +76,14 @@ class CogexPlugin(BasePlugin):
         """Pass the trainer's own keys on, and let each trained token of a step weigh the same.
 
         Axolotl 0.21 has each rank average over its own tokens (core/builders/base.py). Where labels
-        are smoothed the logged `eval_loss` is too; `cogex select` scores without.
+        are smoothed the logged `eval_loss` is too; `cogex select` scores without. transformers
+        refuses `bf16: true` without a GPU, unless `use_cpu` says that it is meant: launched by
+        `accelerate launch --cpu` it is.
         """
         return {
             "average_tokens_across_devices": True,
             "label_smoothing_factor": cfg.label_smoothing_factor or 0.0,
-            "use_cpu": bool(cfg.use_cpu),
+            "use_cpu": parse_flag_from_env("ACCELERATE_USE_CPU"),
         }
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:

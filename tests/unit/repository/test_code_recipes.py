@@ -17,7 +17,7 @@ CPU_KEYS = {
     "base": {"base_model", "output_dir", "datasets", "test_datasets", "dataset_prepared_path",
              "sequence_len", "dataset_num_proc", "dataloader_num_workers", "examples_per_step",
              "micro_batch_size", "eval_batch_size", "num_epochs", "max_steps", "learning_rate",
-             "warmup_steps", "weight_decay", "use_cpu", "tf32", "eval_steps", "save_steps"},
+             "warmup_steps", "weight_decay", "tf32", "eval_steps", "save_steps"},
     "lora": {"base_model", "output_dir", "sequence_len", "dataloader_num_workers", "max_steps",
              "learning_rate", "warmup_steps", "bf16", "tf32", "lora_qkv_kernel", "lora_o_kernel",
              "lora_mlp_kernel", "eval_steps", "save_steps", "logging_steps"},
