@@ -103,6 +103,7 @@ JsonOption = Annotated[
 ]
 TemperatureOption = Annotated[float, typer.Option(min=0.0, help="0 is greedy.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of all that is drawn at random.")]
+NewTokensOption = Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")]
 ExecutionOption = Annotated[
     bool, typer.Option("--allow-code-execution", help="Run generated programs, in a sandbox.")
 ]
@@ -231,6 +232,13 @@ def check(
         Literal["both", "reasoner"],
         typer.Option(help="Of programs: reasoner leaves the emulator out; in files of its own."),
     ] = "both",
+    max_new_tokens: NewTokensOption = 512,
+    data: Annotated[
+        Path | None, typer.Option(help="Other prepared rows; in files of its own.")
+    ] = None,
+    shots: Annotated[
+        int, typer.Option(min=0, help="Training rows before each prompt, for the base.")
+    ] = 0,
     allow_code_execution: ExecutionOption = False,
 ) -> None:
     """Generate on held-out rows: does the model write what its recipe trains?"""
@@ -247,6 +255,9 @@ def check(
             temperature=temperature,
             seed=seed,
             mode=mode,
+            max_new_tokens=max_new_tokens,
+            data=data,
+            shots=shots,
             allow_code_execution=allow_code_execution,
         )
     print_check(result, console)
@@ -276,13 +287,21 @@ def ask(
     input: Annotated[str, typer.Option(help="The input to work on.")] = "",
     temperature: TemperatureOption = 0.0,
     seed: SeedOption = 42,
+    max_new_tokens: NewTokensOption = 512,
     json_path: JsonOption = None,
 ) -> None:
     """Ask a trained model one instruction; show the parts of its answer."""
     from tools.ask import ask as run
     from tools.ask import print_answer
 
-    answer = run(recipe, instruction, input, temperature=temperature, seed=seed)
+    answer = run(
+        recipe,
+        instruction,
+        input,
+        temperature=temperature,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+    )
     print_answer(answer, console)
     _write_json(answer, json_path)
 
@@ -387,7 +406,7 @@ def codebench(
     ] = None,
     number: Annotated[int, typer.Option("-n", min=1, help="Samples of each task.")] = 1,
     temperature: TemperatureOption = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of a completion.")] = 512,
+    max_new_tokens: NewTokensOption = 512,
     seed: SeedOption = 42,
     timeout: Annotated[float, typer.Option(help="Seconds of a program with its tests.")] = 3.0,
     out: Annotated[Path | None, typer.Option(help="Folder; else the recipe's run folder.")] = None,

@@ -33,7 +33,7 @@ def ask(
     *,
     temperature: float = 0.0,
     seed: int = 0,
-    max_length: int | None = None,
+    max_new_tokens: int = 512,
 ) -> dict[str, str]:
     """Let the model of a recipe's `best/`, or of a model folder, answer one instruction.
 
@@ -46,9 +46,15 @@ def ask(
     if not prompt.strip():
         raise UserError("the instruction is empty; write what the model is to go on with")
     model, tokenizer = load_trained(target)
-    limit = max_length or min(2048, model.config.max_position_embeddings)
+    limit = model.config.max_position_embeddings
     [generation] = generate(
-        model, tokenizer, [prompt], max_length=limit, temperature=temperature, seed=seed
+        model,
+        tokenizer,
+        [prompt],
+        max_length=limit,
+        temperature=temperature,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
     )
     if generation == NOTHING:
         raise UserError(

@@ -10,6 +10,7 @@ The references go through the same measures, as if a perfect model had written t
 threshold is a share of what they reach. So a perfect model passes, whatever the data.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -56,6 +57,7 @@ EMULATION = {
 }
 Mode = Literal["both", "reasoner"]
 Strategy = type[CompletionStrategy]
+MAX_NEW_TOKENS = 512
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,17 @@ class _Extent:
     reasoner_alone: bool
     temperature: float
     seed: int
+    max_new_tokens: int
+    data: Path | None
+    shots: int
 
     def _differences(self) -> dict[str, str]:
         """In what it is not the whole check of a model: words by the part of a file's name."""
         found = {}
+        if self.data:
+            found[self.data.stem] = f"rows of {self.data}"
+        if self.shots:
+            found[f"{self.shots}-shots"] = f"{self.shots} training rows before each prompt"
         if self.rows < self.of:
             found[f"{self.rows}-rows"] = f"{self.rows:,} of {self.of:,} rows"
         if self.reasoner_alone:
@@ -89,6 +98,9 @@ class _Extent:
         if self.temperature:
             drawn = f"temperature-{self.temperature:g}-seed-{self.seed}"
             found[drawn] = f"temperature {self.temperature:g}, seed {self.seed}"
+        if self.max_new_tokens != MAX_NEW_TOKENS:
+            most = f"{self.max_new_tokens} new tokens at most"
+            found[f"{self.max_new_tokens}-tokens"] = most
         return found
 
     @property
@@ -115,40 +127,56 @@ def check(
     min_family: float | None = None,
     temperature: float = 0.0,
     seed: int = 0,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    data: Path | None = None,
+    shots: int = 0,
     allow_code_execution: bool = False,
 ) -> dict[str, Any]:
-    """Generate on the recipe's validation rows and judge every generation.
+    """Generate on the recipe's validation rows, or on those of `data`; judge every generation.
 
     `model_name` is `best`, `base` (no adapter) or `checkpoint-N`; mode `reasoner` leaves the
-    emulator out and takes half the time. Writes into the run folder, once all is measured,
+    emulator out and takes half the time. `shots` training rows stand before each prompt, the same
+    for all, drawn with the seed. Writes into the run folder, once all is measured,
     `check.json`, `generations.jsonl` and for programs `generations-emulator.jsonl`, and returns the
     first's content; its `passed` says whether every threshold was met. A check of another model
     than best, or of a part, has names of its own, as `check-24-rows-reasoner.json`. Raises
     UserError if the rows cannot be judged, or if there is no such model.
     """
     strategy = _strategy(recipe, allow_code_execution)
-    path = Path(recipe.validation["path"])
+    path = data or Path(recipe.validation["path"])
     every = read_prepared_rows(path, strategy.columns)
     rows = every[:limit]
     programs: dict[str, list[str] | list[None]] = {"reasoner": [None] * len(rows)}
     if strategy.task == "program" and mode == "both":
         programs["emulator"] = [_program(path, row) for row in rows]
     alone = strategy.task == "program" and mode == "reasoner"
-    extent = _Extent(model_name, len(rows), len(every), alone, temperature, seed)
+    extent = _Extent(
+        model_name, len(rows), len(every), alone, temperature, seed, max_new_tokens, data, shots
+    )
     model, tokenizer = load_named(recipe, model_name)
     hashes = {} if model_name == "base" else model_hashes(recipe.output_dir / model_name)
     pairs = encode_pairs(load_strategy(recipe, recipe.validation, tokenizer), rows, path)
     ids = [row_ids.tolist() for row_ids, _ in pairs]
     least = THRESHOLDS | ({} if min_answer is None else {"answer_exact": min_answer})
     refuse_unwritable(recipe.output_dir)
+    examples = _examples(recipe, strategy, shots, seed)
+    room = sum(map(len, encode_prompts(tokenizer, [examples]))) if examples else 0
     sections, records = {}, {}
     for name, given in programs.items():
         asked = list(map(_ask, [strategy] * len(rows), rows, given, ids))
-        prompts, length = [item.text.prompt for item in asked], recipe.sequence_len
+        prompts = [examples + item.text.prompt for item in asked]
         made = generate(
-            model, tokenizer, prompts, max_length=length, temperature=temperature, seed=seed
+            model,
+            tokenizer,
+            prompts,
+            max_length=room + recipe.sequence_len,
+            temperature=temperature,
+            seed=seed,
+            max_new_tokens=max_new_tokens,
         )
-        references = _references(tokenizer, asked, length)
+        if examples:
+            made = [_before_another(item, asked[0].text.prompt) for item in made]
+        references = _references(tokenizer, asked, recipe.sequence_len, max_new_tokens)
         judged, perfect = _judge(strategy, asked, made), _judge(strategy, asked, references)
         records[name] = [_record(strategy, *item) for item in zip(asked, judged, strict=True)]
         sections[name] = {
@@ -230,15 +258,33 @@ def _ask(strategy: Strategy, row: dict[str, str], given: str | None, ids: list[i
     return _Asked(row, text, given, ids)
 
 
-def _references(tokenizer: Any, asked: Sequence[_Asked], max_length: int) -> list[Generation]:
-    """Return what a perfect model writes: the rest of each row, as far as the context goes."""
+def _examples(recipe: Recipe, strategy: Strategy, shots: int, seed: int) -> str:
+    """Return training rows to stand before a prompt, each with a blank line below it."""
+    if not shots:
+        return ""
+    rows = read_prepared_rows(Path(recipe.training["path"]), strategy.columns)
+    texts = map(strategy.render, random.Random(seed).sample(rows, min(shots, len(rows))))
+    return "".join(f"{text.prompt}{text.completion}\n\n" for text in texts)
+
+
+def _before_another(made: Generation, prompt: str) -> Generation:
+    """Cut a generation where the model goes on with an example of its own."""
+    kept, stop, _ = made.text.partition("\n" + prompt.split("\n")[0] + "\n")
+    return replace(made, text=kept.rstrip(), ended=True) if stop else made
+
+
+def _references(
+    tokenizer: Any, asked: Sequence[_Asked], max_length: int, max_new_tokens: int
+) -> list[Generation]:
+    """Return what a perfect model writes: the rest of each row, as far as it may go."""
     made = []
     prompts = encode_prompts(tokenizer, [item.text.prompt for item in asked])
     for item, prompt in zip(asked, prompts, strict=True):
         if len(prompt) >= max_length:
             made.append(NOTHING)
             continue
-        generation = read_generation(tokenizer, prompt, item.ids[len(prompt) : max_length])
+        end = min(max_length, len(prompt) + max_new_tokens)
+        generation = read_generation(tokenizer, prompt, item.ids[len(prompt) : end])
         seen = decode(tokenizer, prompt)
         text = after_prompt(item.text.prompt, seen, generation.text)
         made.append(replace(generation, text=text))

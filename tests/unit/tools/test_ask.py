@@ -21,9 +21,9 @@ def test_adapter_folder_answers_on_its_base(
 ) -> None:
     folder = write_adapter(tmp_path / "adapter-v1.0")  # a name with a dot
     tiny_tokenizer.save_pretrained(folder)
-    answer = ask(folder, "Add.", "1 and 2", max_length=60)
-    assert answer == ask(folder, "Add.", "1 and 2", max_length=60)
-    assert answer != ask(tiny_base, "Add.", "1 and 2", max_length=60)
+    answer = ask(folder, "Add.", "1 and 2", max_new_tokens=20)
+    assert answer == ask(folder, "Add.", "1 and 2", max_new_tokens=20)
+    assert answer != ask(tiny_base, "Add.", "1 and 2", max_new_tokens=20)
 
 
 def test_generation_is_split_into_its_parts(

@@ -182,6 +182,7 @@ def test_check_writes_its_files_for_both_modes_and_then_for_one(brief: Recipe) -
         ({"limit": 1, "mode": "reasoner"}, "-1-rows-reasoner", "1 of 2 rows, reasoner alone"),
         ({"temperature": 0.5, "seed": 3}, "-temperature-0.5-seed-3",
          "all 2 rows, temperature 0.5, seed 3"),
+        ({"max_new_tokens": 3}, "-3-tokens", "all 2 rows, 3 new tokens at most"),
         ({"limit": 9, "seed": 3, "min_answer": 0.5}, "", ""),  # the whole, held to something else
     ],
 )  # fmt: skip
@@ -205,6 +206,34 @@ def test_partial_check_has_its_own_files_and_leaves_the_whole(
     console = Console(record=True, width=140)
     print_check(result, console)
     assert ("A partial check: " + partial in console.export_text()) is bool(suffix)
+
+
+def test_other_rows_with_examples_before_each_prompt(
+    brief: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the model writes after its answer, as one more example, is no part of it."""
+    asked: list[str] = []
+
+    def generate(model: Any, tokenizer: Any, prompts: list[str], **options: Any) -> Any:
+        asked.extend(prompts)
+        assert options["max_length"] > 50 + len(prompts[0]) // 8
+        text = "def f(x):\n    return x\n\n### Instruction\nAgain.\n### Input\n"
+        return [Generation(text, 9, False)] * len(prompts)
+
+    monkeypatch.setattr("validation.check.check.generate", generate)
+    unseen = tmp_path / "unseen.jsonl"
+    text = Path(brief.validation["path"]).read_text()
+    unseen.write_text(text.replace("Do.", "Undo."))
+    (tmp_path / "train.jsonl").write_text(text)
+    brief.values["datasets"] = [{"path": str(tmp_path / "train.jsonl")}]
+    result = check(brief, model_name="base", mode="reasoner", data=unseen, shots=2)
+    example = "### Instruction\nDo.\n### Input\nx\n### Code\ndef f(x):\n    return {'answer': x}"
+    example += "\n\n>>> f(1)\n### Output\n{}\n\n"
+    assert asked == [2 * example + "### Instruction\nUndo.\n### Input\nx\n### Code\n"] * 2
+    assert result["measures"]["ends_by_eos"]["count"] == 2
+    [file] = brief.output_dir.glob("generations*")
+    assert file.name == "generations-base-unseen-2-shots-reasoner.jsonl"
+    assert {line["generated"] for line in lines(file)} == {"def f(x):\n    return x"}
 
 
 def test_interrupted_check_leaves_what_was_there(
