@@ -59,6 +59,10 @@ def generate(
         done = 0
         for places in batches:
             indices = [fitting[place] for place in places]
+
+            def tell(rows: float, before: int = done) -> None:
+                progress.update(bar, completed=before + rows)
+
             made = generate_batch(
                 model,
                 tokenizer,
@@ -66,7 +70,7 @@ def generate(
                 max_length,
                 temperature,
                 max_new_tokens=max_new_tokens,
-                tell=lambda rows, before=done: progress.update(bar, completed=before + rows),
+                tell=tell,
             )
             done += len(indices)
             for index, generation in zip(indices, made, strict=True):
