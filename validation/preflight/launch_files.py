@@ -17,7 +17,7 @@ def accelerate_problems(path: Path, ranks: int) -> Iterator[str]:
 
     `ranks` is the number of GPUs in the recipe's header.
     """
-    from accelerate.commands.config.config_args import (  # type: ignore[import-untyped]
+    from accelerate.commands.config.config_args import (
         load_config_from_file,
     )
 
