@@ -11,10 +11,8 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -23,12 +21,10 @@ from tools.server_answer import (
     ADDRESS,
     KEY,
     Answer,
+    AskOtherwise,
     Busy,
-    Hopeless,
     NoAnswer,
-    TooLong,
-    Unsupported,
-    check,
+    page,
     parse,
     read_answer,
     shown,
@@ -37,6 +33,7 @@ from tools.server_answer import (
 CONNECT_SECONDS = 10.0  # then nobody is at the address
 LONGEST_PAUSE = 8.0  # seconds between tries
 DOUBTS = 8  # answers that cannot be used, before the first that can
+MOST_FORMS = 8  # of a request, each without something that the server does not take
 REASONING_TOKENS = 4096  # more than were asked for, for a model that reasons
 
 type Call[T] = Callable[["Session"], Awaitable[T]]
@@ -47,8 +44,8 @@ class Endpoint:
     """A server and one model on it; `concurrency` requests are under way at once.
 
     `patience` is for how many seconds a server may be busy or away, so that it can restart;
-    `timeout` is for one answer. A server that has not `answered` before is asked first whether it
-    is there, and is not waited for. `without` names what the server turned out not to take.
+    `timeout` is for one answer. A server that was not `there` before is not waited for. `without`
+    names what the server turned out not to take.
     """
 
     base_url: str
@@ -56,7 +53,7 @@ class Endpoint:
     concurrency: int = 16
     patience: float = 300.0
     timeout: float = 600.0
-    answered: bool = False
+    there: bool = False
     proved: bool = False  # an answer could be used, so the address is right
     reasons: bool = False  # the model reasons, and needs room for it
     without: set[str] = field(default_factory=set)
@@ -69,7 +66,7 @@ class Endpoint:
         A request holds the arguments of /v1/completions, without the model. Raises UserError as
         `run` does.
         """
-        return self.run([partial(_complete, arguments=arguments) for arguments in requests])
+        return self.run([partial(Session.complete, arguments=each) for each in requests])
 
     def run[T](self, calls: Sequence[Call[T]]) -> Iterator[tuple[int, T | NoAnswer]]:
         """Yield (index, answer) in the order of arrival; `concurrency` calls are in flight.
@@ -77,42 +74,37 @@ class Endpoint:
         A call may make several requests. Raises UserError for what makes every request fail: an
         address that is none, a missing credit, key or model, a server that stays away.
         """
+        if calls and not self.there:
+            self.knock()
+        doubts = 0
         with asyncio.Runner() as runner:
-            if calls and not self.answered:
-                runner.run(self._knock())
             answers: asyncio.Queue[tuple[int, T | Exception]] = asyncio.Queue()
             work = runner.get_loop().create_task(self._answer_all(calls, answers))
-            doubtful: list[tuple[int, NoAnswer]] = []
             try:
                 for _ in calls:
                     index, answer = runner.run(answers.get())
-                    if isinstance(answer, NoAnswer) and answer.doubt and not self.proved:
-                        doubtful.append((index, answer))
-                        if len(doubtful) == DOUBTS:
-                            break
-                    elif isinstance(answer, Exception) and not isinstance(answer, NoAnswer):
+                    if isinstance(answer, NoAnswer):
+                        doubts += answer.doubtful and not self.proved
+                        if doubts == DOUBTS:
+                            told = f"{answer.reason}; no request was answered so far"
+                            raise UserError(f"{self.base_url}: {told}{ADDRESS}")
+                    elif isinstance(answer, Exception):
                         raise answer
                     else:
-                        self.answered = self.proved = True
-                        yield from doubtful
-                        doubtful.clear()
-                        yield index, answer
+                        self.proved = True
+                    yield index, answer
             finally:
                 work.cancel()
-        for _, answer in doubtful:
-            raise UserError(f"{self.base_url}: {answer.reason}{answer.doubt}")
 
-    def knock(self) -> None:
-        """Raise UserError unless the server gives an answer of any kind."""
-        asyncio.run(self._knock())
-
-    async def _knock(self) -> None:
-        async with _client(self.base_url, self.timeout) as client:
-            try:
-                await client.get("models")  # not every server lists its models
-            except httpx.HTTPError as error:
-                raise UserError(_away(self.base_url, _reason(error))) from None
-        self.answered = True
+    def knock(self) -> httpx.Response:
+        """Return the answer to a question for models. Raises UserError if there is no server."""
+        try:
+            with httpx.Client(**_settings(self.base_url, self.timeout)) as client:
+                response = client.get("models")  # not every server lists its models
+        except httpx.HTTPError as error:
+            raise UserError(_away(self.base_url, _lost(error))) from None
+        self.there = True
+        return response
 
     async def _answer_all[T](
         self, calls: Sequence[Call[T]], answers: "asyncio.Queue[tuple[int, T | Exception]]"
@@ -126,7 +118,7 @@ class Endpoint:
                 except Exception as error:
                     await answers.put((index, error))
 
-        async with _client(self.base_url, self.timeout) as client:
+        async with httpx.AsyncClient(**_settings(self.base_url, self.timeout)) as client:
             session = Session(self, client)
             await asyncio.gather(*(work(session) for _ in range(self.concurrency)))
 
@@ -146,7 +138,8 @@ class Session:
     async def chat(self, system: str, user: str, tokens: int) -> Answer:
         """Answer a message at temperature 0; a model that reasons has more room than `tokens`."""
         spent = 0
-        for room in (REASONING_TOKENS,) if self.endpoint.reasons else (0, REASONING_TOKENS):
+        while True:
+            room = REASONING_TOKENS if self.endpoint.reasons else 0
             request = {
                 "messages": [
                     {"role": "system", "content": system},
@@ -155,42 +148,35 @@ class Session:
                 "temperature": 0,
                 "max_completion_tokens": tokens + room,
             }
+            answer: Answer | NoAnswer
             try:
                 answer = await self._ask("chat/completions", request)
-                if not (answer.cut and answer.reasons) or room:
-                    total = None if answer.tokens is None else answer.tokens + spent
-                    return Answer(answer.text, answer.finish, total, None, answer.reasons)
-                spent += answer.tokens or 0
             except NoAnswer as none:
-                if not none.reasoned_on or room:
-                    none.tokens += spent
-                    raise
-                spent += none.tokens
+                answer = none
+            if room or not (answer.cut and answer.reasons):
+                break
             self.endpoint.reasons = True
-        raise AssertionError("the last round returns or raises")
+            spent += answer.tokens or 0
+        if answer.tokens is not None:
+            answer.tokens += spent
+        if isinstance(answer, NoAnswer):
+            raise answer
+        return answer
 
     async def _ask(self, path: str, request: dict[str, Any]) -> Answer:
         """Ask, and ask again without what the server does not take."""
-        request = dict(request)
-        shortened = False
-        while True:
+        for _ in range(MOST_FORMS):
             body = {"model": self.endpoint.model, **_adapted(request, self.endpoint.without)}
             try:
                 return await self._patiently(path, body)
-            except Unsupported as refused:
-                self.endpoint.without.add(refused.name)
-                if {"max_tokens", "max_completion_tokens"} <= self.endpoint.without:
-                    raise UserError(  # nothing would bound the cost
-                        f"{self.endpoint.base_url}: takes neither max_tokens nor "
-                        "max_completion_tokens; name another server"
-                    ) from None
-            except TooLong as long:
-                if shortened:
-                    reason = "the prompt leaves no room in the context"
-                    raise NoAnswer(reason, status="refused") from None
-                shortened = True
-                name = "max_tokens" if "max_tokens" in request else "max_completion_tokens"
-                request[name] = long.room
+            except AskOtherwise as other:
+                reason = other.reason
+                if other.room:
+                    name = "max_tokens" if "max_tokens" in request else "max_completion_tokens"
+                    request = request | {name: other.room}
+                else:
+                    self.endpoint.without.add(other.without)
+        raise NoAnswer(reason, status="refused", doubtful=True)
 
     async def _patiently(self, path: str, body: dict[str, Any]) -> Answer:
         """Ask; requests that find the server busy stand in line, and the first tries again."""
@@ -220,27 +206,23 @@ class Session:
         """Whether the server still answers a request that it answered before."""
         try:
             return bool(self._sound and await self._once(*self._sound))
-        except (Busy, NoAnswer, Unsupported, TooLong):
+        except (Busy, NoAnswer, AskOtherwise):
             return False
 
     async def _once(self, path: str, body: dict[str, Any]) -> Answer:
         try:
             response = await self.client.post(path, content=json.dumps(body).encode())
         except httpx.HTTPError as error:
-            raise _reason(error) from None
+            raise _lost(error) from None
         try:
             answer = read_answer(response.status_code, response.content, body)
         except Busy as busy:
             busy.after = _seconds(response.headers.get("retry-after", ""))
             raise
-        except Hopeless as error:
+        except UserError as error:
             raise UserError(f"{self.endpoint.base_url}: {error}") from None
         self._sound = path, body
         return answer
-
-
-async def _complete(session: Session, arguments: dict[str, Any]) -> Answer:
-    return await session.complete(arguments)
 
 
 def connect(
@@ -251,67 +233,52 @@ def connect(
     Without a name it takes the server's only model. Raises UserError if the server cannot be
     reached, or if it has no such model.
     """
-
-    async def models() -> httpx.Response:
-        async with _client(base_url, Endpoint.timeout) as client:
-            for pause in (0.5, 1.0, 2.0):
-                response = await client.get("models")
-                if response.status_code != 429 and response.status_code < 500:
-                    break
-                await asyncio.sleep(pause)
-            return response
-
-    try:
-        response = asyncio.run(models())
-        value = parse(response.content)
-        if response.status_code in (404, 405, 501) and model is not None:
-            value = []  # not every server lists its models
-        else:
-            check(response.status_code, value, response.content, {})
-    except httpx.HTTPError as error:
-        raise UserError(_away(base_url, _reason(error))) from None
-    except (Busy, Hopeless, NoAnswer) as error:
-        raise UserError(f"{base_url}: {error}") from None
-    served = {str(item["id"]): item for item in _listed(value, base_url)}
+    endpoint = Endpoint(base_url, model or "", concurrency)
+    served = {str(item["id"]): item for item in _listed(endpoint)}
     names = ", ".join(sorted(served)) or "none"
     if model is None and len(served) != 1:
         raise UserError(f"{base_url}: name one of its models by --served-model: {names}")
-    chosen = next(iter(served)) if model is None else model
-    if served and chosen not in served:
-        raise UserError(f"{base_url}: serves no model {chosen}; it has {names}")
-    return Endpoint(base_url, chosen, concurrency, answered=True), served.get(chosen, {})
+    endpoint.model = model or next(iter(served))
+    if served and endpoint.model not in served:
+        raise UserError(f"{base_url}: serves no model {endpoint.model}; it has {names}")
+    return endpoint, served.get(endpoint.model, {})
 
 
-def _listed(value: Any, base_url: str) -> list[dict[str, Any]]:
-    """Return the models of a server's list. Raises UserError if it is none."""
-    listed = value.get("data", False) if isinstance(value, dict) else value
-    if listed is None and isinstance(value, dict):
-        listed = []  # Ollama's, before it has a model
+def _listed(endpoint: Endpoint) -> list[dict[str, Any]]:
+    """Return the models of a server. Raises UserError if it has no list, and none was named."""
+    response = endpoint.knock()
+    value = parse(response.content)
+    listed = value.get("data") if isinstance(value, dict) else value
     if isinstance(listed, list) and all(isinstance(item, dict) and "id" in item for item in listed):
         return listed
-    raise UserError(f"{base_url}: gives an answer that cannot be used (no list of models){ADDRESS}")
+    if endpoint.model:  # not every server lists its models
+        return []
+    told = f"{response.status_code}: {shown(page(response.content)) or 'nothing'}"
+    raise UserError(
+        f"{endpoint.base_url}: gives no list of models ({told}); name one by "
+        f"--served-model{ADDRESS}"
+    )
 
 
-def _client(base_url: str, timeout: float) -> httpx.AsyncClient:
-    """A client of the server. Raises UserError for a malformed address or key."""
+def _settings(base_url: str, timeout: float) -> dict[str, Any]:
+    """Return the settings of a client. Raises UserError for a malformed address or key."""
     key = os.environ.get(KEY, "").strip() or "none"
     if not (key.isascii() and key.isprintable()):
         raise UserError(f"{KEY}: is not a key; put the right one there")
     try:
-        parts = urlsplit(base_url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        client = httpx.AsyncClient(
-            base_url=base_url,
-            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
-            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
-            limits=httpx.Limits(max_connections=None),
-            follow_redirects=True,
-        )
-    except (ValueError, httpx.InvalidURL):  # of the port, or of an IPv6 address
+        url = httpx.URL(base_url)
+        usable = url.scheme in ("http", "https") and url.host and url.port != 0
+    except httpx.InvalidURL:
         usable = False
     if not usable:
         raise UserError(f"{base_url}: is not an address; write it as http://localhost:8000/v1")
-    return client
+    return {
+        "base_url": base_url,
+        "headers": {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        "timeout": httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
+        "limits": httpx.Limits(max_connections=None),
+        "follow_redirects": True,
+    }
 
 
 def _adapted(request: dict[str, Any], without: set[str]) -> dict[str, Any]:
@@ -327,18 +294,15 @@ def _adapted(request: dict[str, Any], without: set[str]) -> dict[str, Any]:
 
 
 def _seconds(header: str) -> float | None:
-    """Return the seconds of a Retry-After, which may be a date; None if there are none."""
+    """Return the seconds of a Retry-After; None if there are none."""
     try:
         seconds = float(header)
     except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
+        return None
     return seconds if seconds > 0 else None  # not a number is not above 0
 
 
-def _reason(error: httpx.HTTPError) -> Busy:
+def _lost(error: httpx.HTTPError) -> Busy:
     """Return what a lost request means."""
     match error:
         case httpx.ConnectError() | httpx.ConnectTimeout():

@@ -1,8 +1,8 @@
 """Reads what a server with OpenAI's interface answers, on good days and on bad ones.
 
 `read_answer` reads chat and plain completions alike. It returns an `Answer`, or raises what the
-answer means for the request: `NoAnswer`, `Busy`, `Unsupported`, `TooLong` or `Hopeless`. Servers
-disagree on where an error stands and how it is worded, so all of its words and codes are read.
+answer means: `NoAnswer`, `Busy` or `AskOtherwise` for the request, UserError for all requests.
+Servers disagree on where an error stands and how it is worded, so all of its words and codes count.
 """
 
 import json
@@ -10,87 +10,73 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Literal
+
+from tools.errors import UserError
 
 KEY = "OPENAI_API_KEY"
 
 ADDRESS = "; is it the address of OpenAI's interface, which often ends in /v1?"
-NO_REQUEST = "; no request was answered so far"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
-    """A text, why it ended, and its cost in tokens: in all, and for the text (None: not told)."""
+    """A text, and its cost in tokens: in all, and for the text (None: not told).
+
+    `cut` says that the limit on its tokens ended it, `reasons` that the model reasons before it
+    answers; the text is without that.
+    """
 
     text: str
-    finish: str
+    cut: bool
     tokens: int | None
     written: int | None
-    reasons: bool  # the model reasons before it answers; the text is without that
-
-    @property
-    def cut(self) -> bool:
-        """Whether the limit on its tokens ended it."""
-        return "length" in self.finish.casefold() or "max" in self.finish.casefold()
+    reasons: bool
 
 
+@dataclass(eq=False)
 class NoAnswer(Exception):
     """One request has no text, for a reason of its own: other requests may have one.
 
-    `doubt` is what to ask if no request has been answered so far.
+    `doubtful` says that the reason may be the same for all, if none has been answered so far. `cut`
+    and `reasons` are those of an `Answer`.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        status: Literal["refused", "unparseable"] = "unparseable",
-        doubt: str = "",
-        tokens: int = 0,
-        reasoned_on: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.reason, self.status, self.doubt = reason, status, doubt
-        self.tokens, self.reasoned_on = tokens, reasoned_on
+    reason: str
+    status: Literal["refused", "unparseable"] = "unparseable"
+    doubtful: bool = False
+    tokens: int = 0
+    cut: bool = False
+    reasons: bool = False
 
 
+@dataclass(eq=False)
 class Busy(Exception):
     """A later try may be answered, `after` so many seconds if the server says so."""
 
-    def __init__(self, reason: str, *, said: bool = True) -> None:
-        super().__init__(reason)
-        self.said = said  # by the server, in its own words
-        self.after: float | None = None
+    reason: str
+    said: bool = True  # by the server, in its own words
+    after: float | None = None
 
 
-class Unsupported(Exception):
-    """The server does not take the part `name` of a request."""
+@dataclass(eq=False)
+class AskOtherwise(Exception):
+    """The server takes the request without the part `without`, or with `room` for new tokens."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
-
-
-class TooLong(Exception):
-    """The context has `room` for fewer new tokens than were asked for."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__(room)
-        self.room = room
-
-
-class Hopeless(Exception):
-    """No request will be answered: the money, the key, the model or the address is missing."""
+    reason: str
+    without: str = ""
+    room: int = 0
 
 
 def read_answer(status: int, body: bytes, request: dict[str, Any]) -> Answer:
     """Return the answer to a request from an HTTP status and a body."""
     value = parse(body)
-    check(status, value, body, request)
-    if not isinstance(value, dict) or "choices" not in value:
-        raise NoAnswer(f"no completion: {shown(_page(body)) or 'nothing'}", doubt=ADDRESS)
-    return _read_completion(value)
+    if isinstance(value, list):  # Google's errors
+        value = _first(value)
+    error = _find_error(status, value)
+    if error is None:
+        return _read_completion(value)
+    raise _meaning(status, error, page(body), request)
 
 
 def parse(body: bytes) -> Any:
@@ -124,16 +110,15 @@ def by_reason(reasons: list[str]) -> dict[str, int]:
 
 # errors
 
-PROSE = (
+TOLD = (
     "message", "msg", "detail", "error", "errors", "error_msg", "error_description", "description",
-    "title", "metadata", "raw",
+    "title", "metadata", "raw", "code", "type", "param", "reason", "reasons", "innererror", "loc",
 )  # fmt: skip
-CODES = ("code", "type", "param", "status", "reason", "reasons", "innererror", "loc")
 
 CONTEXT = r"context[ _]?(length|size|window)|(?<!took )(?<!taking )too (long|large)|input length"
 FILTER = r"content[ _.]?(filter|policy|management)|data_inspection|moderation|flagged|responsibleai"
 MONEY = (
-    r"insufficient.{0,10}(quota|balance|credit|fund)|billing|credit balance|arrear|payment required"
+    r"insufficient.{0,10}(quota|balance|credit|fund)|billing|credit balance|payment required"
     r"|\b(no|of|more|enough) credit|quota.{0,20}(exceed|exhaust)|exceeded.{0,20}quota"
 )
 LIMIT = r"rate.?limit|too many requests|try again|retry|overload|temporar|unavailable|per minute"
@@ -144,57 +129,50 @@ SYSTEM = (
 )
 
 
-def check(status: int, value: Any, body: bytes, request: dict[str, Any]) -> None:
-    """Raise what an error means; it may stand in a body under status 200."""
-    error = _find_error(status, value, body)
-    if error is None:
-        return
+def _meaning(status: int, error: Any, body: str, request: dict[str, Any]) -> Exception:
+    """Return the exception for an error (see `_find_error`), which may stand under status 200."""
     status = _inner_status(error) if status < 300 else status
-    told = " ".join(_said(error, (*PROSE, *CODES)))[:2000].casefold()
-    prose = "; ".join(dict.fromkeys(_said(error, PROSE)))
-    words = shown(prose or told or (json.dumps(error) if error else _phrase(status)))
-    reason = f"{status}: {words}" if status != 200 else words
-
-    def tells(pattern: str) -> bool:
-        return re.search(pattern, told) is not None
-
-    if status not in (401, 402, 404) and tells(f"{CONTEXT}|{FILTER}"):
-        if room := _room(told, request):
-            raise TooLong(room)
-        raise NoAnswer(reason, status="refused")
-    unpaid = status < 500 and tells(MONEY) and not tells(LIMIT)
+    said = "; ".join(dict.fromkeys(word for word in _said(error) if word != str(status)))[:2000]
+    words = shown(said or body) or "nothing"
+    reason = f"no completion: {words}" if status == 200 else f"{status}: {words}"
+    told = said.casefold()
+    if status not in (401, 402, 404) and re.search(f"{CONTEXT}|{FILTER}", told):
+        room = _room(told, request)
+        if room:
+            return AskOtherwise(reason, room=room)
+        return NoAnswer(reason, status="refused")
+    limited = re.search(LIMIT, told)
+    unpaid = status < 500 and re.search(MONEY, told) and not limited
     if status == 402 or "insufficient_quota" in told or unpaid:
-        raise Hopeless(f"the account has no credit left ({reason}); nothing more was asked")
-    # a firewall's page is about this request, and what it holds
-    if status in (401, 407) or (status == 403 and value is not None):
-        raise Hopeless(f"refuses the key ({reason}); put the right one in {KEY}")
+        return UserError(f"the account has no credit left ({reason}); nothing more was asked")
+    if status == 401 or (status == 403 and error):  # a firewall's page is about this request
+        return UserError(f"refuses the key ({reason}); put the right one in {KEY}")
     if status in (404, 405, 410) or 300 <= status < 400:
         doubt = "" if "model" in told else ADDRESS
-        raise Hopeless(f"gives an answer that cannot be used ({reason}){doubt}")
+        return UserError(f"gives an answer that cannot be used ({reason}){doubt}")
     if status != 429 and (name := _unsupported(told, request)):
-        raise Unsupported(name)
-    if status in (408, 409, 425, 429) or status >= 500 or (status == 200 and tells(LIMIT)):
-        raise Busy(reason)
+        return AskOtherwise(reason, without=name)
+    if status in (408, 409, 425, 429) or status >= 500 or (status == 200 and limited):
+        return Busy(reason)
     # 413 is about this request alone; another status may be about all
-    raise NoAnswer(reason, status="refused", doubt="" if status == 413 else NO_REQUEST)
+    kind: Literal["refused", "unparseable"] = "refused" if error or status != 200 else "unparseable"
+    return NoAnswer(reason, status=kind, doubtful=status != 413)
 
 
-def _find_error(status: int, value: Any, body: bytes) -> Any:
-    """Return the part of an answer that tells an error, None if there is none."""
-    if status >= 300:
-        return _page(body) if value is None else value
-    if isinstance(value, list) and value:  # Google's
-        value = value[0]
+def _find_error(status: int, value: Any) -> Any:
+    """Return the part of an answer that tells an error, {} for a page, None if there is none."""
     if not isinstance(value, dict):
-        return None
-    choices = value.get("choices")
-    for holder in (value, *(choices if isinstance(choices, list) else ())):
-        if isinstance(holder, dict) and (found := holder.get("error") or holder.get("errors")):
+        return {}
+    for holder in (value, _first(value.get("choices"))):
+        if found := holder.get("error") or holder.get("errors"):
             return found if isinstance(found, str | list | dict) else holder
-    told = (
-        value.get("object") == "error" or {"detail", "message", "msg", "error_msg"} & value.keys()
-    )
-    return value if told and "choices" not in value else None
+    return value if status >= 300 or "choices" not in value else None
+
+
+def _first(items: Any) -> dict[str, Any]:
+    """Return the first object of a list, an empty one if there is none."""
+    first = items[0] if isinstance(items, list) and items else None
+    return first if isinstance(first, dict) else {}
 
 
 def _inner_status(error: Any) -> int:
@@ -203,25 +181,22 @@ def _inner_status(error: Any) -> int:
     return next((int(str(v)) for v in values if re.fullmatch("[345][0-9]{2}", str(v))), 200)
 
 
-def _said(value: Any, names: tuple[str, ...], depth: int = 8) -> Iterator[str]:
-    """Yield the texts of an error, from these keys, in this order."""
-    if isinstance(value, str | int) and not isinstance(value, bool):
+def _said(value: Any, depth: int = 8) -> Iterator[str]:
+    """Yield the words and codes of an error, wherever they stand."""
+    if isinstance(value, dict):
+        value = [value[name] for name in TOLD if name in value]
+    if isinstance(value, str) or type(value) is int:
         yield str(value)
-    elif isinstance(value, list | dict) and depth:
-        found = value if isinstance(value, list) else [value[n] for n in names if n in value]
-        for item in found:
-            yield from _said(item, names, depth - 1)
+    elif isinstance(value, list) and depth:
+        for item in value:
+            yield from _said(item, depth - 1)
 
 
-def _page(body: bytes) -> str:
+def page(body: bytes) -> str:
     """Return a body as text: the title of an HTML page, or all of it without its tags."""
     text = body[:20_000].decode("utf-8-sig", "replace")
     title = re.search(r"<title[^>]*>([^<]+)", text, re.IGNORECASE)
     return title[1] if title else re.sub(r"<[^>]*>", " ", text).strip()
-
-
-def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase if status in list(HTTPStatus) else "no words"
 
 
 def _room(told: str, request: dict[str, Any]) -> int | None:
@@ -262,68 +237,37 @@ REFUSALS = {"content_filter", "safety", "prohibited_content", "recitation", "sen
 
 
 def _read_completion(value: dict[str, Any]) -> Answer:
-    choices = value["choices"]
-    choice = choices[0] if isinstance(choices, list) and choices else {}
-    choice = choice if isinstance(choice, dict) else {}
-    message = choice["message"] if isinstance(choice.get("message"), dict) else {}
-    content = choice.get("text") if isinstance(choice.get("text"), str) else message.get("content")
-    raw, refusal, reasons = _parts(content)
-    refusal = _text(message.get("refusal")) or refusal
-    finish = _text(choice.get("finish_reason"))
-    tokens, written, reasoned = _usage(value.get("usage"))
-    text, tagged = without_reasoning(raw or "")
-    reasons = reasons or tagged or reasoned or any(message.get(name) for name in REASONING)
-    answer = Answer(ENDS.sub("", text), finish, tokens, written, reasons)
-    if refusal or finish.casefold() in REFUSALS:
-        reason = shown(refusal) or f"finish_reason {finish}"
-        raise NoAnswer(reason, status="refused", tokens=tokens or 0)
-    if raw is None or (reasons and not answer.text.strip()):
+    choice = _first(value["choices"])
+    message = _first([choice.get("message")])
+    raw = message.get("content") if choice.get("text") is None else choice["text"]
+    reasons = any(message.get(name) for name in REASONING)
+    if isinstance(raw, list):  # of parts
+        parts = [_first([part]) for part in raw]
+        reasons = reasons or any(part.get("type") in REASONING for part in parts)
+        raw = "".join(str(part.get("text", "")) for part in parts if part.get("type") == "text")
+    usage = _first([value.get("usage")])
+    written, total = _count(usage, "completion_tokens"), _count(usage, "total_tokens")
+    details = _first([usage.get("completion_tokens_details")])
+    text, tagged = without_reasoning(raw if isinstance(raw, str) else "")
+    text = ENDS.sub("", text)
+    reasons = reasons or tagged or bool(_count(details, "reasoning_tokens"))
+    finish = str(choice.get("finish_reason"))
+    cut = "length" in finish.casefold() or "max" in finish.casefold()
+    if (refusal := message.get("refusal")) or finish.casefold() in REFUSALS:
+        reason = shown(str(refusal or f"finish_reason {finish}"))
+        raise NoAnswer(reason, status="refused", tokens=total or 0)
+    if reasons and not text.strip():
+        ended = "its limit of tokens ended it" if cut else "no answer follows it"
+        raise NoAnswer(f"reasoning alone: {ended}", tokens=total or 0, cut=cut, reasons=True)
+    if not isinstance(raw, str):
         told = {name: part for name, part in value.items() if name not in BOOKKEEPING}
-        reason = f"no text: {shown(json.dumps(told))[:150]}"
-        if reasons:
-            ended = "its limit of tokens ended it" if answer.cut else "no answer follows it"
-            reason = f"reasoning alone: {ended}"
-        raise NoAnswer(reason, tokens=tokens or 0, reasoned_on=reasons and answer.cut)
-    return answer
+        raise NoAnswer(f"no text: {shown(json.dumps(told))[:150]}", tokens=total or 0)
+    return Answer(text, cut, total, written, reasons)
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _parts(content: Any) -> tuple[str | None, str, bool]:
-    """Return text, refusal, and whether there is reasoning; content may be a list of parts."""
-    if isinstance(content, str):
-        return content, "", False
-    parts = [
-        part if isinstance(part, dict) else {"type": "text", "text": part}
-        for part in (content if isinstance(content, list) else [content])
-    ]
-    kinds = [_text(part.get("type")) for part in parts]
-    texts = [
-        part["text"]
-        for part, kind in zip(parts, kinds, strict=True)
-        if isinstance(part.get("text"), str) and kind not in ("thinking", "reasoning")
-    ]
-    refusal = next((_text(part.get("refusal")) for part in parts if part.get("refusal")), "")
-    return ("".join(texts) if texts else None), refusal, bool({"thinking", "reasoning"} & {*kinds})
-
-
-def _usage(usage: Any) -> tuple[int | None, int | None, bool]:
-    """Return tokens in all, tokens of the text, and whether some were for reasoning."""
-    if not isinstance(usage, dict):
-        return None, None, False
-
-    def count(found: Any, name: str) -> int | None:
-        number = found.get(name) if isinstance(found, dict) else None
-        return number if type(number) is int and number >= 0 else None
-
-    written, read = count(usage, "completion_tokens"), count(usage, "prompt_tokens")
-    total = count(usage, "total_tokens")
-    if total is None and written is not None and read is not None:
-        total = written + read
-    reasoned = count(usage.get("completion_tokens_details"), "reasoning_tokens")
-    return total, written, bool(reasoned)
+def _count(usage: dict[str, Any], name: str) -> int | None:
+    number = usage.get(name)
+    return number if type(number) is int and number >= 0 else None
 
 
 def without_reasoning(text: str) -> tuple[str, bool]:
