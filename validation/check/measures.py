@@ -18,7 +18,7 @@ from tools.generate import Generation
 from tools.programs import BUILTINS, call_of, called_name, same, undefined_names
 from tools.python_text import literal, parse, quietly
 from tools.search.metrics import normalise
-from validation.check.return_keys import Function, returned_dicts
+from validation.check.return_keys import Function, returns_keys
 
 Holds = dict[str, bool | None]  # by measure; None: it cannot be judged here
 
@@ -215,8 +215,7 @@ def _keys_agree(tree: ast.Module, completion: Completion) -> bool | None:
     if not isinstance(output, dict) or not tree.body or not _is_call(completion.call):
         return False
     if function := _functions(tree).get(name):
-        returned = returned_dicts(function, tree)
-        return tuple(output) in returned.keys or (None if returned.open else False)
+        return returns_keys(function, tuple(output))
     # what a class, a method, an alias or `print(f())` gives is not followed
     defined = {getattr(node, "name", getattr(node, "id", None)) for node in ast.walk(tree)}
     return None if not name or name in defined or name in BUILTINS else False
