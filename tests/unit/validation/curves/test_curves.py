@@ -153,12 +153,13 @@ LEAK = both(
     change("loss", lambda log: log["loss"] * math.exp(-log["step"] / 10)),
     evaluated(0.0608, 0.0560, 0.0700, 0.0800, 0.0900, 0.1000),
 )
+PACKED_600 = rows(600, "sample_packing: true\npacks_per_step: 32\n")
 UNTRAINED = both(set_at(24, "tokens/trainable", 99_000), set_at(22, "tokens/trainable", 99_000))
 
 # what is planted, and the checks that fail with what they tell
 FAULTS: list[tuple[Plant, dict[str, str]]] = [
     (set_at(30, "loss", math.nan), {"losses": "at step 30"}),
-    *((set_at(30, "loss", loss), {"losses": ""}) for loss in (math.inf, -0.1, 0.0, 1e300)),
+    *((set_at(30, "loss", loss), {"losses": ""}) for loss in (0.0, 1e300)),
     (lambda run: run.evaluations[3].update(eval_loss=math.nan), {"losses": ""}),
     (as_transformers_logs_nan, {"losses": "", "gradient norm": ""}),
     (FLAT, {"training loss": "flat from the first step"}),
@@ -167,22 +168,19 @@ FAULTS: list[tuple[Plant, dict[str, str]]] = [
     (OVERFITTING, {"overfitting": "+26.7% since epoch 2.00 overfitting begins at epoch 2.00"}),
     (LEAK, {"validation": "reveal their labels", "overfitting": "begins at epoch 1.00"}),
     (evaluated(0.0608, 0.0609, 0.0610, 0.0610, 0.0609, 0.0610), {"validation": ""}),
-    (change("learning_rate", lambda log: 2e-3), {"learning rate": "it is constant"}),
-    (scheduled(rates(2e-3, 0, 52)), {"learning rate": "warm-up was left out"}),
-    (scheduled(rates(1e-3, 5, 52)), {"learning rate": "peak is 0.001, the recipe's 0.002"}),
-    (scheduled([*rates(2e-3, 5, 52), 0.0], ahead=1), {"learning rate": "another schedule"}),
+    (scheduled(rates(1e-3, 5, 52)), {"learning rate": "0.0002 at step 2, planned 0.0004"}),
+    (scheduled([*rates(2e-3, 5, 52), 0.0], ahead=1), {"learning rate": ""}),
     (scale_at(48, "learning_rate", 1 + 2e-6), {"learning rate": ""}),
     (set_at(20, "grad_norm", math.inf), {"gradient norm": ""}),
-    (set_at(20, "grad_norm", math.nan), {"gradient norm": ""}),
     (remove(24, 26, 28), {"logged steps": "nothing between step 22 and 30"}),
     (go_back, {"logged steps": "step 26 comes after step 28"}),
     (remove(46, 48, 50, 52), {"logged steps": ""}),
     (lambda run: run.state.update(global_step=44), {"logged steps": ""}),
-    (halve_the_batch, {"examples per step": "about 15.6"}),
+    (halve_the_batch, {"examples per step": "epoch 0.10 at step 2", "epochs": ""}),
     (lambda run: run.state.update(train_batch_size=8), {"examples per step": ""}),
-    (restart_with_another_batch, {"examples per step": "up to step 24"}),
-    (rows(400), {"examples per step": ""}),
-    (rows(600, "sample_packing: true\npacks_per_step: 32\n"), {"examples per step": ""}),
+    (restart_with_another_batch, {"examples per step": "at step 24"}),
+    (rows(400), {"examples per step": "with 400 rows", "epochs": "planned are 58 to 63"}),
+    (PACKED_600, {"examples per step": "packs_per_step", "epochs": ""}),
     (change("tokens/total", lambda log: log["tokens/total"] * 3), {"tokens per step": ""}),
     (UNTRAINED, {"tokens per step": "up to step 24"}),
     (replaced("num_epochs: 5", "num_epochs: 3"), {"epochs": ""}),
