@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tests.unit.made_run import ROOT, RUN, make_run
@@ -19,7 +18,6 @@ from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import declared_strategy
 from tools.recipe import Recipe, read_recipe
 from validation.check.measures import labels
-from validation.report.pictures import BINS, Lengths, histogram
 from validation.report.report import PAPER, PAPER_BASES, report
 
 HOSTILE = "</script><script>alert(1)</script>\x00\u202e&<b onclick='x'>" + "long" * 2000
@@ -104,13 +102,8 @@ def test_each_picture_has_a_name_and_its_numbers(html: str) -> None:
     )
     assert len(found) == html.count("<svg") == 4
     assert all("<details><summary>The numbers" in figure for figure in found)
-    losses, rates, _, lengths = [Page(figure).text for figure in found]
-    assert "11 1 0.0182 0.01654 1.017" in losses  # the training loss is that of step 10
-    assert "0 0 - 0.06079 1.063 base, before training" in losses
-    assert "0.01529 1.015 chosen" in losses
-    assert "2 0.1905 0.0004 0.0004" in rates and "52 4.762 2.233e-06 2.233e-06" in rates
-    assert "The numbers, 25 of 26 logs evenly spaced" in rates
-    assert "328 training rows: median 170 tokens" in lengths
+    assert "The numbers, 25 of 26 logs evenly spaced" in Page(found[1]).text
+    assert "328 training rows: median 170 tokens" in Page(found[3]).text
 
 
 def test_both_modes_stand_beside_each_other(html: str) -> None:
@@ -121,8 +114,6 @@ def test_both_modes_stand_beside_each_other(html: str) -> None:
 
 
 def test_hashes_are_those_of_the_files(html: str, made: Path) -> None:
-    from tools.files import sha256
-
     for name in ("recipe.yml", "data/train.jsonl", "data/data.json",
                  f"{RUN}/best/adapter_model.safetensors"):  # fmt: skip
         assert sha256(made / name) in html
@@ -207,13 +198,6 @@ def test_every_colour_of_the_page_is_for_light_and_dark(html: str) -> None:
     style = html[html.index("<style>") : html.index("</style>")]
     paired = re.findall(r"light-dark\(#[0-9a-f]{6}, #[0-9a-f]{6}\)", style)
     assert len(re.findall(r"#[0-9a-f]{6}", style)) == 2 * len(paired) > 0
-
-
-def test_histogram_counts_every_row_once() -> None:
-    drawn = histogram(Lengths(np.array([1, 9, 10, 480, 481]), 3, 480))
-    assert drawn.rows == [("0 to 49", "3"), ("450 to 499", "2")]
-    assert "median 10 tokens, longest 481; 1 are longer" in drawn.caption
-    assert len(histogram(Lengths(np.arange(4096), 1, 2048)).rows) <= BINS
 
 
 # ------------------------------------------------------------------------------ what is not there
