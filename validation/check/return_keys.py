@@ -83,12 +83,9 @@ def _used_otherwise(function: ast.FunctionDef) -> Iterator[str]:
                 plain.add(name)
             case ast.Global(names=names) | ast.Nonlocal(names=names):
                 yield from names
-            case (
-                ast.alias(asname=str(name))
-                | ast.MatchMapping(rest=str(name))
-                | ast.AST(name=str(name))  # a class, an exception, …
-            ):
-                yield name
+        # of an inner function, an exception, an import, a pattern, …
+        others = (getattr(node, field, None) for field in ("name", "asname", "rest"))
+        yield from (name for name in others if isinstance(name, str))
     yield from (
         node.id for node in ast.walk(function) if isinstance(node, ast.Name) and node not in plain
     )
