@@ -12,27 +12,22 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from prompt_strategies.tokenise import IGNORE_INDEX
-
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step. Loss, gradient norm and learning rate are as the trainer logged them."""
+    """One optimizer step. Loss and gradient norm are as the trainer logged them."""
 
     seconds: float
     cpu_seconds: float  # of all threads of the process, independent of other programs
     examples: int  # rows; a pack holds several
     tokens: int  # without padding
     computed: int  # tokens, padding included
-    trained: int  # tokens that carry loss
     pairs: int  # of tokens in attention: the sum of squared lengths
     largest: int  # tokens of the largest micro batch, padding included
     loss: float
-    loss_by_token: float  # sum of NLL / trained tokens, whatever the trainer divides by
     grad_norm: float
-    learning_rate: float
 
 
 class Meter(TrainerCallback):
@@ -42,7 +37,7 @@ class Meter(TrainerCallback):
         """Hold the pad token."""
         self.pad = pad
         self.micro: list[torch.Tensor] = []  # of the current step
-        self.steps: list[torch.Tensor] = []  # (micro batches, 7) each
+        self.steps: list[torch.Tensor] = []  # (micro batches, 4) each
         self.ends: list[tuple[float, float]] = []  # seconds by the clock and of the CPU
 
     def attach(self, trainer: Any) -> None:
@@ -53,11 +48,8 @@ class Meter(TrainerCallback):
         trainer.add_callback(self)
 
     def _note(self, model: Any, batch: dict[str, torch.Tensor], *args: Any, **named: Any) -> Any:
-        counts = count(batch, self.pad)
-        result = self.compute_loss(model, batch, *args, **named)
-        loss = (result[0] if isinstance(result, tuple) else result).detach().double().reshape(1)
-        self.micro.append(torch.cat([counts.double(), loss]))
-        return result
+        self.micro.append(count(batch, self.pad))
+        return self.compute_loss(model, batch, *args, **named)
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Start the clock."""
@@ -83,12 +75,7 @@ class Meter(TrainerCallback):
         }
 
     def _step(self, number: int, logged: dict[str, Any]) -> Step:
-        micro = self.steps[number]
-        examples, tokens, computed, trained, pairs, losses = micro.unbind(1)
-        # transformers' loss of a micro batch is its part of the step's mean over tokens where the
-        # model is told how many there are, else its own mean
-        by_token = losses.sum() if self.trainer.model_accepts_loss_kwargs else losses @ trained
-        parts = 1 if self.trainer.model_accepts_loss_kwargs else trained.sum()
+        examples, tokens, computed, pairs = self.steps[number].unbind(1)
         (start, cpu_start), (end, cpu_end) = self.ends[number : number + 2]
         return Step(
             seconds=end - start,
@@ -96,13 +83,10 @@ class Meter(TrainerCallback):
             examples=int(examples.sum()),
             tokens=int(tokens.sum()),
             computed=int(computed.sum()),
-            trained=int(trained.sum()),
             pairs=int(pairs.sum()),
             largest=int(computed.max()),
             loss=logged["loss"],
-            loss_by_token=float(by_token / parts),
             grad_norm=logged["grad_norm"],
-            learning_rate=logged["learning_rate"],
         )
 
 
@@ -118,7 +102,7 @@ def useful(batch: dict[str, torch.Tensor], pad: int) -> torch.Tensor:
 
 
 def count(batch: dict[str, torch.Tensor], pad: int) -> torch.Tensor:
-    """Return examples, tokens, tokens with padding, trained tokens and pairs of a micro batch.
+    """Return examples, tokens, tokens with padding and pairs of a micro batch.
 
     All of it stays on the GPU, so that counting does not wait for the GPU.
     """
@@ -127,7 +111,6 @@ def count(batch: dict[str, torch.Tensor], pad: int) -> torch.Tensor:
     def scalar(value: int) -> torch.Tensor:
         return torch.full((), value, device=ids.device)
 
-    trained = (batch["labels"][:, 1:] != IGNORE_INDEX).sum()
     if "position_ids" in batch:
         positions = batch["position_ids"]  # they start again at each document
         examples = ((positions == 0) & real).sum()
@@ -135,18 +118,16 @@ def count(batch: dict[str, torch.Tensor], pad: int) -> torch.Tensor:
     else:
         examples = scalar(ids.shape[0])
         pairs = scalar(ids.shape[0] * ids.shape[1] ** 2)
-    return torch.stack([examples, real.sum(), scalar(ids.numel()), trained, pairs])
+    return torch.stack([examples, real.sum(), scalar(ids.numel()), pairs])
 
 
 def memory() -> dict[str, float]:
-    """Return the peaks of training and the memory that all programs use now, in GiB of the GPU."""
+    """Return the peaks of training, in GiB of the GPU."""
     if not torch.cuda.is_available():
         return {}
-    free, whole = torch.cuda.mem_get_info()
     return {
         "allocated": torch.cuda.max_memory_allocated() / GIB,
         "reserved": torch.cuda.max_memory_reserved() / GIB,
-        "taken": (whole - free) / GIB,
     }
 
 

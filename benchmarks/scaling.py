@@ -1,13 +1,11 @@
 """Does time grow with the rows alone, and how much memory does a row cost?
 
     python -m benchmarks.scaling [--rows 1000,5000,20000] [--select-rows 500,1000,4000]
-                                 [--verbs prepare-cogex,select] [--json FILE]
+                                 [--json FILE]
 
 Each verb runs on each number of rows, each time in a process of its own, in a temporary folder:
 
 - `cogex prepare cogex` and `cogex prepare alpaca`: `benchmarks.made_cogex`, as long as published
-- `cogex prepare arxivdl`: `benchmarks.made_arxivdl` as Parquet, in row groups of 1,000; only if
-  `--verbs` names it, because its largest size needs 70,000 rows
 - `cogex preflight recipes/cogex-llama2-7b.yml` on the same rows: a real SentencePiece vocabulary of
   32,000, the true architecture, no weights
 - `cogex select recipes/cogex-tiny.yml`: the demo's short rows over and over, a checkpoint of random
@@ -34,7 +32,6 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.child import ROOT, Took, measure
-from benchmarks.made_arxivdl import write_parquet
 from benchmarks.made_cogex import alpaca_rows, cogex_rows, write_array
 from tools.files import write_json, write_jsonl
 
@@ -46,21 +43,19 @@ LLAMA2 = "meta-llama/Llama-2-7b-hf"
 def main(
     rows: Annotated[str, typer.Option(help="Sizes for prepare and preflight.")] = "1000,5000,20000",
     select_rows: Annotated[str, typer.Option(help="Sizes for select.")] = "500,1000,4000",
-    verbs: Annotated[str, typer.Option(help="Which, with commas between; else all.")] = "",
     json: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
 ) -> None:
     """Run each verb on each size, print the table, write the figures."""
-    chosen = verbs.split(",") if verbs else [verb for verb in VERBS if verb != "prepare-arxivdl"]
     out = json.resolve() if json else None
     figures = {}
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         Path("models").symlink_to(ROOT / "models")
         shutil.copytree(ROOT / "recipes", "recipes")
-        for verb in chosen:
+        for verb, run in VERBS.items():
             sizes = (select_rows if verb == "select" else rows).split(",")
-            took = {size: VERBS[verb](size) for size in map(int, sizes)}
-            figures[f"cogex {verb.replace('-', ' ')}"] = summary(took)
+            took = {size: run(size) for size in map(int, sizes)}
+            figures[f"cogex {verb}"] = summary(took)
         os.chdir(ROOT)
     print_figures(figures)
     if out:
@@ -83,13 +78,6 @@ def _prepare(dataset: str, rows: int, make: Callable[[int], Iterator[dict[str, s
         write_array(source, make(rows))
     return measure([*COGEX, "prepare", dataset, "--input", str(source), "--out", str(out),
                     "--val-size", str(rows // VAL_SHARE)])  # fmt: skip
-
-
-def prepare_arxivdl(rows: int) -> Took:
-    """Prepare made rows of ArXivDLInstruct, in all sizes."""
-    source = Path(f"arxivdl-{rows}.parquet")
-    write_parquet(source, rows)
-    return measure([*COGEX, "prepare", "arxivdl", "--input", str(source), "--out", "data/arxivdl"])
 
 
 def preflight(rows: int) -> Took:
@@ -144,9 +132,8 @@ def _write_short_rows(path: Path, rows: int) -> None:
 
 
 VERBS: dict[str, Callable[[int], Took]] = {
-    "prepare-cogex": prepare_cogex,
-    "prepare-alpaca": prepare_alpaca,
-    "prepare-arxivdl": prepare_arxivdl,
+    "prepare cogex": prepare_cogex,
+    "prepare alpaca": prepare_alpaca,
     "preflight": preflight,
     "select": select,
 }

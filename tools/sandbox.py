@@ -130,14 +130,7 @@ def run_pairs(
 def _run_all(
     groups: Sequence[Sequence[str]], allow_code_execution: bool, limits: Limits, hash_seed: int = 0
 ) -> list[list[Outcome]]:
-    if not allow_code_execution:
-        raise UserError(
-            f"{len(groups)} untrusted programs would run here, in a sandbox without "
-            "network, without your files, with limits on time and memory; "
-            f"if you agree, pass {CONSENT}"
-        )
-    if reason := unavailable():
-        raise UserError(f"no program was run: {reason}")
+    refuse_unless_possible(allow_code_execution)
     run = partial(_run, limits=limits, hash_seed=hash_seed)
     show = partial(track, transient=True, disable=len(groups) < 2)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -146,6 +139,17 @@ def _run_all(
     for index in show(late if len(groups) > 1 else [], "Once more, alone, what ran out of time"):
         done[index] = run(groups[index])
     return done
+
+
+def refuse_unless_possible(allow_code_execution: bool) -> None:
+    """Raise UserError without consent, or where the sandbox cannot run."""
+    if not allow_code_execution:
+        raise UserError(
+            "untrusted programs would run here, in a sandbox without network, without your files, "
+            f"with limits on time and memory; if you agree, pass {CONSENT}"
+        )
+    if reason := unavailable():
+        raise UserError(f"no program was run: {reason}")
 
 
 @cache

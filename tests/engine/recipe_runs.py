@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.made_arxivdl import made_rows
 from tests.engine.cpu_overrides import overrides
 from tests.engine.forked import ROOT, start, two_at_once, wait
 from tests.engine.tiny_bases import write_base, write_base_in_4_bits, write_code_base
+from tests.made_arxivdl import made_rows
 from tools.code.tasks import SYNTHETIC, own_tasks
 from tools.files import write_json, write_jsonl
 from tools.prepare.alpaca import prepare_alpaca

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import LlamaConfig, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tools.code.tokenizer import train_byte_level_bpe
 from tools.errors import UserError
@@ -58,15 +59,15 @@ def write_bases(corpus: Path, out: Path) -> dict[str, int]:
         pieces: train_tokenizer(corpus / "train.jsonl", pieces)
         for pieces in sorted({size.vocabulary for size in SIZES.values()})
     }
+    parameters = {}
     for name, size in SIZES.items():
-        write_base(out / name, size, trained[size.vocabulary])
-    return {name: count_parameters(size) for name, size in SIZES.items()}
-
-
-def write_base(folder: Path, size: Size, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Write tokenizer and config.json of one size into a folder."""
-    tokenizer.save_pretrained(folder)
-    architecture(size, tokenizer).save_pretrained(folder)
+        tokenizer = trained[size.vocabulary]
+        config = architecture(size, tokenizer)
+        tokenizer.save_pretrained(out / name)
+        config.save_pretrained(out / name)
+        with torch.device("meta"):
+            parameters[name] = LlamaForCausalLM(config).num_parameters()
+    return parameters
 
 
 def train_tokenizer(documents: Path, pieces: int) -> PreTrainedTokenizerFast:
@@ -116,13 +117,6 @@ def architecture(
         architectures=["LlamaForCausalLM"],
         dtype="float32",
     )
-
-
-def count_parameters(size: Size) -> int:
-    """Count embeddings (shared with the output), attention, gated MLP and norms."""
-    attention, gated_mlp = 4 * size.hidden**2, 3 * size.hidden * size.mlp
-    layer = attention + gated_mlp + 2 * size.hidden
-    return size.vocabulary * size.hidden + size.layers * layer + size.hidden
 
 
 def print_bases(parameters: dict[str, int], out: Path, console: Console) -> None:

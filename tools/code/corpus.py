@@ -4,17 +4,9 @@ A document is `{"id", "text"}`: a file, or with `lines` a function of at most th
 id is the path within the folder, and for a function its first line. Comments and layout stay.
 Files are read one at a time in the order of their paths, and only 16 bytes of each are kept in
 memory, so a folder may hold millions. Every file named *.py becomes a document or has a line in
-rejected.jsonl with its reason:
-
-- `not a plain file` (a link, a pipe), `cannot be read`, `too long` (over `max_chars`);
-- `licence file` (by its name), `not text` (bytes outside the encoding that it declares);
-- `does not parse`, `nested too deep`;
-- `no code`: only comments, a docstring and imports;
-- `duplicate`: an earlier file has the same lines, apart from white space and comment lines;
-- `benchmark problem`: it has a function of the mini suite or of the files in `exclude`
-  (tools/code/function_shapes.py says what is recognised);
-- `no short function with a docstring`, only with `lines`. Then functions are compared, not files,
-  and a file without a usable function has the reason of its first one.
+rejected.jsonl with its reason. A `benchmark problem` has a function of the mini suite or of the
+files in `exclude` (tools/code/function_shapes.py says what is recognised). With `lines` functions
+are compared, not files, and a file without a usable function has the reason of its first one.
 
 The seed and the file's text decide its split, so other files in the folder do not matter.
 Near-duplicates, such as two releases of one package, are not recognised: both splits may have one.
@@ -28,7 +20,6 @@ import os
 import shutil
 import stat
 import tokenize
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -45,12 +36,12 @@ from tools.files import sha256, whole_file, write_json
 from tools.prepare.fields import RejectedError
 from tools.prepare.folder import counts_table
 from tools.prepare.pipeline import commonest_first
+from tools.python_text import quietly
 
 OUTPUTS = ("train.jsonl", "val.jsonl", "rejected.jsonl")
 # the parts of a problem's program: in this project's rows, HumanEval and MBPP
 PARTS = (("prompt", "solution"), ("prompt", "canonical_solution"), ("code",))
 LICENCE_NAMES = ("licence", "license", "copying", "copyright", "notice")
-BYTES_PER_CHARACTER = 4  # at most, in UTF-8
 
 
 @dataclass
@@ -115,11 +106,12 @@ def prepare_python_corpus(
             name = os.fsencode(path.relative_to(source)).decode("utf-8", "backslashreplace")
             try:
                 text, tree = read_source(path, max_chars)
-                documents = list(_documents(name, text, tree, seen, lines))
-            except RejectedError as error:
+                documents = _documents(name, text, tree, seen, lines)
+            except (RejectedError, RecursionError) as error:
+                reason = str(error) if isinstance(error, RejectedError) else "nested too deep"
                 summary.rejected += 1
-                summary.reasons[str(error)] += 1
-                line = {"index": index, "reason": str(error), "row": {"id": name}}
+                summary.reasons[reason] += 1
+                line = {"index": index, "reason": reason, "row": {"id": name}}
                 files["rejected.jsonl"].write(_json(line))
             else:
                 split = "val" if _draw(text, seed) < val_share else "train"
@@ -163,7 +155,14 @@ def read_problems(paths: Iterable[Path]) -> Problems:
         for number, row in enumerate(read_published(path).rows, 1):
             try:
                 found = problems.add(_program(row))
-            except (ValueError, TypeError, SyntaxError, RecursionError):
+            except (
+                AttributeError,
+                StopIteration,
+                TypeError,
+                ValueError,
+                SyntaxError,
+                RecursionError,
+            ):
                 found = 0
             if not found:
                 raise UserError(
@@ -174,10 +173,8 @@ def read_problems(paths: Iterable[Path]) -> Problems:
 
 
 def _program(problem: dict[str, str]) -> str:
-    for parts in PARTS:
-        if all(part in problem for part in parts):
-            return "".join(problem[part] for part in parts)
-    raise ValueError("a problem without a program")
+    parts = next(parts for parts in PARTS if problem.keys() >= set(parts))
+    return "".join(problem[part] for part in parts)
 
 
 def python_files(folder: Path, leave_out: Path) -> Iterator[Path]:
@@ -194,32 +191,24 @@ def read_source(path: Path, max_chars: int) -> tuple[str, ast.Module]:
     """Return a file's text, its line ends `\\n`, and its syntax tree. Raises RejectedError."""
     if path.stem.lower().startswith(LICENCE_NAMES):
         raise RejectedError("licence file")
-    text = _decode(_read(path, max_chars * BYTES_PER_CHARACTER))
-    if len(text) > max_chars:
-        raise RejectedError("too long")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about invalid escapes
-            tree = ast.parse(text)
-    except (RecursionError, MemoryError):
-        raise RejectedError("nested too deep") from None
-    except (SyntaxError, ValueError):
-        raise RejectedError("does not parse") from None
-    if all(isinstance(each, ast.Import | ast.ImportFrom) or _is_text(each) for each in tree.body):
-        raise RejectedError("no code")
-    return text, tree
-
-
-def _read(path: Path, most: int) -> bytes:
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
             raise RejectedError("not a plain file")
-        if status.st_size > most:
+        if status.st_size > 4 * max_chars:  # a character has 4 bytes at most
             raise RejectedError("too long")
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError:
         raise RejectedError("cannot be read") from None
+    text = _decode(data)
+    if len(text) > max_chars:
+        raise RejectedError("too long")
+    tree = quietly(ast.parse, text)
+    if tree is None:
+        raise RejectedError("does not parse")
+    if all(isinstance(each, ast.Import | ast.ImportFrom) or _is_text(each) for each in tree.body):
+        raise RejectedError("no code")
+    return text, tree
 
 
 def _decode(data: bytes) -> str:
@@ -245,34 +234,23 @@ def _draw(text: str, seed: int) -> float:
 
 def _documents(
     name: str, text: str, tree: ast.Module, seen: _Seen, most_lines: int | None
-) -> Iterator[dict[str, str]]:
-    """Yield the documents of a file. Raises RejectedError if there are none."""
-    try:
-        if most_lines is None:
-            seen.check(text, tree)
-            yield {"id": name, "text": text}
-        else:
-            yield from _function_documents(name, text, short_functions(tree, most_lines), seen)
-    except RecursionError:
-        raise RejectedError("nested too deep") from None
-
-
-def _function_documents(
-    name: str, text: str, found: Iterable[ast.FunctionDef], seen: _Seen
-) -> Iterator[dict[str, str]]:
-    lines, used = text.split("\n"), False
-    first = RejectedError("no short function with a docstring")
-    for number, function in enumerate(found):
+) -> list[dict[str, str]]:
+    """Return the documents of a file. Raises RejectedError if there are none."""
+    if most_lines is None:
+        seen.check(text, tree)
+        return [{"id": name, "text": text}]
+    lines = text.split("\n")
+    found, reasons = [], []
+    for function in short_functions(tree, most_lines):
         part = "\n".join(lines[function.lineno - 1 : function.end_lineno]) + "\n"
         try:
             seen.check(part, function)
+            found.append({"id": f"{name}:{function.lineno}", "text": part})
         except RejectedError as error:
-            first = first if number else error
-        else:
-            used = True
-            yield {"id": f"{name}:{function.lineno}", "text": part}
-    if not used:
-        raise first
+            reasons.append(error)
+    if not found:
+        raise next(iter(reasons), RejectedError("no short function with a docstring"))
+    return found
 
 
 def short_functions(tree: ast.Module, most_lines: int) -> Iterator[ast.FunctionDef]:

@@ -15,11 +15,11 @@ Lines are counted as `ast.unparse` writes them, without blank ones.
 """
 
 import ast
-from collections.abc import Iterator
 
 MOST_DECISIONS = 8
 DEEPEST = 3
 
+_DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
 _BLOCKS = (ast.If, ast.For, ast.While)
 _DECISIONS = (*_BLOCKS, ast.IfExp, ast.comprehension)
 _NEVER = (
@@ -31,13 +31,13 @@ _NEVER = (
 
 def count_lines(source: str) -> int:
     """Return the lines of a program without docstrings, comments and blank lines."""
-    text = ast.unparse(_without_docstrings(ast.parse(source)))
+    text = ast.unparse(without_docstrings(ast.parse(source)))
     return sum(bool(line.strip()) for line in text.splitlines())
 
 
 def not_simple(source: str) -> str | None:
     """Say why a program is not simple; None if it is."""
-    tree = _without_docstrings(ast.parse(source))
+    tree = without_docstrings(ast.parse(source))
     nodes = list(ast.walk(tree))
     if found := [node for node in nodes if isinstance(node, _NEVER)]:
         return f"has {type(found[0]).__name__}"
@@ -62,7 +62,7 @@ def _decisions(node: ast.AST) -> int:
 
 
 def _depth(body: list[ast.stmt]) -> int:
-    return max((_depth_of(statement) for statement in body), default=0)
+    return max(map(_depth_of, body), default=0)
 
 
 def _depth_of(statement: ast.stmt) -> int:
@@ -70,21 +70,14 @@ def _depth_of(statement: ast.stmt) -> int:
         return _depth(statement.body)
     if not isinstance(statement, _BLOCKS):
         return 0
-    inner = 1 + _depth(statement.body)
-    match statement.orelse:
-        case [ast.If() as other] if isinstance(statement, ast.If):  # elif
-            return max(inner, _depth_of(other))
-        case others:
-            return max(inner, 1 + _depth(others))
+    others = statement.orelse
+    is_elif = isinstance(statement, ast.If) and len(others) == 1 and isinstance(others[0], ast.If)
+    return max(1 + _depth(statement.body), _depth(others) + (not is_elif))
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in _documented(tree):
-        node.body = node.body[1:] or [ast.Pass()]
-    return tree
-
-
-def _documented(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """Take the docstrings out of a tree, and return it."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
-            yield node
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree

@@ -1,6 +1,5 @@
 """Reads a row in the form of HumanEval (Chen et al. 2021, arXiv 2107.03374)."""
 
-import re
 from typing import Any
 
 from tools.code.tasks import Task, strings, stub
@@ -22,7 +21,7 @@ def humaneval_task(row: Any) -> Task:
     if not prompt.endswith("\n"):
         raise RejectedError("the prompt does not end in a newline")
     return Task(
-        id=_id(str(task_id)),
+        id=f"he_{str(task_id).removeprefix('HumanEval/')}",
         task_id=task_id,
         entry_point=entry_point,
         prompt=prompt,
@@ -31,11 +30,3 @@ def humaneval_task(row: Any) -> Task:
         names=(entry_point,),
         setup=stub(prompt),
     )
-
-
-def _id(task_id: str) -> str:
-    """Return he_N for HumanEval/N, and an id of its own for every other spelling."""
-    number = re.fullmatch(r"HumanEval/([0-9]+)", task_id)
-    if number:
-        return f"he_{number[1]}"
-    return f"he_{task_id}" if task_id.startswith("he_") else task_id

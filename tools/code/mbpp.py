@@ -9,11 +9,11 @@ CRLF, semicolons, odd spacing and comments.
 
 import ast
 import textwrap
-import warnings
 from typing import Any
 
 from tools.code.tasks import Task, strings
 from tools.prepare.fields import RejectedError
+from tools.python_text import quietly
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _MARK = "@docstring@"
@@ -33,14 +33,15 @@ def _task(row: Any) -> Task:
     number, setup = row.get("task_id"), row.get("test_setup_code", "")
     if not isinstance(number, int) or isinstance(number, bool):
         raise RejectedError("missing: task_id" if number is None else "wrong type: task_id")
-    checks = _assertions(row, "test_list")
-    if not checks or not isinstance(setup, str):
+    checks = row.get("test_list")
+    if not checks or not isinstance(checks, list) or not isinstance(setup, str):
         raise RejectedError("has no tests")
+    if not all(isinstance(check, str) for check in checks):
+        raise RejectedError("wrong type: test_list")
     program = _parse("code", code)
     tests = _parse("tests", "\n".join([setup, *checks]))
     function = _function_asked_for(program, [_parse("tests", check) for check in checks])
     prompt, solution = split_program(program, function, _docstring(text, checks[0]))
-    own = _defined(program)
     return Task(
         id=f"mbpp_{number}",
         task_id=number,
@@ -48,42 +49,29 @@ def _task(row: Any) -> Task:
         prompt=prompt,
         solution=solution,
         tests=f"{ast.unparse(tests)}\n",
-        names=tuple(sorted(own & _names(tests))),
+        names=tuple(sorted(_defined(program) & _names(tests))),
         setup="".join(f"{ast.unparse(node)}\n" for node in program.body if _is_import(node)),
     )
 
 
-def _assertions(row: dict[str, Any], key: str) -> list[str]:
-    found = row.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise RejectedError(f"wrong type: {key}")
-    return found
-
-
 def _parse(what: str, source: str) -> ast.Module:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `ast.unparse` mends "\d"
-            return ast.parse(source.replace("\r\n", "\n"))
-    except (SyntaxError, ValueError):
-        raise RejectedError(f"{what}: no Python") from None
+    tree = quietly(ast.parse, source.replace("\r\n", "\n"))
+    if tree is None:
+        raise RejectedError(f"{what}: no Python")
+    return tree
 
 
 def _function_asked_for(program: ast.Module, checks: list[ast.Module]) -> Function:
     """Return the last top-level function of the program that every assertion calls."""
-    called = set.intersection(*(_called(check) for check in checks))
     for node in reversed(program.body):
-        if isinstance(node, Function) and node.name in called:
+        if isinstance(node, Function) and all(_calls(check, node.name) for check in checks):
             return node
     raise RejectedError("no function that every test calls")
 
 
-def _called(tree: ast.AST) -> set[str]:
-    return {
-        node.func.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
+def _calls(tree: ast.AST, name: str) -> bool:
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return any(isinstance(called, ast.Name) and called.id == name for called in calls)
 
 
 def split_program(program: ast.Module, function: Function, docstring: str) -> tuple[str, str]:

@@ -29,12 +29,11 @@ from tools.prepare.folder import (
     commonest_first,
     counts_table,
     rejected_lines,
+    told,
     write_folder,
 )
 from tools.prepare.split import choose_validation
 from tools.prepared_rows import read_prepared_rows
-
-Keys = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -68,16 +67,17 @@ def merge(
     `held_out` are folders or files of rows. Raises UserError, with nothing written, if an input
     is not as `cogex prepare` left it, or if there are too few rows.
     """
-    _check(inputs, out, train_size, val_size)
+    check_out(out, inputs[0], ())
+    if out.resolve() in [folder.resolve() for folder in inputs]:
+        raise UserError(f"{out} is also an --input: give another folder")
     rows = [row for folder in inputs for row in prepared_tasks(folder)]
     reasons = unwanted(rows, held_out)
     left = [index for index in range(len(rows)) if index not in reasons]
     if len(left) < train_size + val_size:
-        told = ", ".join(f"{n} {reason}" for reason, n in _count(reasons).items())
         raise UserError(
             f"--train-size {train_size} and --val-size {val_size} need {train_size + val_size} "
-            f"rows, and there are {len(left)}{f' ({told})' if told else ''}: give smaller sizes, "
-            "or another --input"
+            f"rows, and there are {len(left)} ({told(_count(reasons)) or 'none rejected'}): give "
+            "smaller sizes, or another --input"
         )
     groups = near_duplicates.group([rows[index] for index in left])
     validation = choose_validation(groups, val_size, seed)
@@ -106,22 +106,6 @@ def merge(
     return summary
 
 
-def _check(inputs: Sequence[Path], out: Path, train_size: int, val_size: int) -> None:
-    if not inputs:
-        raise UserError(
-            "give --input, once or more: folders that `cogex prepare humaneval`, `mbpp` or "
-            "`synthetic` has written"
-        )
-    if train_size < 1 or val_size < 0:
-        raise UserError(
-            f"--train-size {train_size}, --val-size {val_size}: give at least 1 row for training "
-            "and 0 for validation"
-        )
-    check_out(out, inputs[0], ())
-    if out.resolve() in [folder.resolve() for folder in inputs]:
-        raise UserError(f"{out} is also an --input: give another folder")
-
-
 def prepared_tasks(
     folder: Path, fields: Sequence[str] = CodeStrategy.columns
 ) -> list[dict[str, str]]:
@@ -131,11 +115,8 @@ def prepared_tasks(
     """
     path = folder / "rows.jsonl"
     rows = read_prepared_rows(path, fields)
-    try:
-        manifest = (folder / "manifest.json").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        manifest = ""
-    if sha256(path) not in manifest:
+    manifest = folder / "manifest.json"
+    if not manifest.is_file() or sha256(path).encode() not in manifest.read_bytes():
         raise UserError(
             f"{path} is not the file that its manifest.json names, so its rows are not known to "
             "be verified: prepare the folder again"
@@ -177,7 +158,7 @@ def unwanted(rows: Sequence[dict[str, str]], held_out: Sequence[Path]) -> dict[i
     return reasons
 
 
-def _keys(row: dict[str, str]) -> Keys:
+def _keys(row: dict[str, str]) -> frozenset[tuple[str, str]]:
     try:
         return near_duplicates.keys(row)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

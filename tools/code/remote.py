@@ -21,13 +21,8 @@ from typing import Any
 LONGEST = 1 << 24  # bytes of a message
 SAFE_INTEGER = 1 << 53  # from here on in hexadecimal: in decimal Python reads 4,300 digits at most
 # the verdicts on a program's exceptions; any other is `exception`
-KINDS = {
-    "SyntaxError": "syntax",
-    "IndentationError": "syntax",
-    "TabError": "syntax",
-    "MemoryError": "memory",
-    "Missing": "missing",
-}
+KINDS = dict.fromkeys(("SyntaxError", "IndentationError", "TabError"), "syntax")
+KINDS |= {"MemoryError": "memory", "Missing": "missing"}
 SEQUENCES = (list, tuple, set, frozenset)
 
 
@@ -144,11 +139,10 @@ class Wire:
     def receive(self) -> Any:
         """Return the next message. Raises Broken if none comes, or if it is malformed."""
         size = int.from_bytes(self._read(4), "big")
-        if size > LONGEST:
-            raise self._break("unreadable", f"a message of {size:,} bytes")
-        data = self._read(size)
         try:
-            return json.loads(data)
+            if size > LONGEST:
+                raise ValueError(f"a message of {size:,} bytes")
+            return json.loads(self._read(size))
         except (ValueError, RecursionError) as error:
             raise self._break("unreadable", str(error)) from None
 

@@ -49,11 +49,7 @@ class Task:
         """The prepared row."""
         return {"id": self.id, "prompt": self.prompt, "solution": self.solution}
 
-    def trial(self, completion: str) -> Trial:
-        """Return the trial of a completion of the prompt."""
-        return self.trial_of(self.prompt + completion)
-
-    def trial_of(self, program: str) -> Trial:
+    def trial(self, program: str) -> Trial:
         """Return the trial of a whole program."""
         return Trial(program, self.tests, self.names, self.setup)
 
@@ -70,9 +66,9 @@ def all_tasks(published: SourceFile, read: Callable[[Any], Task]) -> list[Task]:
     for number, row in enumerate(published.rows, 1):
         try:
             task = read(row)
-            if str(task.task_id) in tasks:
+            if task.id in tasks:
                 raise RejectedError(f"another task has its task_id, {task.task_id!r}")
-            tasks[str(task.task_id)] = task
+            tasks[task.id] = task
         except RejectedError as reason:
             raise UserError(
                 f"{published.path}, task {number}: {reason}; give the benchmark's original file"

@@ -154,7 +154,7 @@ def _refuse_unwanted(task: Task, max_lines: int | None, difficulty: Difficulty) 
 
 def _failures(tasks: dict[int, Task], allow_code_execution: bool) -> dict[int, str]:
     """Run each task's own solution against its tests; return why those that fail do."""
-    trials = [task.trial(task.solution) for task in tasks.values()]
+    trials = [task.trial(task.prompt + task.solution) for task in tasks.values()]
     verdicts = try_programs(trials, allow_code_execution=allow_code_execution)
     return {
         index: f"its own solution {VERDICTS[verdict.kind]}: {verdict.detail}".rstrip(": ")

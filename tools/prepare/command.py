@@ -185,8 +185,8 @@ HeldOut = Annotated[
 def code(
     inputs: TaskFolders,
     out: SplitOut,
-    train_size: Annotated[int, typer.Option(help="Training rows.")] = 450,
-    val_size: Annotated[int, typer.Option(help="Validation rows.")] = 50,
+    train_size: Annotated[int, typer.Option(min=1, help="Training rows.")] = 450,
+    val_size: Annotated[int, typer.Option(min=0, help="Validation rows.")] = 50,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
     held_out: HeldOut = None,
 ) -> None:

@@ -3,14 +3,13 @@
 A model continues each task's prompt, and the completion is cut as HumanEval cuts it. Prompt and
 completion are then tried against the task's tests in two sandboxes (`tools.code.trial`). With
 `--samples` the completions come from a file in HumanEval's format. The rules are those of the
-reference evaluators (`validation.code.references`); CRUXEval's predictions are scored too.
+reference evaluators; docs/code-track.md has what differs. CRUXEval's predictions are scored too.
 
 The score is that of the completions as they stand. Beside it stands the score with each program
 taken out of its code fence and the prose around it.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,16 +20,15 @@ from rich.table import Table
 
 from tools.code import near_duplicates
 from tools.code.tasks import Task
-from tools.code.trial import SECONDS, VERDICTS, Verdict, limits_of, try_programs
+from tools.code.trial import SECONDS, Verdict, limits_of, try_programs
 from tools.errors import UserError
 from tools.files import write_json, write_jsonl
 from tools.prepared_rows import declared_strategy, read_prepared_rows
 from tools.recipe import Recipe, read_recipe
-from tools.sandbox import CONSENT, unavailable
+from tools.sandbox import refuse_unless_possible
 from validation.check.collapse import find_loop, measure_collapse
 from validation.code import cruxeval
-from validation.code.pass_at_k import figures
-from validation.code.references import REFERENCES
+from validation.code.pass_at_k import PASS_AT, summarise
 from validation.code.samples import (
     Sample,
     Sampling,
@@ -48,10 +46,15 @@ from validation.verdict import VerdictRow, as_result, passed, print_verdicts
 
 SEARCHED = 100_000  # characters of a text that are searched for loops: a sample may have millions
 TOO_LONG = Verdict("prompt_too_long", "", 0.0)
-KINDS = (*VERDICTS, TOO_LONG.kind)
 # the plan's aim for the mini suite (docs/code-track.md): the least solved, the least share of valid
 # syntax, and the most loops
 SOLVED, VALID_SYNTAX, LOOPS = 5, 0.95, 0
+# the evaluators whose rules these are
+EVALUATORS = {
+    "humaneval": "openai/human-eval",
+    "mbpp": "bigcode-project/bigcode-evaluation-harness, task mbpp",
+    "cruxeval-o": "facebookresearch/cruxeval, evaluate_generations.py, mode output",
+}
 OUT = Path("outputs/codebench")  # where there is no run folder
 _DEFAULT = Sampling()
 
@@ -87,8 +90,17 @@ def codebench(
         sources: Sources = {_name(samples): lambda _: read}
     else:
         sources = model_sources(recipe, target or Path(), model_name, sampling)
-    known = trained_on(recipe, tasks) if recipe else []
     folder = out or (recipe.output_dir if recipe else OUT / min(sources))
+    about = {
+        "target": str(target or samples),
+        "data": origin,
+        "tasks": len(tasks),
+        "pass_at_k_tasks": len(reported(tasks)),
+        "sampling": None if samples else vars(sampling),
+        "trained_on": trained_on(recipe, tasks) if recipe else [],
+        "left_out": left_out(recipe) if recipe and model_name == "all" else [],
+        "unknown_tasks": unknown,
+    }
     models: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for name, make in sources.items():
@@ -97,24 +109,7 @@ def codebench(
         models.append(section)
         results += lines
         write_jsonl(folder / f"codebench-{suite}-{name}.jsonl", map(_record, made, lines))
-    result = {
-        "suite": suite,
-        "target": str(target or samples),
-        "data": origin,
-        "tasks": len(tasks),
-        "pass_at_k_tasks": len(reported(tasks)),
-        "seconds": seconds,
-        "reference": REFERENCES[suite].told() if suite in REFERENCES else None,
-        "sampling": None if samples else vars(sampling),
-        "trained_on": known,
-        "models": models,
-        "left_out": left_out(recipe) if recipe and model_name == "all" else [],
-        "unknown_tasks": unknown,
-        **as_result(_criteria(models) if suite == "mini" else []),
-        "results": results,
-    }
-    write_json(folder / f"codebench-{suite}.json", result)
-    return result
+    return _write(folder, suite, seconds, about, models, results)
 
 
 def _cruxeval(
@@ -130,22 +125,36 @@ def _cruxeval(
     generations, unknown = cruxeval.read_generations(samples, rows)
     name = _name(samples)
     section, lines = cruxeval.score(name, rows, generations, limits_of(seconds))
-    folder = out or OUT / name
-    write_jsonl(folder / f"codebench-cruxeval-o-{name}.jsonl", lines)
-    result = {
-        "suite": "cruxeval-o",
+    about = {
         "target": str(samples),
         "data": origin,
         "tasks": len(rows),
         "pass_at_k_tasks": len(rows),
-        "seconds": seconds,
-        "reference": REFERENCES["cruxeval-o"].told(),
-        "models": [section],
         "unknown_tasks": unknown,
-        **as_result([]),
-        "results": lines,
     }
-    write_json(folder / "codebench-cruxeval-o.json", result)
+    folder = out or OUT / name
+    write_jsonl(folder / f"codebench-cruxeval-o-{name}.jsonl", lines)
+    return _write(folder, "cruxeval-o", seconds, about, [section], lines)
+
+
+def _write(
+    folder: Path,
+    suite: Suite,
+    seconds: float,
+    about: dict[str, Any],
+    models: list[dict[str, Any]],
+    results: list[dict[str, Any]],
+) -> dict[str, Any]:
+    result = {
+        "suite": suite,
+        "seconds": seconds,
+        "reference": EVALUATORS.get(suite),
+        **about,
+        "models": models,
+        **as_result(_criteria(models) if suite == "mini" else []),
+        "results": results,
+    }
+    write_json(folder / f"codebench-{suite}.json", result)
     return result
 
 
@@ -166,13 +175,7 @@ def _check_possible(
         raise UserError("name one of the two: a recipe or model folder, or --samples FILE")
     if model_name != "best" and not (target and _is_recipe(target)):
         raise UserError(f"--model {model_name} names a model of a run: give the run's recipe")
-    if not allow_code_execution:
-        raise UserError(
-            "codebench runs programs that a model has written, in a sandbox without network and "
-            f"without your files, with limits on time and memory; if you agree, pass {CONSENT}"
-        )
-    if reason := unavailable():
-        raise UserError(f"no program can be run here: {reason}")
+    refuse_unless_possible(allow_code_execution)
     if not 0 < seconds < math.inf:
         raise UserError(f"--timeout {seconds:g}: must be a number of seconds above 0")
     if sampling.samples > 1 and not sampling.temperature:
@@ -194,28 +197,19 @@ def _score(
     others = list(map(taken_out, made))
     programs = [(sample.task, sample.program) for sample in tried]
     programs += [(s.task, other) for s, other in zip(made, others, strict=True) if other]
-    trials = [task.trial_of(program) for task, program in programs]
+    trials = [task.trial(program) for task, program in programs]
     found = iter(try_programs(trials, allow_code_execution=True, limits=limits_of(seconds)))
     verdicts = [TOO_LONG if sample.too_long else next(found) for sample in made]
-    again = [next(found) if o else v for v, o in zip(verdicts, others, strict=True)]
-
-    def solved(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-        passed: dict[str, list[bool]] = {task.id: [] for task in tasks}
-        for sample, verdict in zip(made, verdicts, strict=True):
-            passed[sample.task.id].append(verdict.passed)
-        return figures(passed, reported={task.id for task in reported(tasks)})
-
-    valid, taken = sum(map(is_python, made)), sum(map(bool, others))
-    failures = Counter(verdict.kind for verdict in verdicts if not verdict.passed)
-    section = {
-        "name": name,
-        "samples": len(made),
-        **solved(verdicts),
-        "syntax_valid": valid,
-        "failures": {kind: failures[kind] for kind in KINDS if failures[kind]},
-        "taken_out": {"samples": taken, **solved(again), "syntax_valid": valid + taken},
-        "collapse": _collapse(tried),
-    }
+    again = [next(found).kind if other else None for other in others]
+    section = summarise(
+        name,
+        [task.id for task in tasks],
+        [(sample.task.id, v.kind, a) for sample, v, a in zip(made, verdicts, again, strict=True)],
+        valid=sum(map(is_python, made)),
+        ks=PASS_AT,
+        reported={task.id for task in reported(tasks)},
+    )
+    section["collapse"] = _collapse(tried)
     lines = [
         {
             "model": name,
@@ -223,9 +217,9 @@ def _score(
             "passed": verdict.passed,
             "result": verdict.kind,
             "detail": verdict.detail,
-            "taken_out": taken.kind if other else None,
+            "taken_out": taken,
         }
-        for sample, verdict, other, taken in zip(made, verdicts, others, again, strict=True)
+        for sample, verdict, taken in zip(made, verdicts, again, strict=True)
     ]
     return section, lines
 
@@ -301,15 +295,18 @@ def print_codebench(result: dict[str, Any], console: Console) -> None:
     """Print a line for each model, its failures, and what to know before reporting figures."""
     models, tasks = result["models"], result["tasks"]
     ks = sorted({int(k) for model in models for k in model["pass_at_k"]})
-    table = Table(
-        title=f"{result['suite']}: {tasks} tasks",
-        caption="as it stands; below, with the program taken out of code fence and prose",
-    )
+    table = Table(title=f"{result['suite']}: {tasks} tasks")
     table.add_column("model")
     for heading in ("solved", *(f"pass@{k}" for k in ks), "valid syntax", "loops", "same text"):
         table.add_column(heading, justify="right")
     for model in models:
-        for label, found in ((model["name"], model), ("  taken out", model["taken_out"])):
+        rows = [(model["name"], model)]
+        if model["taken_out"]["samples"]:
+            rows.append(("  taken out", model["taken_out"]))
+            table.caption = (
+                "as it stands; below, with the program taken out of code fence and prose"
+            )
+        for label, found in rows:
             collapse = found.get("collapse", {})
             table.add_row(
                 label,
@@ -364,8 +361,8 @@ def _remarks(result: dict[str, Any]) -> Iterator[str]:
     for item in result.get("left_out", []):
         yield f"{item['name']} is left out: {item['status']}, {item['reason']}"
     rules = f"A program with its tests has {result['seconds']:g} s of the clock"
-    if reference := result["reference"]:
-        rules += f"; rules of {reference['evaluator']}, docs/code-track.md names the differences"
+    if result["reference"]:
+        rules += f"; rules of {result['reference']}, docs/code-track.md names the differences"
     yield rules
 
 

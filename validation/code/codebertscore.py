@@ -30,7 +30,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from tools.errors import UserError
-from tools.files import sha256
 from tools.models import device, load_tokenizer
 from validation.selection.score_cache import base_identity
 
@@ -93,7 +92,7 @@ def load_encoder(name: str | Path, layer: int = LAYER) -> Encoder:
         held = "no RoBERTa layers" if layers is None else f"{len(layers)} layers"
         raise UserError(f"{name}: layer {layer} is read, and it has {held}; give --encoder-layer")
     del layers[layer:]
-    return Encoder(model, tokenizer, f"{_weights(name)}, layer {layer}")
+    return Encoder(model, tokenizer, f"{base_identity(str(name))}, layer {layer}")
 
 
 def score_pairs(encoder: Encoder, pairs: Sequence[Pair]) -> list[BertScore]:
@@ -255,9 +254,3 @@ def _load_model(name: str | Path) -> Any:
     if missing := sorted(key for key in report["missing_keys"] if not key.startswith("pooler.")):
         raise UserError(f"{name}: lacks {len(missing)} weights, as {missing[0]}; is it whole?")
     return model.to(device()).eval()
-
-
-def _weights(name: str | Path) -> str:
-    """Identify an encoder: the hash of its weights, or the hub's commit."""
-    file = Path(name) / "model.safetensors"
-    return sha256(file) if file.is_file() else str(base_identity(str(name)))

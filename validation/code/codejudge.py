@@ -20,7 +20,7 @@ import json
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -28,8 +28,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from rich.progress import track
 
+from tools.code.difficulty import without_docstrings
 from tools.endpoint import Endpoint, Session
 from tools.errors import UserError
+from tools.python_text import quietly
 from tools.server_answer import NoAnswer, by_reason, shown
 from validation.code.codebertscore import Pair
 from validation.code.kept import Kept
@@ -129,78 +131,72 @@ class _Summary(BaseModel):
     verdict: Literal["correct", "incorrect"]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """The most that judging can cost; `pairs` counts those without a kept verdict."""
-
-    pairs: int
-    tokens: int
-
-
 @dataclass
-class Budget:
-    """The tokens, in and out, that are left for all judging."""
+class Judge:
+    """A model that judges, and the tokens, in and out, that it may still take.
 
-    tokens: int
-
-
-def estimate(verdicts: Kept, model: str, pairs: Sequence[Pair]) -> Estimate:
-    """Estimate the tokens, in and out, of the pairs that have no verdict yet."""
-    asked = _to_ask(verdicts, model, pairs)
-    return Estimate(len(asked), sum(map(_most_tokens, asked.values())))
-
-
-def check_budget(
-    endpoint: Endpoint, pairs: Sequence[Pair], verdicts: Kept, budget: Budget
-) -> Estimate:
-    """Return the estimate. Raises UserError if it is above the budget."""
-    expected = estimate(verdicts, endpoint.model, pairs)
-    if expected.tokens > budget.tokens:
-        raise UserError(
-            f"judging {expected.pairs:,} pairs takes up to {expected.tokens:,} tokens, the budget "
-            f"is {budget.tokens:,}: nothing was asked. Give --budget {expected.tokens}, or score "
-            "fewer rows with --subset-size, or one --model"
-        )
-    return expected
-
-
-def judge_pairs(
-    endpoint: Endpoint,
-    pairs: Sequence[Pair],
-    verdicts: Kept,
-    *,
-    budget: Budget,
-    say: Callable[[str], None] = lambda text: None,
-) -> list[Verdict]:
-    """Return the verdict on each pair, in their order; each is kept as it comes.
-
-    `say` gets the estimate before the first request. Raises UserError if the estimate is above the
-    budget (then nothing is asked), if the budget is used up all the same, or as `Endpoint` does.
-    Verdicts up to then are kept.
+    `say` gets the estimate before the first request.
     """
-    expected = check_budget(endpoint, pairs, verdicts, budget)
-    say(
-        f"CodeJudge: {expected.pairs:,} of {len(pairs):,} pairs to be judged by {endpoint.model}, "
-        f"at most {expected.tokens:,} tokens"
-    )
-    asked = _to_ask(verdicts, endpoint.model, pairs)
-    keys = list(asked)
-    answers = endpoint.run([partial(_judge, asked[key]) for key in keys])
-    for index, verdict in track(
-        answers, "CodeJudge", total=len(keys), transient=True, disable=len(keys) < 2
-    ):
-        if isinstance(verdict, NoAnswer):
-            verdict = _not_judged(verdict)
-        without = ", ".join(sorted(endpoint.without))
-        verdicts.put(keys[index], vars(verdict) | {"without": without})
-        budget.tokens -= verdict.tokens
-        if budget.tokens < 0:
+
+    endpoint: Endpoint
+    budget: int
+    say: Callable[[str], None] = lambda text: None
+
+    def to_ask(self, pairs: Sequence[Pair], verdicts: Kept) -> dict[str, Pair]:
+        """Return the pairs with code that are not judged yet, each once, by key.
+
+        Raises UserError if judging them may take more tokens than the budget.
+        """
+        asked = {
+            key: pair
+            for key, pair in ((self._key(pair), pair) for pair in pairs)
+            if pair.candidate.strip()
+            and (verdicts.get(key) or {}).get("status") in (None, *NOT_JUDGED)
+        }
+        expected = sum(map(most_tokens, asked.values()))
+        if expected > self.budget:
             raise UserError(
-                "the judge took more tokens than estimated, as one that reasons does, and the "
-                "budget is used up: raise --budget and run this again; the verdicts so far are kept"
+                f"judging {len(asked):,} pairs takes up to {expected:,} tokens, the budget is "
+                f"{self.budget:,}: nothing was asked. Give --budget {expected}, or score fewer "
+                "rows with --subset-size, or one --model"
             )
-    kept = [verdicts.get(_key(endpoint.model, pair)) for pair in pairs]
-    return [Verdict(**verdict) if verdict else _EMPTY for verdict in kept]
+        return asked
+
+    def judge(self, pairs: Sequence[Pair], verdicts: Kept) -> list[Verdict]:
+        """Return the verdict on each pair, in their order; each is kept as it comes.
+
+        Raises UserError if the estimate is above the budget (then nothing is asked), if the budget
+        is used up all the same, or as `Endpoint` does.
+        """
+        asked = self.to_ask(pairs, verdicts)
+        self.say(
+            f"CodeJudge: {len(asked):,} of {len(pairs):,} pairs to be judged by "
+            f"{self.endpoint.model}, at most {sum(map(most_tokens, asked.values())):,} tokens"
+        )
+        keys = list(asked)
+        answers = self.endpoint.run([partial(_judge, asked[key]) for key in keys])
+        for index, verdict in track(
+            answers, "CodeJudge", total=len(keys), transient=True, disable=len(keys) < 2
+        ):
+            if isinstance(verdict, NoAnswer):
+                verdict = _not_judged(verdict)
+            without = ", ".join(sorted(self.endpoint.without))
+            verdicts.put(keys[index], vars(verdict) | {"without": without})
+            self.budget -= verdict.tokens
+            if self.budget < 0:
+                raise UserError(
+                    "the judge took more tokens than estimated, as one that reasons does, and the "
+                    "budget is used up: raise --budget and run this again; the verdicts so far "
+                    "are kept"
+                )
+        kept = [verdicts.get(self._key(pair)) for pair in pairs]
+        return [Verdict(**verdict) if verdict else _EMPTY for verdict in kept]
+
+    def _key(self, pair: Pair) -> str:
+        """Return the hash of prompts, model and pair, without the random marks."""
+        prompts = [ANALYSE, MATERIAL, SUMMARISE, ANALYSIS, _ADDRESSES.pattern]
+        model = self.endpoint.model
+        return digest([*prompts, model, pair.instruction, pair.reference, pair.candidate])
 
 
 def summarise(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -223,24 +219,10 @@ def summarise(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 _EMPTY = Verdict("incorrect", answer="there is no code")  # without a question
-_ASKED_AGAIN = (None, *NOT_JUDGED)
 
 
-def _to_ask(verdicts: Kept, model: str, pairs: Iterable[Pair]) -> dict[str, Pair]:
-    """Return the pairs with code that are not judged yet, each once, by key."""
-    found = {_key(model, pair): pair for pair in pairs if pair.candidate.strip()}
-    judged = {key for key in found if (verdicts.get(key) or {}).get("status") not in _ASKED_AGAIN}
-    return {key: pair for key, pair in found.items() if key not in judged}
-
-
-def _key(model: str, pair: Pair) -> str:
-    """Return the hash of prompts, model and pair, without the random marks."""
-    prompts = [ANALYSE, MATERIAL, SUMMARISE, ANALYSIS, _ADDRESSES.pattern]
-    parts = [*prompts, model, pair.instruction, pair.reference, pair.candidate]
-    return digest(parts)
-
-
-def _most_tokens(pair: Pair) -> int:
+def most_tokens(pair: Pair) -> int:
+    """Return the most tokens, in and out, that a verdict on a pair can take."""
     prompts = sum(map(len, (ANALYSE, MATERIAL, SUMMARISE, ANALYSIS))) + 6 * 32
     given = len(pair.instruction) + len(pair.reference) + len(pair.candidate)
     answers = 2 * ANALYSIS_TOKENS + VERDICT_TOKENS  # the analysis is written, and read again
@@ -250,14 +232,13 @@ def _most_tokens(pair: Pair) -> int:
 async def _judge(pair: Pair, judge: Session) -> Verdict:
     """Ask both questions about one pair. Raises NoAnswer if there is no analysis."""
     bare, reference = without_comments(pair.candidate), without_comments(pair.reference)
-    first = _mark(bare, reference, pair.instruction)
+    first, second = secrets.token_hex(8), secrets.token_hex(8)
     material = MATERIAL.format(
         mark=first, instruction=pair.instruction, reference=reference, candidate=bare
     )
     analysis, cost = await _ask(judge, ANALYSE.format(mark=first), material, ANALYSIS_TOKENS)
     if not analysis.strip():
         raise NoAnswer("the analysis is empty or longer than its tokens allow", tokens=cost)
-    second = _mark(analysis)
     question = ANALYSIS.format(mark=second, analysis=analysis)
     try:
         answer, more = await _ask(judge, SUMMARISE.format(mark=second), question, VERDICT_TOKENS)
@@ -311,21 +292,5 @@ def addresses_judge(code: str, reference: str) -> bool:
 
 def without_comments(code: str) -> str:
     """Return Python code without comments and docstrings, and other text unchanged."""
-    try:
-        tree = ast.parse(code)
-        for node in ast.walk(tree):
-            if isinstance(node, _WITH_DOCSTRING) and ast.get_docstring(node, clean=False):
-                node.body = node.body[1:] or [ast.Pass()]
-        return ast.unparse(ast.fix_missing_locations(tree))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return code
-
-
-_WITH_DOCSTRING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
-
-
-def _mark(*texts: str) -> str:
-    """Return a random mark that none of the texts has."""
-    while any((mark := secrets.token_hex(8)) in text for text in texts):
-        pass
-    return mark
+    bare = quietly(lambda text: ast.unparse(without_docstrings(ast.parse(text))), code)
+    return code if bare is None else bare

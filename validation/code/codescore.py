@@ -7,7 +7,7 @@ all that decides them, and are not made again.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,43 +43,21 @@ from validation.code.codebertscore import (
     rescaled,
     score_pairs,
 )
-from validation.code.codejudge import (
-    CHARACTERS_PER_TOKEN,
-    Budget,
-    Verdict,
-    check_budget,
-    judge_pairs,
-    summarise,
-)
+from validation.code.codejudge import CHARACTERS_PER_TOKEN, Judge, Verdict, summarise
 from validation.code.kept import Kept
-from validation.code.references import REFERENCES
 from validation.selection.checkpoints import checkpoints, file_hashes, left_out
 from validation.selection.score_cache import SCORING, base_identity, digest
 
 AUGMENTED = "-augmented"  # suffix of the folder of augmented rows
-METRICS = ("codebertscore", "codejudge")
+# each metric, and the published evaluator whose rules are its own; docs/arxivdl.md has what differs
+METRICS = {
+    "codebertscore": "neulab/code-bert-score 0.4.1",
+    "codejudge": "VichyTong/CodeJudge",
+}
 RESAMPLES = 10_000
 FOLDER = "codescore"
 VERDICTS = "verdicts.jsonl"
 OPENAI = "https://api.openai.com/v1"
-
-
-@dataclass(frozen=True)
-class Judge:
-    """A model that judges, and what it may cost; `say` gets the estimate."""
-
-    endpoint: Endpoint
-    budget: Budget
-    say: Callable[[str], None]
-
-    def check(self, pairs: Sequence[Pair], verdicts: Kept) -> None:
-        """Raise UserError if the pairs may cost more than the budget, or if no server is there."""
-        if check_budget(self.endpoint, pairs, verdicts, self.budget).pairs:
-            self.endpoint.knock()
-
-    def judge(self, pairs: Sequence[Pair], verdicts: Kept) -> list[Verdict]:
-        """Return the verdict on each pair."""
-        return judge_pairs(self.endpoint, pairs, verdicts, budget=self.budget, say=self.say)
 
 
 @dataclass(frozen=True)
@@ -106,14 +84,14 @@ def make_metrics(
     Raises UserError for an unknown name, an encoder that cannot be loaded, or a missing key.
     """
     asked = [name.strip() for name in names.split(",") if name.strip()]
-    if not asked or not set(asked) <= set(METRICS):
+    if not asked or not set(asked) <= METRICS.keys():
         raise UserError(f"--metrics {names}: name {' or '.join(METRICS)}, or both with a comma")
     judge: Judge | None = None
     if "codejudge" in asked:
         if base_url == OPENAI and not os.environ.get(KEY):
             raise UserError(f"{base_url}: put your key in {KEY}, or name another --base-url")
-        say = partial(console.print, markup=False)
-        judge = Judge(Endpoint(base_url, judge_model, concurrency), Budget(budget), say)
+        endpoint = Endpoint(base_url, judge_model, concurrency)
+        judge = Judge(endpoint, budget, partial(console.print, markup=False))
     return Metrics(load_encoder(encoder, layer) if "codebertscore" in asked else None, judge)
 
 
@@ -188,49 +166,39 @@ def _score_models(
 ) -> dict[str, Any]:
     """Score the pairs of each model; one estimate and one budget cover all that is judged."""
     every = [pair for pairs in written.values() for pair in pairs]
-    judged = metrics.judge.judge(every, Kept(folder / VERDICTS)) if metrics.judge else None
-    scores = (
-        _bert_scores(metrics.encoder, every, Kept(folder / "codebertscore.jsonl"))
-        if metrics.encoder
-        else None
-    )
+    scored: dict[str, Sequence[Any]] = {}
+    if metrics.judge:
+        scored["codejudge"] = metrics.judge.judge(every, Kept(folder / VERDICTS))
+    if metrics.encoder:
+        kept = Kept(folder / "codebertscore.jsonl")
+        scored["codebertscore"] = _bert_scores(metrics.encoder, every, kept)
     models = {}
     for at, (name, pairs) in enumerate(written.items()):
         own = slice(at * len(ids), (at + 1) * len(ids))
-        models[name] = _score_model(
-            pairs, ids, scores and scores[own], judged and judged[own], folder / f"{name}.jsonl"
-        )
+        found = {metric: values[own] for metric, values in scored.items()}
+        lines = [
+            {"id": each, **vars(pair), **{metric: vars(found[metric][row]) for metric in found}}
+            for row, (each, pair) in enumerate(zip(ids, pairs, strict=True))
+        ]
+        write_jsonl(folder / f"{name}.jsonl", lines)
+        models[name] = {"pairs": len(pairs), **_sum_up(**found)}
     return models
 
 
-def _score_model(
-    pairs: Sequence[Pair],
-    ids: Sequence[str],
-    scores: Sequence[BertScore] | None,
-    judged: Sequence[Verdict] | None,
-    path: Path,
+def _sum_up(
+    codebertscore: Sequence[BertScore] = (), codejudge: Sequence[Verdict] = ()
 ) -> dict[str, Any]:
-    """Write one model's pairs with their scores to `path`, and sum up."""
-    lines = [
-        {
-            "id": name,
-            **vars(pair),
-            **({"codebertscore": vars(scores[index])} if scores else {}),
-            **({"codejudge": vars(judged[index])} if judged else {}),
-        }
-        for index, (name, pair) in enumerate(zip(ids, pairs, strict=True))
-    ]
-    write_jsonl(path, lines)
-    result: dict[str, Any] = {"pairs": len(pairs)}
-    if scores:
-        result["codebertscore"] = _mean_scores(scores)
-    if judged:
-        passes = [float(verdict.status == "correct") for verdict in judged]
-        summary = summarise(judged)
+    """Return one model's figures by each metric."""
+    result: dict[str, Any] = {}
+    if codebertscore:
+        result["codebertscore"] = _mean_scores(codebertscore)
+    if codejudge:
+        passes = [float(verdict.status == "correct") for verdict in codejudge]
+        summary = summarise(codejudge)
         interval = bootstrap(passes) if summary["judged"] else None
         result["codejudge"] = summary | {"interval": interval}
-    if scores and judged:
-        result["agreement"] = agreement([score.f1 for score in scores], judged)
+    if codebertscore and codejudge:
+        result["agreement"] = agreement([score.f1 for score in codebertscore], codejudge)
     return result
 
 
@@ -293,18 +261,24 @@ def print_codescore(result: dict[str, Any], console: Console) -> None:
                       f"{judged:.3f}", "-", "-")  # fmt: skip
     console.print(table)
     for name, model in result["models"].items():
-        judge = model.get("codejudge", {"reasons": {}, "suspect": 0, "requests_without": []})
-        lines = [f"{count:,} not judged: {why}" for why, count in judge["reasons"].items()]
-        lines += [f"{judge['suspect']:,} suspect: the code speaks to its judge"] * bool(
-            judge["suspect"]
-        )
-        lines += [f"the judge's server does not take {what}" for what in judge["requests_without"]]
-        for line in lines:
+        for line in _remarks(model.get("codejudge")):
             console.print(f"{name}: {line}", markup=False, soft_wrap=True)
     for item in result.get("left_out", []):
         told = f"{item['name']} is left out: {item['status']}, {item['reason']}"
         console.print(told, markup=False, soft_wrap=True)
     console.print(f"Written: {result['folder']}", markup=False)
+
+
+def _remarks(judge: dict[str, Any] | None) -> Iterator[str]:
+    """Yield what to know of a model's verdicts."""
+    if judge is None:
+        return
+    for why, count in judge["reasons"].items():
+        yield f"{count:,} not judged: {why}"
+    if judge["suspect"]:
+        yield f"{judge['suspect']:,} suspect: the code speaks to its judge"
+    for what in judge["requests_without"]:
+        yield f"the judge's server does not take {what}"
 
 
 def _with_interval(value: float | None, interval: Sequence[float]) -> str:
@@ -317,11 +291,8 @@ def _result(folder: Path, models: dict[str, Any], about: dict[str, Any]) -> dict
     size = Path(about["test"]["path"]).parent.name if "test" in about else None
     study = {name: STUDY[name] for name in ("base", str(size)) if size in STUDY}
     result = about | {"folder": str(folder), "models": models, "study": study}
-    result["references"] = {
-        name: REFERENCES[name].told()
-        for name in ("codebertscore", "codejudge")
-        if any(name in section for section in models.values())
-    }
+    found = {metric for section in models.values() for metric in section}
+    result["references"] = {name: told for name, told in METRICS.items() if name in found}
     write_json(folder / "codescore.json", result)
     return result
 
@@ -370,7 +341,8 @@ def _generated(
             kept.get(key) or [f"{name:.<{length}}"] * len(rows) for name, _, key in planned
         ]
         pairs = [pair for texts in candidates for pair in _pairs(texts, rows)]
-        judge.check(pairs, Kept(folder / VERDICTS))
+        if judge.to_ask(pairs, Kept(folder / VERDICTS)):
+            judge.endpoint.knock()
     for name, path, key in planned:
         if kept.get(key) is None:
             with base.with_adapter(path) as loaded:
@@ -386,24 +358,24 @@ def _pairs(candidates: Sequence[str], rows: Sequence[dict[str, str]]) -> list[Pa
     ]
 
 
-def _models(recipe: Recipe, model: str) -> Iterator[tuple[str, Path | None, tuple[str, ...]]]:
-    """Yield name, folder and files of each model. Raises UserError if there is none."""
+def _models(recipe: Recipe, model: str) -> list[tuple[str, Path | None, tuple[str, ...]]]:
+    """Return name, folder and files of each model. Raises UserError if there is none."""
+    found: list[tuple[str, Path | None, tuple[str, ...]]] = []
     if model in ("base", "all"):
-        yield "base", None, ()
+        found.append(("base", None, ()))
     if model == "base":
-        return
+        return found
     if recipe.adapter is None:
         raise UserError(f"{recipe.path}: trains no adapter; codescore scores adapters and bases")
-    found = [item for item in checkpoints(recipe) if model in ("all", item.name)]
-    whole = [item for item in found if item.status == "ok"]
+    asked = [item for item in checkpoints(recipe) if model in ("all", item.name)]
+    whole = [(item.name, item.path, item.files) for item in asked if item.status == "ok"]
     if not whole:
-        why = "; ".join(f"{item.name} is {item.status}: {item.reason}" for item in found)
+        why = [f"{item.name} is {item.status}: {item.reason}" for item in asked]
         raise UserError(
-            f"{recipe.output_dir}: no usable {'checkpoint' if model == 'all' else model}"
-            f"{f' ({why})' if why else ''}; name base, checkpoint-N or all"
+            f"{recipe.output_dir}: no usable {model} ({'; '.join(why) or 'there is none'}); "
+            "name base, checkpoint-N or all"
         )
-    for item in whole:
-        yield item.name, item.path, item.files
+    return [*found, *whole]
 
 
 def _write_code(model: Any, tokenizer: Any, prompts: Sequence[str], recipe: Recipe) -> list[str]:
@@ -424,8 +396,7 @@ def _bert_scores(encoder: Encoder, pairs: Sequence[Pair], kept: Kept) -> list[Be
 def _mean_scores(scores: Sequence[BertScore]) -> dict[str, Any]:
     """Return the means over the pairs; rescaling is linear, so it applies to the mean too."""
     means = {
-        name: sum(vars(score)[name] for score in scores) / len(scores)
-        for name in BertScore.__dataclass_fields__
+        name: sum(vars(score)[name] for score in scores) / len(scores) for name in vars(scores[0])
     }
     interval = bootstrap([score.f1 for score in scores])
     return means | {"f1_rescaled": rescaled(means["f1"]), "interval": interval}

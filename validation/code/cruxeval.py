@@ -6,11 +6,8 @@ without running anything, and any other expression runs in the sandbox.
 """
 
 import ast
-import gzip
 import json
-import operator
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,10 @@ from tools.code.tasks import read_published, strings
 from tools.code.trial import Trial, try_programs
 from tools.errors import UserError
 from tools.prepare.fields import RejectedError
+from tools.prepare.file_kinds import unpacked
 from tools.python_text import quietly, take_literal
 from tools.sandbox import Limits
-from validation.code.pass_at_k import figures
+from validation.code.pass_at_k import summarise
 
 PASS_AT = (1, 5)
 Row = dict[str, str]
@@ -49,11 +47,8 @@ def read_generations(path: Path, rows: Mapping[str, Row]) -> tuple[dict[str, lis
     UserError if it is another file.
     """
     try:
-        data = path.read_bytes()
-        found = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (EOFError, ValueError, RecursionError) as error:
+        found = json.loads(unpacked(path, path.read_bytes())[1])
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not JSON: {error}; give CRUXEval's generations") from None
     for name, texts in found.items() if isinstance(found, dict) else [("its content", None)]:
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -86,30 +81,23 @@ def score(
     found = iter(try_programs(trials, allow_code_execution=True, limits=limits))
     kinds = [next(found).kind if isinstance(item, Trial) else item for item in read]
     again = [
-        "passed" if kind == "syntax" and _right_when_taken_out(*sample) else kind
+        "passed" if kind == "syntax" and _right_when_taken_out(*sample) else None
         for kind, sample in zip(kinds, samples, strict=True)
     ]
-
-    def solved(kinds: Sequence[str]) -> dict[str, Any]:
-        passed: dict[str, list[bool]] = {name: [] for name in rows}
-        for (row, _), kind in zip(samples, kinds, strict=True):
-            passed[row["id"]].append(kind == "passed")
-        return {**figures(passed, PASS_AT), "syntax_valid": len(kinds) - kinds.count("syntax")}
-
-    section = {
-        "name": name,
-        "samples": len(samples),
-        **solved(kinds),
-        "failures": {k: n for k, n in Counter(kinds).most_common() if k != "passed"},
-        "taken_out": {"samples": sum(map(operator.ne, kinds, again)), **solved(again)},
-    }
+    section = summarise(
+        name,
+        list(rows),
+        [(s[0]["id"], kind, a) for s, kind, a in zip(samples, kinds, again, strict=True)],
+        valid=len(kinds) - kinds.count("syntax"),
+        ks=PASS_AT,
+    )
     lines = [
         {
             "model": name,
             "task_id": row["id"],
             "passed": kind == "passed",
             "result": kind,
-            "taken_out": other if other != kind else None,
+            "taken_out": other,
             "output": row["output"],
             "generated": text.encode("utf-8", "backslashreplace").decode(),
         }

@@ -1,6 +1,7 @@
 """The figures of a benchmark: how many tasks are solved, and pass@k."""
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -8,20 +9,42 @@ from typing import Any
 PASS_AT = (1, 10, 100)  # if every task has that many samples
 
 
-def figures(
-    passed: Mapping[str, Sequence[bool]],
-    ks: Sequence[int] = PASS_AT,
+def summarise(
+    name: str,
+    tasks: Sequence[str],
+    samples: Sequence[tuple[str, str, str | None]],
+    *,
+    valid: int,
+    ks: Sequence[int],
     reported: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Return the figures of all samples; `reported` are the tasks that pass@k is about, else all.
+    """Return a model's figures on all tasks; pass@k is about those `reported`, else about all.
 
-    `passed` has a bool for each sample of each task.
+    A sample is its task's id, its verdict, and the verdict on the program that was taken out of it,
+    if there is one. `valid` samples are Python as they stand.
     """
-    about = {name: each for name, each in passed.items() if reported is None or name in reported}
+
+    def solved(verdicts: Sequence[str]) -> dict[str, Any]:
+        passed: dict[str, list[bool]] = {task: [] for task in tasks}
+        for (task, _, _), verdict in zip(samples, verdicts, strict=True):
+            passed[task].append(verdict == "passed")
+        about = {task: passed[task] for task in tasks if reported is None or task in reported}
+        return {
+            "tasks_attempted": sum(map(bool, passed.values())),
+            "tasks_passed": sum(map(any, passed.values())),
+            "pass_at_k": pass_at_k(about, ks),
+        }
+
+    first = [verdict for _, verdict, _ in samples]
+    taken = sum(other is not None for _, _, other in samples)
+    again = solved([other or verdict for _, verdict, other in samples])
     return {
-        "tasks_attempted": sum(map(bool, passed.values())),
-        "tasks_passed": sum(map(any, passed.values())),
-        "pass_at_k": pass_at_k(about, ks),
+        "name": name,
+        "samples": len(samples),
+        **solved(first),
+        "syntax_valid": valid,
+        "failures": {kind: n for kind, n in Counter(first).most_common() if kind != "passed"},
+        "taken_out": {"samples": taken, **again, "syntax_valid": valid + taken},
     }
 
 

@@ -11,7 +11,6 @@ from tools.code.bases import (
     SIZES,
     Size,
     architecture,
-    count_parameters,
     train_tokenizer,
     write_bases,
 )
@@ -41,11 +40,11 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every base, with small vocabularies: the tests have too little text for 8,192 pieces."""
+    """A base with a small vocabulary: the tests have too little text for 8,192 pieces."""
     folder = tmp_path_factory.mktemp("bases")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tools.code.bases.SIZES", {"one": SMALL, "two": SMALL})
-        assert write_bases(corpus(folder / "corpus"), folder) == {"one": 29_536, "two": 29_536}
+        patch.setattr("tools.code.bases.SIZES", {"one": SMALL})
+        assert write_bases(corpus(folder / "corpus"), folder) == {"one": 29_536}
     return folder
 
 
@@ -61,20 +60,17 @@ def test_layers_and_width_are_the_plans_and_parameters_those_of_the_name(
     assert shape.vocab_size == (2048 if name == "tiny" else 8192)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(shape)
-    assert model.num_parameters() == count_parameters(SIZES[name])
     assert round(model.num_parameters() / 1e6) == MILLIONS[name]
 
 
-def test_each_base_is_a_folder_that_transformers_loads(bases: Path) -> None:
-    for name in ("one", "two"):
-        tokenizer = AutoTokenizer.from_pretrained(bases / name)
-        shape = AutoConfig.from_pretrained(bases / name)
-        assert len(tokenizer) == shape.vocab_size == 600
-        assert (shape.bos_token_id, shape.eos_token_id, shape.pad_token_id) == (0, 1, 2)
-        assert tokenizer.all_special_tokens == ["<s>", "</s>", "<pad>"]
-        assert (
-            tokenizer.decode(tokenizer(EXACT, split_special_tokens=True)["input_ids"][1:]) == EXACT
-        )
+def test_a_base_is_a_folder_that_transformers_loads(bases: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(bases / "one")
+    shape = AutoConfig.from_pretrained(bases / "one")
+    assert len(tokenizer) == shape.vocab_size == 600
+    assert (shape.bos_token_id, shape.eos_token_id, shape.pad_token_id) == (0, 1, 2)
+    assert tokenizer.all_special_tokens == ["<s>", "</s>", "<pad>"]
+    ids = tokenizer(EXACT, split_special_tokens=True)["input_ids"]
+    assert tokenizer.decode(ids[1:]) == EXACT
 
 
 def test_same_corpus_same_bytes(bases: Path, tmp_path: Path) -> None:
@@ -103,7 +99,7 @@ def test_too_small_a_corpus_is_refused(tmp_path: Path) -> None:
         train_tokenizer(path, 600)
 
 
-@pytest.mark.parametrize("content", [None, "{", "[1]\n", '{"id": "1"}\n', '{"text": 1}\n'])
+@pytest.mark.parametrize("content", [None, "{", "[1]\n", '{"text": 1}\n'])
 def test_what_is_no_corpus_is_refused(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "train.jsonl"
     if content is not None:

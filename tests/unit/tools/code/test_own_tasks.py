@@ -5,7 +5,7 @@ import json
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -115,31 +115,6 @@ def test_no_two_mini_tasks_are_near_duplicates_but_the_reversals() -> None:
     ]
 
 
-# one of these changed in a solution
-SWAPS = [
-    (r" \+ ", " - "), (r" - ", " + "), (r" \* ", " + "), (r" / ", " // "), (r" / ", " * "),
-    (r" % ", " // "), (r" \*\* ", " * "), (r" \+= ", " -= "), (r" \*= ", " += "),
-    (r" < ", " <= "), (r" < ", " > "), (r" > ", " >= "), (r" > ", " < "), (r" == ", " != "),
-    (r" == ", " > "), (r" not in ", " in "), (r"(?<!not) in (?='|unique)", " not in "),
-    (r"True", "False"), (r"False", "True"), (r"\bif ", "if not "), (r"while ", "while not "),
-    (r"\b0\b(?!\.)", "1"), (r"(?<!\.)\b0\b(?!\.)", "-1"), (r"\b1\b", "0"), (r"\b1\b", "2"),
-    (r"\b2\b", "1"), (r"\b2\b", "3"),
-]  # fmt: skip
-# mutants that mean the same
-EQUIVALENT = {
-    "-x if x <= 0", "value >= largest", "value <= smallest",
-    "values[-1]", "largest = values[1]", "smallest = values[1]",  # any item will do to begin with
-    "int(n * 0.5)",  # tries more divisors
-    "range(1, n + 1)",  # a factor of 1 more
-}  # fmt: skip
-
-
-def mutants(solution: str) -> Iterator[str]:
-    for old, new in SWAPS:
-        for found in re.finditer(old, solution):
-            yield solution[: found.start()] + new + solution[found.end() :]
-
-
 @needs_sandbox
 def test_plausible_wrong_answers_to_the_mini_suite_fail() -> None:
     """Those that the task's line names under `wrong`."""
@@ -153,15 +128,3 @@ def test_plausible_wrong_answers_to_the_mini_suite_fail() -> None:
     assert surviving(cases, SECONDS) == []
     assert all(ast.parse(program) for program, _ in cases)  # none fails for its syntax
 
-
-@needs_sandbox
-def test_every_mutant_of_a_solution_of_the_mini_suite_fails() -> None:
-    cases = [
-        (task.prompt + mutant, task)
-        for task in MINI_TASKS.values()
-        for mutant in mutants(task.solution)
-        if not any(part in mutant for part in EQUIVALENT)
-    ]
-    assert len(cases) > 80
-    assert surviving(cases, SECONDS) == []
-    assert all(ast.parse(program) for program, _ in cases)

@@ -14,8 +14,8 @@ import pytest
 from pyarrow import parquet
 from transformers import AutoTokenizer
 
-from benchmarks.made_arxivdl import made_rows
 from prompt_strategies.alpaca_layout import LAYOUT_VERSION
+from tests.made_arxivdl import made_rows
 from tools.errors import UserError
 from tools.prepare.arxivdl import LONGEST_FILE, SmallestRanks, Summary, prepare_arxivdl, split_of
 from tools.prepare.arxivdl_source import REVISION, RowStream, open_stream

@@ -23,7 +23,6 @@ from tools.recipe import Recipe, read_recipe
 from validation.code import samples
 from validation.code.codebench import codebench, print_codebench, trained_on
 from validation.code.pass_at_k import pass_at_k
-from validation.code.references import REFERENCES
 from validation.code.samples import Sample, Sampling, Suite, cut, is_python
 
 ADD, *_ = TASKS = own_tasks(MINI)
@@ -49,7 +48,6 @@ def test_pass_at_k_is_the_share_of_draws_with_a_right_sample(number: int) -> Non
 
 def test_pass_at_k_is_the_mean_over_tasks_not_over_samples() -> None:
     assert pass_at_k({"a": [True], "b": [False] * 9}) == {"1": 0.5}
-    assert pass_at_k({}) == {}
 
 
 @pytest.mark.parametrize(
@@ -57,12 +55,7 @@ def test_pass_at_k_is_the_mean_over_tasks_not_over_samples() -> None:
     [
         ("    return 1\n\ndef g():\n    pass", "    return 1\n"),
         ("    return 1\nprint(f(1))\nclass A:", "    return 1"),
-        (
-            "    # why\n    if x:\n        return 1\n# done",
-            "    # why\n    if x:\n        return 1",
-        ),
         ("    define = 1\n    return define\nif x:", "    define = 1\n    return define"),
-        ("    return 1\n", "    return 1\n"),
         ("", ""),
     ],
 )
@@ -115,15 +108,14 @@ def test_samples_of_a_file_are_scored_one_by_one(tmp_path: Path) -> None:
     print_codebench(result, console)
     shown = console.export_text()
     assert "17 of the 20 tasks have no sample, so there is no pass@k" in shown and "2/20" in shown
+    assert "taken out" not in shown
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ('{"task_id": "mini/no", "completion": ""}', "sample 1: the suite has no task 'mini/no'"),
-        ('{"task_id": "mini/add"}', "sample 1: is not an object with a `task_id`"),
         ('{"task_id": "mini/add", "completion": 1}', "sample 1: is not an object with a `task_id`"),
-        ("[[]]", "sample 1: is not an object"),
         ("{", "is not valid JSON"),
         ("", "holds no rows"),
     ],
@@ -146,8 +138,7 @@ def test_file_that_holds_no_samples_is_refused(tmp_path: Path, line: str, messag
         (Path("x"), {"model_name": "all"}, "--model all names a model of a run"),
         (Path("x"), {"sampling": Sampling(samples=2)}, "-n 2 at temperature 0 makes the same"),
         (Path("x"), {"data": Path("y")}, "--data: the mini suite comes with this project"),
-        (Path("x"), {"seconds": 0.0}, "--timeout 0: must be a number of seconds above 0"),
-        (Path("x"), {"seconds": math.nan}, "--timeout nan: must be"),
+        (Path("x"), {"seconds": math.nan}, "--timeout nan: must be a number of seconds above 0"),
         (Path("x"), {"allow_code_execution": False}, "if you agree, pass --allow-code-execution"),
     ],
 )
@@ -198,29 +189,17 @@ def test_model_writes_and_prompt_that_fills_its_context_is_a_failure(
 ) -> None:
     """The tiny base itself; it has not learned Python's benchmarks."""
     long = replace(ADD, id="long", task_id="long", prompt=f"{'# long' * 3000}\n{ADD.prompt}")
-    monkeypatch.setattr(samples, "own_tasks", lambda _: (ADD, long, TASKS[-1]))
+    longer = replace(ADD, id="longer", task_id="longer", prompt=f"{'# long' * 20}\n{ADD.prompt}")
+    monkeypatch.setattr(samples, "own_tasks", lambda _: (ADD, long, longer))
+    sampling = Sampling(max_new_tokens=5)
     result = codebench(
-        tiny_base,
-        "mini",
-        sampling=Sampling(max_new_tokens=8),
-        out=tmp_path,
-        allow_code_execution=True,
+        tiny_base, "mini", sampling=sampling, out=tmp_path, allow_code_execution=True
     )
     kinds = [line["result"] for line in result["results"]]
     assert kinds[1] == "prompt_too_long" and "prompt_too_long" not in (kinds[0], kinds[2])
     assert not any(line["passed"] for line in result["results"])
-    written = [
-        json.loads(line) for line in (tmp_path / f"codebench-mini-{tiny_base.name}.jsonl").open()
-    ]
-    assert written[0]["generated"] and not written[1]["generated"]
-
-
-def test_a_completion_is_as_long_as_was_asked_beside_any_other(tiny_base: Path) -> None:
-    long = replace(ADD, prompt=f"{'# long' * 20}\n{ADD.prompt}")
-    sampling = Sampling(max_new_tokens=5)
     [make] = samples.model_sources(None, tiny_base, "best", sampling).values()
-    lengths = [sample.written.tokens for sample in make([ADD, long])]
-    assert lengths == [5, 5]
+    assert [sample.written.tokens for sample in make([ADD, long, longer])] == [5, 0, 5]
 
 
 @needs_sandbox
@@ -321,15 +300,13 @@ def test_samples_like_human_evals_own_example_give_what_its_evaluator_gives(tmp_
     ]  # fmt: skip
     assert result["models"][0]["pass_at_k"] == {"1": 0.5}
     assert result["seconds"] == 3.0 and "3 s of the clock; rules of openai/human-eval" in shown
-    assert result["reference"] == REFERENCES["humaneval"].told()
 
 
 @needs_sandbox
-@pytest.mark.parametrize(("seconds", "kind"), [(0.5, "timeout"), (2.5, "passed")])
-def test_timeout_is_the_clock_of_a_program(tmp_path: Path, seconds: float, kind: str) -> None:
+def test_timeout_is_the_clock_of_a_program(tmp_path: Path) -> None:
     sleeper = {"completion": "    import time\n    time.sleep(1)\n    return 1"}
-    result, _ = scored(*shop(tmp_path, sleeper), seconds=seconds)
-    assert (result["results"][0]["result"], result["seconds"]) == (kind, seconds)
+    result, _ = scored(*shop(tmp_path, sleeper), seconds=0.5)
+    assert (result["results"][0]["result"], result["seconds"]) == ("timeout", 0.5)
 
 
 PROGRAM = "def price():\n    return 1"
@@ -363,6 +340,7 @@ def test_every_form_of_sample_is_read_and_both_figures_are_shown(tmp_path: Path)
     assert (taken["samples"], taken["pass_at_k"]["1"], taken["syntax_valid"]) == (6, 9 / 11, 10)
     assert "6 of the 11 samples hold their program in a code fence or among prose" in shown
     assert result["unknown_tasks"] == ["shop/1"] and "1 samples are left out" in shown
+    assert "  taken out" in shown
 
 
 @needs_sandbox
@@ -417,34 +395,14 @@ def test_exit_says_whether_the_plans_aim_is_met(
     assert [row["name"] for row in rows if row["verdict"] == "fail"] == failed
 
 
-def test_docs_name_each_difference_from_a_reference_evaluator() -> None:
-    pages = ("docs/code-track.md", "docs/arxivdl.md")
-    docs = " ".join(" ".join(Path(page).read_text().split()) for page in pages)
-    for reference in REFERENCES.values():
-        for text in (reference.evaluator, *reference.differences):
-            assert text in docs
-
-
 @needs_sandbox
 def test_command_scores_samples_of_an_original_file(tmp_path: Path) -> None:
-    row = {
-        "task_id": "HumanEval/5",
-        "prompt": "def f(x):\n    '''Twice x.'''\n",
-        "canonical_solution": "    return 2 * x\n",
-        "test": "def check(candidate):\n    assert candidate(4) == 8\n",
-        "entry_point": "f",
-    }
-    (tmp_path / "he.jsonl.gz").write_bytes(gzip.compress(json.dumps(row).encode()))
-    path = write_samples(
-        tmp_path / "s.jsonl", [("HumanEval/5", "    return x + x"), ("HumanEval/5", "    pass")]
-    )
-    call = ["codebench", "--suite", "humaneval", "--samples", str(path), "--data",
-            str(tmp_path / "he.jsonl.gz"), "--out", str(tmp_path),
-            "--allow-code-execution"]  # fmt: skip
+    data, path = shop(tmp_path, {"completion": "    return 1"}, {"completion": "    pass"})
+    packed = tmp_path / "he.jsonl.gz"
+    packed.write_bytes(gzip.compress(data.read_bytes()))
+    call = ["codebench", "--suite", "humaneval", "--samples", str(path), "--data", str(packed),
+            "--out", str(tmp_path), "--allow-code-execution"]  # fmt: skip
     assert CliRunner().invoke(app, call).exit_code == 0
     result = json.loads((tmp_path / "codebench-humaneval.json").read_text())
-    assert [(line["task_id"], line["passed"]) for line in result["results"]] == [
-        ("HumanEval/5", True),
-        ("HumanEval/5", False),
-    ]
-    assert math.isclose(result["models"][0]["pass_at_k"]["1"], 0.5)
+    assert [line["passed"] for line in result["results"]] == [True, False]
+    assert result["models"][0]["pass_at_k"] == {"1": 0.5}

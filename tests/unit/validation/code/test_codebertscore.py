@@ -15,11 +15,9 @@ from validation.code.codebertscore import (
     BertScore,
     Encoder,
     Pair,
-    _is_punctuation,
     _tokenize,
     load_encoder,
     match,
-    rescaled,
     score_pairs,
     windows,
 )
@@ -112,11 +110,6 @@ def test_a_token_that_does_not_count_may_be_matched_with_and_is_not_averaged() -
         assert numbers(match(unit(0), counts[0], unit(0), counts[1])) == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize(("raw", "study"), [(0.5, 0.0), (0.75, 0.5), (1.0, 1.0), (0.777, 0.554)])
-def test_the_rescaled_f1_starts_at_a_half(raw: float, study: float) -> None:
-    assert rescaled(raw) == pytest.approx(study)
-
-
 @pytest.mark.parametrize("length", [1, 511, 512, 513, 640, 768, 769, 1500, 5000])
 def test_windows_keep_every_token_once_with_context_on_both_sides(length: int) -> None:
     kept: list[int] = []
@@ -145,13 +138,9 @@ def test_scores_are_the_packages(encoder: Encoder) -> None:
 # the encoder
 
 
-def test_the_same_code_scores_one_and_no_code_scores_zero(encoder: Encoder) -> None:
-    for instruction in ("", "Add two numbers."):
-        same, empty = score_pairs(
-            encoder, [Pair(CODE, CODE, instruction), Pair(" \n", CODE, instruction)]
-        )
-        assert numbers(same) == pytest.approx([1, 1, 1, 1], abs=1e-6)
-        assert numbers(empty) == [0, 0, 0, 0]
+def test_no_code_scores_zero(encoder: Encoder) -> None:
+    [empty] = score_pairs(encoder, [Pair(" \n", CODE, "Add two numbers.")])
+    assert numbers(empty) == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("mark", QUOTES)
@@ -168,11 +157,6 @@ def test_the_instruction_is_context_and_comments_count_as_code(encoder: Encoder)
     assert len({round(score.f1, 4) for score in scores}) == 3
     bare = CODE.replace("    # the sum\n", "")
     assert score_pairs(encoder, [Pair(CODE, bare, "")])[0].precision < 0.999
-
-
-def test_operators_count_and_brackets_do_not() -> None:
-    assert [token for token in ("(", ")):", "Ġ=", "ĊĊ", "Ġ", "+", "Ġ*", "->", "a(", "\"\"\"")
-            if not _is_punctuation(token)] == ["+", "Ġ*", "->", "a("]  # fmt: skip
 
 
 def test_a_pairs_score_does_not_depend_on_the_others(encoder: Encoder) -> None:
@@ -206,7 +190,7 @@ def test_weights_and_layer_decide_score_and_identity(folder: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("change", ["pickle", "half"])
 def test_weights_that_are_no_whole_safetensors_are_refused(
-    folder: Path, tmp_path: Path, change: str
+    folder: Path, tmp_path: Path, tiny_base: Path, change: str
 ) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     weights = load_file(tmp_path / "model.safetensors")
@@ -218,8 +202,5 @@ def test_weights_that_are_no_whole_safetensors_are_refused(
         save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(UserError, match=r"safetensors weights can be|lacks 16 weights"):
         load_encoder(tmp_path, 2)
-
-
-def test_a_causal_model_is_no_encoder(tiny_base: Path) -> None:
     with pytest.raises(UserError, match=r"gives no offsets|no RoBERTa layers"):
         load_encoder(tiny_base)

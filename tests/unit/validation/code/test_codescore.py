@@ -20,16 +20,15 @@ from tools.errors import UserError
 from tools.files import write_jsonl
 from tools.recipe import Recipe, read_recipe
 from validation.code import codescore as module
-from validation.code.codejudge import Budget, Verdict
+from validation.code.codejudge import Judge, Verdict
 from validation.code.codescore import (
-    Judge,
+    METRICS,
     Metrics,
     agreement,
     bootstrap,
     codescore,
     codescore_pairs,
 )
-from validation.code.references import REFERENCES
 
 ROOT = Path(__file__).parents[4]
 REFERENCE = "def add(a, b):\n    return a + b"
@@ -95,15 +94,6 @@ def test_pairs_are_scored_by_both(tmp_path: Path, metrics: MakeMetrics) -> None:
     assert json.loads((tmp_path / "codescore-made/codescore.json").read_text()) == result
 
 
-def test_only_the_first_pairs_are_scored_and_by_the_metrics_asked_for(
-    tmp_path: Path, metrics: MakeMetrics
-) -> None:
-    result = codescore_pairs(pairs_file(tmp_path), metrics("codebertscore"), 2)
-    assert result["models"]["made"]["pairs"] == result["pairs"]["rows"] == 2
-    assert "codejudge" not in result["models"]["made"]
-    assert result["references"] == {"codebertscore": REFERENCES["codebertscore"].told()}
-
-
 def test_what_is_kept_is_not_made_again_and_another_layer_is(
     tmp_path: Path, metrics: MakeMetrics, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,7 +102,10 @@ def test_what_is_kept_is_not_made_again_and_another_layer_is(
     asked = server.requests("honest")
     assert codescore_pairs(file, metrics(), None) == first
     assert server.requests("honest") == asked
-    other = codescore_pairs(file, metrics("codebertscore", layer=1), None)
+    other = codescore_pairs(file, metrics("codebertscore", layer=1), 2)
+    assert other["models"]["made"]["pairs"] == other["pairs"]["rows"] == 2
+    assert "codejudge" not in other["models"]["made"]
+    assert other["references"] == {"codebertscore": METRICS["codebertscore"]}
     assert other["models"]["made"]["codebertscore"] != first["models"]["made"]["codebertscore"]
     monkeypatch.setattr(module, "score_pairs", lambda _, pairs: {0: []}[len(pairs)])
     assert codescore_pairs(file, metrics(), None) == first
@@ -190,9 +183,6 @@ def test_the_test_rows_lie_beside_the_training_rows(
     assert module.test_path(recipe, True) == augmented / "test.jsonl"
     recipe.training["path"] = "data/arxivdl-augmented/200/train.jsonl"
     assert module.test_path(recipe, True) == augmented / "test.jsonl"
-
-
-def test_a_recipe_of_other_rows_is_refused() -> None:
     with pytest.raises(UserError, match=r"type: prompt_strategies\.cogex.*--pairs"):
         module.test_path(read_recipe(ROOT / "recipes/cogex-tiny.yml"), False)
 
@@ -220,7 +210,9 @@ def based(tmp_path: Path, tiny_base: Path) -> Recipe:
     )
 
 
-def test_the_base_writes_from_the_strategys_prompts(based: Recipe, metrics: MakeMetrics) -> None:
+def test_the_base_writes_from_the_strategys_prompts_and_what_it_wrote_is_kept(
+    based: Recipe, metrics: MakeMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result = codescore(based, metrics(), model="base", subset_size=3)
     assert list(result["models"]) == ["base"] and "200" in result["study"]
     assert result["models"]["base"]["pairs"] == result["test"]["rows"] == 3
@@ -228,20 +220,14 @@ def test_the_base_writes_from_the_strategys_prompts(based: Recipe, metrics: Make
     assert [line["id"] for line in lines] == ["row-0", "row-1", "row-2"]
     assert lines[0]["candidate"]
     assert lines[2]["candidate"] == "" and lines[2]["codejudge"]["status"] == "incorrect"
-
-
-def test_candidates_are_kept_for_the_same_rows_and_quantization(
-    based: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = codescore(based, Metrics(), model="base", subset_size=2)
     monkeypatch.setattr(module, "generate", None)  # calling it would fail
-    assert codescore(based, Metrics(), model="base", subset_size=2) == first
+    assert codescore(based, metrics(), model="base", subset_size=3) == result
     with pytest.raises(TypeError):
         codescore(based, Metrics(), model="base", subset_size=1)
     monkeypatch.setattr(module, "quantization", lambda recipe: {"load_in_8bit": True})
     monkeypatch.setattr(module, "load_base", lambda *_: None)
     with pytest.raises(TypeError):
-        codescore(based, Metrics(), model="base", subset_size=2)
+        codescore(based, Metrics(), model="base", subset_size=3)
 
 
 def test_all_models_are_judged_under_one_estimate(
@@ -256,7 +242,7 @@ def test_all_models_are_judged_under_one_estimate(
     before = server.requests("honest")
     with pytest.raises(UserError, match="judging 6 pairs takes up to"):
         codescore(based, metrics("codejudge", budget=10_000), model="all", subset_size=2)
-    away = Judge(Endpoint("http://127.0.0.1:9/v1", "judge"), Budget(10**6), print)
+    away = Judge(Endpoint("http://127.0.0.1:9/v1", "judge"), 10**6)
     with pytest.raises(UserError, match="no server answers"):
         codescore(based, Metrics(judge=away), model="all", subset_size=2)
     assert not (based.output_dir / "codescore").exists()  # before anything is generated
@@ -295,9 +281,7 @@ def test_the_command_scores_pairs(tmp_path: Path, encoder: Path, server: Server)
     ("arguments", "says"),
     [
         ([], "name a recipe, or pairs"),
-        (["recipes/cogex-tiny.yml", "--pairs", "x"], "name a recipe, or pairs"),
         (["--pairs", "x", "--metrics", "bleu"], "name codebertscore or codejudge"),
-        (["--pairs", "x", "--metrics", ""], "name codebertscore or codejudge"),
         (["--pairs", "x", "--metrics", "codejudge"], "put your key in OPENAI_API_KEY"),
     ],
 )

@@ -32,18 +32,14 @@ def written(tmp_path: Path, rows: list[dict[str, str]], generations: Any) -> tup
 @pytest.mark.parametrize(
     ("output", "text", "kind"),
     [
-        ("[1, 1]", "[1,1]", "passed"),
         ("[1, 1]", "[1, 1]  # twice", "passed"),
-        ("[1, 1]", "[1, True]", "passed"),  # to Python they are equal
         ("[1, 1]", "[1] * 2", "passed"),
         ("[1, 1]", "f([1, 1])[:2]", "passed"),
         ("[1, 1]", "[1, 2]", "wrong"),
-        ("[1, 1]", "[1] * 3", "wrong"),
         ("[1, 1]", "[1, 1]\nexit()", "wrong"),
         ("[1, 1]", "[1, 1", "syntax"),
         ("[1, 1]", "x", "exception"),
         ("None", "None", "passed"),
-        ("None", "[]", "wrong"),
     ],
 )
 @needs_sandbox
@@ -96,7 +92,5 @@ def test_published_generations_of_code_llama_have_their_published_scores(tmp_pat
     if not samples.is_file():
         pytest.skip("CRUXEval's files are not here")
     [model] = scored(data, samples, tmp_path)["models"]
-    assert {k: round(100 * v, 4) for k, v in model["pass_at_k"].items()} == {
-        "1": 34.2125,
-        "5": 40.2867,
-    }
+    found = {k: round(100 * v, 4) for k, v in model["pass_at_k"].items()}
+    assert found == {"1": 34.2125, "5": 40.2867}

@@ -1,9 +1,7 @@
 """Makes rows with the columns of ArXivDLInstruct and of about its size (3 kB a row)."""
 
-import itertools
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 WORDS = "batch data dim epoch feature grad head input layer loss mask model norm rate step".split()
@@ -46,15 +44,3 @@ def made_function(rng: random.Random, name: str) -> str:
     for step in range(rng.randint(1, 58)):
         lines.append(f"    total += {step} * {rng.randint(2, 999)}  # {rng.choice(WORDS)}")
     return "\n".join([*lines, "    return total"]) + "\n"
-
-
-def write_parquet(path: Path, count: int) -> None:
-    """Write made rows as the hub has them, a row group at a time."""
-    import pyarrow
-    from pyarrow import parquet
-
-    rows = made_rows(count)
-    schema = pyarrow.Table.from_pylist(list(made_rows(1))).schema
-    with parquet.ParquetWriter(path, schema) as file:
-        while group := list(itertools.islice(rows, 1000)):
-            file.write_table(pyarrow.Table.from_pylist(group, schema))
