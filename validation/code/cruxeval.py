@@ -6,7 +6,9 @@ without running anything, and any other expression runs in the sandbox.
 """
 
 import ast
+import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,6 @@ from tools.code.tasks import read_published, strings
 from tools.code.trial import Trial, try_programs
 from tools.errors import UserError
 from tools.prepare.fields import RejectedError
-from tools.prepare.file_kinds import unpacked
 from tools.python_text import quietly, take_literal
 from tools.sandbox import Limits
 from validation.code.pass_at_k import summarise
@@ -47,8 +48,9 @@ def read_generations(path: Path, rows: Mapping[str, Row]) -> tuple[dict[str, lis
     UserError if it is another file.
     """
     try:
-        found = json.loads(unpacked(path, path.read_bytes())[1])
-    except (OSError, ValueError, RecursionError) as error:
+        data = path.read_bytes()
+        found = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not JSON: {error}; give CRUXEval's generations") from None
     for name, texts in found.items() if isinstance(found, dict) else [("its content", None)]:
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):

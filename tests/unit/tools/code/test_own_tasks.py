@@ -127,4 +127,3 @@ def test_plausible_wrong_answers_to_the_mini_suite_fail() -> None:
     ]
     assert surviving(cases, SECONDS) == []
     assert all(ast.parse(program) for program, _ in cases)  # none fails for its syntax
-
