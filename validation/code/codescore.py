@@ -228,20 +228,8 @@ def agreement(f1: Sequence[float], judged: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-# CodeJudge's score and CodeBERTScore's rescaled F1 in the original study, "AI Research Code
-# Generation", by its number of training rows
-STUDY = {
-    "base": (0.085, 0.554),
-    "200": (0.15, 0.674),
-    "500": (0.16, 0.681),
-    "1000": (0.18, 0.687),
-    "5000": (0.2, 0.702),
-    "10000": (0.21, 0.725),
-}
-
-
 def print_codescore(result: dict[str, Any], console: Console) -> None:
-    """Print a table of the models, and of the original study's figures for as many rows."""
+    """Print a table of the models; docs/arxivdl.md has the original study's figures."""
     table = Table("model", "pairs", "F1", "rescaled", "F3", "CodeJudge", "judged", "AUC")
     for name, model in result["models"].items():
         bert, judge = model.get("codebertscore"), model.get("codejudge")
@@ -256,9 +244,6 @@ def print_codescore(result: dict[str, Any], console: Console) -> None:
             f"{judge['judged']:,} of {judge['pairs']:,}" if judge else "-",
             f"{auc:.2f}" if auc is not None else "-",
         )
-    for name, (judged, f1) in result["study"].items():
-        table.add_row(f"study, {name}", "200", f"{(1 + f1) / 2:.3f}", f"{f1:.3f}", "-",
-                      f"{judged:.3f}", "-", "-")  # fmt: skip
     console.print(table)
     for name, model in result["models"].items():
         for line in _remarks(model.get("codejudge")):
@@ -288,9 +273,7 @@ def _with_interval(value: float | None, interval: Sequence[float]) -> str:
 
 
 def _result(folder: Path, models: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
-    size = Path(about["test"]["path"]).parent.name if "test" in about else None
-    study = {name: STUDY[name] for name in ("base", str(size)) if size in STUDY}
-    result = about | {"folder": str(folder), "models": models, "study": study}
+    result = about | {"folder": str(folder), "models": models}
     found = {metric for section in models.values() for metric in section}
     result["references"] = {name: told for name, told in METRICS.items() if name in found}
     write_json(folder / "codescore.json", result)

@@ -214,7 +214,7 @@ def test_the_base_writes_from_the_strategys_prompts_and_what_it_wrote_is_kept(
     based: Recipe, metrics: MakeMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = codescore(based, metrics(), model="base", subset_size=3)
-    assert list(result["models"]) == ["base"] and "200" in result["study"]
+    assert list(result["models"]) == ["base"]
     assert result["models"]["base"]["pairs"] == result["test"]["rows"] == 3
     lines = [json.loads(line) for line in (based.output_dir / "codescore/base.jsonl").open()]
     assert [line["id"] for line in lines] == ["row-0", "row-1", "row-2"]
