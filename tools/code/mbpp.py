@@ -33,11 +33,11 @@ def _task(row: Any) -> Task:
     number, setup = row.get("task_id"), row.get("test_setup_code", "")
     if not isinstance(number, int) or isinstance(number, bool):
         raise RejectedError("missing: task_id" if number is None else "wrong type: task_id")
-    checks = row.get("test_list")
-    if not checks or not isinstance(checks, list) or not isinstance(setup, str):
-        raise RejectedError("has no tests")
-    if not all(isinstance(check, str) for check in checks):
+    checks = row.get("test_list", [])
+    if not isinstance(checks, list) or not all(isinstance(check, str) for check in checks):
         raise RejectedError("wrong type: test_list")
+    if not checks or not isinstance(setup, str):
+        raise RejectedError("has no tests")
     program = _parse("code", code)
     tests = _parse("tests", "\n".join([setup, *checks]))
     function = _function_asked_for(program, [_parse("tests", check) for check in checks])

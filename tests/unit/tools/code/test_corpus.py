@@ -78,7 +78,7 @@ REJECTED: dict[str, tuple[str | bytes, str]] = {
     "bytes.py": (b"x = '\xff'\n", "not text"),
     "encoding.py": (b"# coding: none-such\nx = 1\n", "not text"),
     "broken.py": ("def f(:\n", "does not parse"),
-    "deep.py": ("def f():\n    " + "-" * 900 + "x\n", "nested too deep"),
+    "deep.py": ("def f(x):\n    return " + "-" * 900 + "x\n", "nested too deep"),
     "long.py": ("x = 1\n" * 20_000, "too long"),
     "docstring.py": ('"""A package."""\nimport os\nfrom a import b\n', "no code"),
     "other_header.py": ("# Licence: MIT\n\n" + module(7), "duplicate"),
