@@ -13,7 +13,6 @@ Near-duplicates (`near_duplicates.py`) are never in different splits.
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +35,6 @@ from tools.prepare.split import choose_validation
 from tools.prepared_rows import read_prepared_rows
 
 
-@dataclass(frozen=True)
-class Summary:
-    """How many rows went where; `near_duplicate_groups` counts groups before rows are drawn."""
-
-    inputs: list[dict[str, Any]]
-    held_out: list[dict[str, Any]]
-    read: int
-    kept: int
-    rejected: int
-    train: int
-    val: int
-    near_duplicate_groups: int
-    reasons: dict[str, int]
-    seed: int
-
-
 def merge(
     inputs: Sequence[Path],
     out: Path,
@@ -60,10 +43,11 @@ def merge(
     val_size: int = 50,
     seed: int = 42,
     held_out: Sequence[Path] = (),
-) -> Summary:
-    """Write train.jsonl and val.jsonl of the rows of prepared folders.
+) -> dict[str, Any]:
+    """Write train.jsonl and val.jsonl of the rows of prepared folders; return the manifest.
 
-    Validation gets `val_size` rows, or the nearest number below that whole groups allow.
+    Validation gets `val_size` rows, or the nearest number below that whole groups allow. Groups of
+    near-duplicates are counted before rows are drawn.
     `held_out` are folders or files of rows. Raises UserError, with nothing written, if an input
     is not as `cogex prepare` left it, or if there are too few rows.
     """
@@ -89,21 +73,21 @@ def merge(
         "val.jsonl": [rows[left[number]] for number in sorted(validation)],
         "rejected.jsonl": rejected_lines(reasons, rows),
     }
-    summary = Summary(
-        inputs=[origin(folder / "rows.jsonl") for folder in inputs],
-        held_out=[origin(rows_file(path)) for path in held_out],
-        read=len(rows),
-        kept=len(rows) - len(reasons),
-        rejected=len(reasons),
-        train=len(drawn),
-        val=len(validation),
-        near_duplicate_groups=len(groups),
-        reasons=_count(reasons),
-        seed=seed,
-    )
-    manifest = {"format": "code", **vars(summary)}
+    manifest = {
+        "format": "code",
+        "inputs": [origin(folder / "rows.jsonl") for folder in inputs],
+        "held_out": [origin(rows_file(path)) for path in held_out],
+        "read": len(rows),
+        "kept": len(rows) - len(reasons),
+        "rejected": len(reasons),
+        "train": len(drawn),
+        "val": len(validation),
+        "near_duplicate_groups": len(groups),
+        "reasons": _count(reasons),
+        "seed": seed,
+    }
     write_folder(out, files, manifest, hashed=["train.jsonl", "val.jsonl"])
-    return summary
+    return manifest
 
 
 def prepared_tasks(
@@ -179,8 +163,8 @@ def origin(path: Path) -> dict[str, Any]:
     return {"path": str(path), "sha256": sha256(path)}
 
 
-def print_summary(summary: Summary, console: Console) -> None:
+def print_summary(manifest: dict[str, Any], console: Console) -> None:
     """Print every count and reason."""
-    counts = {name: getattr(summary, name) for name in ("read", "train", "val", "rejected")}
-    console.print(counts_table("rows", counts, summary.reasons))
-    console.print(f"groups of near-duplicates: {summary.near_duplicate_groups:,}")
+    counts = {name: manifest[name] for name in ("read", "train", "val", "rejected")}
+    console.print(counts_table("rows", counts, manifest["reasons"]))
+    console.print(f"groups of near-duplicates: {manifest['near_duplicate_groups']:,}")

@@ -247,8 +247,8 @@ def test_groups_do_not_straddle_the_split_and_every_row_is_accounted_for(
     inputs: list[Path], tmp_path: Path, seed: int
 ) -> None:
     def content(out: str, seed: int) -> list[bytes]:
-        summary = merge(inputs, tmp_path / out, train_size=10, val_size=4, seed=seed)
-        assert (summary.train, summary.val, summary.rejected) == (10, 4, 2)
+        found = merge(inputs, tmp_path / out, train_size=10, val_size=4, seed=seed)
+        assert (found["train"], found["val"], found["rejected"]) == (10, 4, 2)
         return [path.read_bytes() for path in sorted((tmp_path / out).iterdir())]
 
     assert content("a", seed) == content("b", seed) != content("c", seed + 5)

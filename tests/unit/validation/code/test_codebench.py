@@ -22,7 +22,7 @@ from tools.generate import Generation
 from tools.recipe import Recipe, read_recipe
 from validation.code import samples
 from validation.code.codebench import codebench, print_codebench, trained_on
-from validation.code.pass_at_k import pass_at_k
+from validation.code.pass_at_k import pass_at_k, summarise
 from validation.code.samples import Sample, Sampling, Suite, cut, is_python
 
 ADD, *_ = TASKS = own_tasks(MINI)
@@ -48,6 +48,15 @@ def test_pass_at_k_is_the_share_of_draws_with_a_right_sample(number: int) -> Non
 
 def test_pass_at_k_is_the_mean_over_tasks_not_over_samples() -> None:
     assert pass_at_k({"a": [True], "b": [False] * 9}) == {"1": 0.5}
+
+
+def test_pass_at_k_of_mbpp_is_about_its_test_split() -> None:
+    tasks = [replace(ADD, id=f"mbpp_{number}", task_id=number) for number in range(1, 975)]
+    about = {task.id for task in samples.reported(tasks)}
+    assert about == {f"mbpp_{number}" for number in range(11, 511)}
+    made = [(task.id, "passed" if task.id not in about else "wrong", None) for task in tasks]
+    found = summarise("x", [task.id for task in tasks], made, valid=0, ks=(1,), reported=about)
+    assert (found["tasks_passed"], found["pass_at_k"]) == (474, {"1": 0.0})
 
 
 @pytest.mark.parametrize(
