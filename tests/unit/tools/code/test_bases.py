@@ -73,13 +73,6 @@ def test_a_base_is_a_folder_that_transformers_loads(bases: Path) -> None:
     assert tokenizer.decode(ids[1:]) == EXACT
 
 
-def test_same_corpus_same_bytes(bases: Path, tmp_path: Path) -> None:
-    again = train_tokenizer(corpus(tmp_path) / "train.jsonl", 600)
-    again.save_pretrained(tmp_path)
-    name = "tokenizer.json"
-    assert (tmp_path / name).read_bytes() == (bases / "one" / name).read_bytes()
-
-
 def test_how_a_text_is_cut_into_tokens(tokenizer) -> None:
     ids = tokenizer("x = 1")["input_ids"]
     assert ids[0] == tokenizer.bos_token_id and tokenizer.eos_token_id not in ids

@@ -1,6 +1,5 @@
-"""CodeBERTScore: worked by hand, and against the authors' package on the same tiny encoder."""
+"""CodeBERTScore against the authors' package on the same tiny encoder."""
 
-import math
 import shutil
 from pathlib import Path
 
@@ -11,15 +10,12 @@ from safetensors.torch import load_file, save_file
 from tests.unit.tiny_encoder import LAYERS, write_encoder
 from tools.errors import UserError
 from validation.code.codebertscore import (
-    MAX_LENGTH,
     BertScore,
     Encoder,
     Pair,
     _tokenize,
     load_encoder,
-    match,
     score_pairs,
-    windows,
 )
 
 LAYER = 2
@@ -74,55 +70,6 @@ def numbers(score: BertScore) -> list[float]:
     return list(vars(score).values())
 
 
-def unit(*degrees: float) -> torch.Tensor:
-    """Unit vectors of the plane, by their angle."""
-    return torch.tensor(
-        [[math.cos(math.radians(each)), math.sin(math.radians(each))] for each in degrees]
-    )
-
-
-def ones(vectors: torch.Tensor) -> torch.Tensor:
-    return torch.ones(len(vectors), dtype=torch.bool)
-
-
-# worked by hand
-
-
-def test_each_token_is_matched_with_its_nearest() -> None:
-    # candidate at 0 and 90 degrees, reference at 0, 60 and 180
-    candidate, reference = unit(0, 90), unit(0, 60, 180)
-    score = match(candidate, ones(candidate), reference, ones(reference))
-    precision = (1 + math.cos(math.radians(30))) / 2  # 0 with 0, 90 with 60
-    recall = (1 + math.cos(math.radians(30)) + 0) / 3  # 180 with 90, at a right angle
-    assert score.precision == pytest.approx(precision, abs=1e-6)
-    assert score.recall == pytest.approx(recall, abs=1e-6)
-    assert score.f1 == pytest.approx(2 * precision * recall / (precision + recall), abs=1e-6)
-    assert score.f3 == pytest.approx(10 * precision * recall / (9 * precision + recall), abs=1e-6)
-
-
-def test_a_token_that_does_not_count_may_be_matched_with_and_is_not_averaged() -> None:
-    both, first = torch.tensor([True, True]), torch.tensor([True, False])
-    assert match(unit(0, 90), both, unit(0, 90), first).precision == pytest.approx(1)
-    found = match(unit(0, 90), first, unit(90), torch.tensor([True]))
-    assert found.precision == pytest.approx(0, abs=1e-6)
-    none, one = torch.tensor([False]), torch.tensor([True])
-    for counts in ((none, one), (one, none)):
-        assert numbers(match(unit(0), counts[0], unit(0), counts[1])) == [0, 0, 0, 0]
-
-
-@pytest.mark.parametrize("length", [1, 511, 512, 513, 640, 768, 769, 1500, 5000])
-def test_windows_keep_every_token_once_with_context_on_both_sides(length: int) -> None:
-    kept: list[int] = []
-    found = windows(length)
-    for start, end, first, last in found:
-        assert end - start <= MAX_LENGTH and start >= 0 and end <= length
-        kept += range(start + first, start + last)
-    assert kept == list(range(length))
-    assert all(
-        first >= 128 and end - start - last >= 128 for start, end, first, last in found[1:-1]
-    )
-
-
 # against the package
 
 
@@ -150,13 +97,6 @@ def test_only_the_code_is_matched(encoder: Encoder, mark: str) -> None:
     matched = [name for name, keep in zip(names, kept.tolist(), strict=True) if keep]
     assert [name.strip("\u0120") for name in matched] == ["<s>", "x", "1", "</s>"]
     assert int(counts.sum()) == 2
-
-
-def test_the_instruction_is_context_and_comments_count_as_code(encoder: Encoder) -> None:
-    scores = score_pairs(encoder, [Pair(CODE, OTHER, text) for text in ("", "Add.", "Multiply.")])
-    assert len({round(score.f1, 4) for score in scores}) == 3
-    bare = CODE.replace("    # the sum\n", "")
-    assert score_pairs(encoder, [Pair(CODE, bare, "")])[0].precision < 0.999
 
 
 def test_a_pairs_score_does_not_depend_on_the_others(encoder: Encoder) -> None:
