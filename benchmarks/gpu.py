@@ -25,8 +25,6 @@ import importlib.util
 import itertools
 import json
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,6 +36,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import short_runs
+from benchmarks.made_llama import llama3_tokenizer
 from benchmarks.meter import rates
 from benchmarks.short_runs import RunFailed
 from tests import real_tokenizers
@@ -85,15 +84,10 @@ class Variant:
     changes: dict[str, Any] = field(default_factory=dict)
 
 
-def _llama3_tokenizer(folder: Path) -> None:
-    real_tokenizers.TIKTOKEN_SIZE = 128_000
-    real_tokenizers.build_tiktoken(folder)
-
-
 MODELS = {
     "7b": Model("cogex-llama2-7b.yml", real_tokenizers.build_llama2_hub),
     "13b": Model("cogex-llama2-13b.yml", real_tokenizers.build_llama2_hub),
-    "8b": Model("cogex-llama3.1-8b.yml", _llama3_tokenizer),
+    "8b": Model("cogex-llama3.1-8b.yml", llama3_tokenizer),
     "small": Model("cogex-llama2-7b.yml", real_tokenizers.build_llama2_hub, SMALL),
     "tiny": Model("cogex-llama2-7b.yml", tiny_bases.llama2_tokenizer, TINY),
 }
@@ -126,8 +120,11 @@ def main(
     end = time.monotonic() + minutes * 60
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    _part(["card", str(out / "card.json")], out / "card.log", 120)
-    card = json.loads((out / "card.json").read_text())
+    about = out / "card.json"
+    short_runs.run_module(
+        ["benchmarks.gpu_parts", "card", str(about)], out / "card.log", about, 120
+    )
+    card = json.loads(about.read_text())
     results = out / "results.jsonl"
     for name, variant in itertools.product(models.split(","), variants.split(",")):
         key = {"card": card["card"], "model": name, "variant": variant, "steps": steps}
@@ -200,8 +197,8 @@ def make_base(folder: Path, hub: str, model: Model, limit: float) -> None:
     base.mkdir()
     model.tokenizer(base)
     config = (published(hub) or {})["config"] | model.cut
-    _part(["base", json.dumps(config), str(base)], folder / "base.log", limit)
-    (base / "done").touch()
+    command = ["benchmarks.gpu_parts", "base", json.dumps(config), str(base)]
+    short_runs.run_module(command, folder / "base.log", base / "done", limit)
 
 
 def figures(recipe: Recipe, report: Row, mean_tokens: float, card: Row) -> Row:
@@ -273,20 +270,6 @@ def _on_one_device(source: Recipe, folder: Path) -> dict[str, Any]:
     if not torch.cuda.is_available():
         changes |= overrides(source)
     return changes | {"base_model": str(folder / "base"), "plugins": []}
-
-
-def _part(arguments: list[str], log: Path, limit: float) -> None:
-    """Run `benchmarks.gpu_parts`. Raises RunFailed."""
-    command = [sys.executable, "-m", "benchmarks.gpu_parts", *arguments]
-    with log.open("w") as out:
-        try:
-            done = subprocess.run(
-                command, env=short_runs.ENVIRONMENT, stdout=out, stderr=out, timeout=limit
-            )
-        except subprocess.TimeoutExpired:
-            raise RunFailed(f"{arguments[0]} not done within {limit:.0f} s") from None
-    if done.returncode:
-        raise RunFailed(short_runs.last_words(log.read_text(errors="replace")))
 
 
 def _read(results: Path) -> list[Row]:

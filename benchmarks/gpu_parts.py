@@ -60,6 +60,7 @@ def base(config: dict[str, Any], folder: Path) -> None:
     with device():
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), dtype=dtype)
     model.save_pretrained(folder, max_shard_size="5GB")
+    (folder / "done").touch()
 
 
 def device() -> torch.device:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,26 @@ from tests import real_tokenizers
 from tools.models import load_base
 
 
-def make_llama(folder: Path, hidden: int, layers: int) -> None:
+def llama3_tokenizer(folder: Path) -> Any:
+    """Write a tokenizer of tiktoken's kind with 128,000 tokens."""
+    real_tokenizers.TIKTOKEN_SIZE = 128_000
+    return real_tokenizers.build_tiktoken(folder)
+
+
+def make_llama(
+    folder: Path,
+    hidden: int,
+    layers: int,
+    write_tokenizer: Callable[[Path], Any] = real_tokenizers.build_llama2_hub,
+) -> None:
     """Write model and tokenizer to a new folder; the same numbers make the same weights."""
     folder.mkdir()
-    tokenizer = real_tokenizers.build_llama2_hub(folder)
+    tokenizer = write_tokenizer(folder)
     set_seed(42)
     config = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=hidden * 8 // 3,
-        num_hidden_layers=layers, num_attention_heads=hidden // 64, max_position_embeddings=4096,
+        num_hidden_layers=layers, num_attention_heads=max(1, hidden // 64),
+        max_position_embeddings=4096,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
 

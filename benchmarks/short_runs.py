@@ -118,20 +118,22 @@ def run(contestant: str, recipe: Recipe, *more: str, timeout: float) -> dict[str
     The output goes to a log beside the recipe. `timeout` is in seconds. Raises RunFailed.
     """
     result = recipe.path.with_suffix(".json")
+    command = ["benchmarks.training_run", contestant, str(recipe.path), str(result), *more]
+    run_module(command, recipe.path.with_suffix(".log"), result, timeout)
+    return json.loads(result.read_text())
+
+
+def run_module(command: list[str], log: Path, result: Path, timeout: float) -> None:
+    """Run a module, which writes the file `result`, within so many seconds. Raises RunFailed."""
     result.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "benchmarks.training_run", contestant]
-    command += [str(recipe.path), str(result), *more]
-    log = recipe.path.with_suffix(".log")
     with log.open("w") as out:
         try:
-            subprocess.run(
-                command, env=ENVIRONMENT, stdout=out, stderr=subprocess.STDOUT, timeout=timeout
-            )
+            command = [sys.executable, "-m", *command]
+            subprocess.run(command, env=ENVIRONMENT, stdout=out, stderr=out, timeout=timeout)
         except subprocess.TimeoutExpired:
             raise RunFailed(f"not done within {timeout:.0f} s") from None
     if not result.is_file():
         raise RunFailed(last_words(log.read_text(errors="replace")))
-    return json.loads(result.read_text())
 
 
 def last_words(log: str) -> str:

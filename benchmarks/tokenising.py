@@ -23,12 +23,17 @@ from rich.table import Table
 
 from benchmarks.child import ROOT, measure
 from benchmarks.made_cogex import cogex_rows, write_array
+from benchmarks.made_llama import llama3_tokenizer, make_llama
 from prompt_strategies.layout import render_completion, render_prompt
 from tests import real_tokenizers
 from tools.files import write_json, write_jsonl
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import read_prepared_rows
 
+TOKENIZERS = {
+    "sentencepiece": real_tokenizers.build_llama2_hub,
+    "tiktoken": llama3_tokenizer,
+}
 CONTESTANTS = ("ours", "Axolotl alpaca", "TRL")
 
 
@@ -42,8 +47,8 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         make_data(rows)
-        for kind in ("sentencepiece", "tiktoken"):
-            make_base(kind)
+        for kind, write_tokenizer in TOKENIZERS.items():
+            make_llama(Path(kind), 8, 1, write_tokenizer)
             results = {contestant: run(contestant, kind) for contestant in CONTESTANTS}
             figures[kind] = {**results, "ours beside the faster": beside(results)}
             console.print(show(results, figures[kind]["ours beside the faster"]))
@@ -66,24 +71,6 @@ def make_data(rows: int) -> None:
             trl.append({"prompt": render_prompt(**asked), "completion": completion})
         write_jsonl(Path(f"data/{split}-alpaca.jsonl"), alpaca)
         write_jsonl(Path(f"data/{split}-trl.jsonl"), trl)
-
-
-def make_base(kind: str) -> None:
-    """Make a model folder with the tokenizer and the smallest Llama beside it."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder = Path(kind)
-    folder.mkdir()
-    if kind == "tiktoken":
-        real_tokenizers.TIKTOKEN_SIZE = 128_000
-        tokenizer: Any = real_tokenizers.build_tiktoken(folder)
-    else:
-        tokenizer = real_tokenizers.build_llama2_hub(folder)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=8, intermediate_size=8, num_hidden_layers=1,
-        num_attention_heads=1, max_position_embeddings=2048,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
 
 
 def beside(results: dict[str, dict[str, float]]) -> dict[str, float]:
