@@ -3,7 +3,7 @@
 `FAULT` in the environment says what happens and at which step, as in `evaluation 4`, so that recipe
 and command stay the same. Where it is not set, nothing happens.
 
-- step, evaluation, end: the whole process group is killed at that moment (MOMENTS)
+- evaluation, end: the whole process group is killed at that moment (MOMENTS)
 - checkpoint: it is killed when weights and optimizer are written, and the rest is not
 - rank: the machine's last rank kills itself, and leaves the time in LOST_AT
 - machine: the same, and before that it kills its launcher
@@ -19,7 +19,6 @@ from axolotl.integrations.base import BasePlugin
 from transformers import TrainerCallback
 
 MOMENTS = {
-    "step": "on_pre_optimizer_step",  # the gradient is there, the weights are not changed yet
     "evaluation": "on_prediction_step",
     "end": "on_train_end",  # every step is made and kept, the model itself is not saved yet
     "rank": "on_step_begin",

@@ -74,7 +74,9 @@ def train_all(folder: Path) -> None:
     for name, (ranks, _) in SPREADS.items():
         train(name, [folder] * ranks)
     for name in RESUMED:
-        _cut_off(folder / "outputs" / name, folder / f"outputs/{name}-resumed")
+        resumed = folder / f"outputs/{name}-resumed"
+        shutil.copytree(folder / "outputs" / name, resumed)
+        cut_off(resumed, STEPS)
         train(f"{name}-resumed", [folder] * 2)
 
 
@@ -97,10 +99,9 @@ def train(name: str, folders: Sequence[Path]) -> list[str]:
     ]
 
 
-def _cut_off(finished: Path, run: Path) -> None:
-    """Copy a run without its last checkpoint and what was written after it."""
-    shutil.copytree(finished, run)
-    shutil.rmtree(run / f"checkpoint-{STEPS}")
+def cut_off(run: Path, step: int) -> None:
+    """Take the last checkpoint of a finished run away, and what was written after it."""
+    shutil.rmtree(run / f"checkpoint-{step}")
     (run / "adapter_model.safetensors").unlink()
     record = json.loads((run / "run.json").read_text())
     del record["finished"]

@@ -1,8 +1,7 @@
 """Recipes of every kind train: a few steps by the real engine, on a tiny base of their family.
 
-The two recipes of the demo are not here: test_demo runs them whole. Of the code track the smallest
-for a GPU represents the others, which differ only in size, and of ArXivDL's the one with 200 rows
-(tests/unit/repository/test_code_recipes.py, test_arxivdl_recipes.py).
+The two recipes of the demo are not here: test_demo runs them whole. Of recipes that differ in size
+or data alone one represents the others (tests/unit/repository compares them).
 """
 
 import json

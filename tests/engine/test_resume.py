@@ -1,4 +1,4 @@
-"""A run killed at four moments, and launched again by the same command, ends as if undisturbed."""
+"""A run killed at three moments, and launched again by the same command, ends as if undisturbed."""
 
 import hashlib
 import json
@@ -12,13 +12,13 @@ import yaml
 
 from tests.engine.forked import two_at_once
 from tests.engine.small_run import Launched, Run, make_runs
+from tests.engine.test_trackers import left_by_trackers
 from validation.curves.curves import curves
 
 # the moment of the kill: the checkpoints that are there after it, and the last whole one
 KILLS = {
-    "step 5": ((2, 4), 4),  # after an epoch's end
     "evaluation 4": ((2,), 2),  # within an epoch
-    "checkpoint 6": ((2, 4, 6), 4),
+    "checkpoint 6": ((2, 4, 6), 4),  # from an epoch's end
     "end 8": ((2, 4, 6, 8), 8),
 }
 EVERY_CHECKPOINT = [f"checkpoint-{step}" for step in (2, 4, 6, 8)]
@@ -124,6 +124,11 @@ def logged(run: Run) -> list[dict[str, Any]]:
             logs.append(log)
     assert len(logs) == 8 + 5  # each step, and the evaluations after 0, 2, 4, 6 and 8
     return logs
+
+
+def test_unasked_no_tracker_records_and_nothing_is_sent(whole: Run) -> None:
+    assert left_by_trackers(whole.folder) == set()
+    assert (whole.folder / "spoken-to").read_text() == ""
 
 
 def test_curves_finds_no_gap(killed: Killed, monkeypatch: pytest.MonkeyPatch) -> None:

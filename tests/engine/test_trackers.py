@@ -1,4 +1,7 @@
-"""Each tracker records a run when it is asked for, and sends nothing; none comes unasked."""
+"""Each tracker records a run when it is asked for, and sends nothing; none comes unasked.
+
+test_resume has a run without any.
+"""
 
 import json
 import sqlite3
@@ -21,11 +24,10 @@ SHORT = {
     "saves_per_epoch": None,
     "save_strategy": "no",
 }
-ON_THE_LINE = {
-    "tensorboard": "--use_tensorboard true",
-    "wandb": "--wandb_mode offline --use_wandb true",
-    "trackio": "--use_trackio true",
-    "mlflow": "--use_mlflow true --mlflow_tracking_uri sqlite:///mlflow.db",
+ON_THE_LINE = {  # no two of them meet in one run
+    "tensorboard wandb": "--use_tensorboard true --wandb_mode offline --use_wandb true",
+    "trackio mlflow": "--use_trackio true --use_mlflow true"
+    " --mlflow_tracking_uri sqlite:///mlflow.db",
 }
 IN_THE_RECIPE = {
     "use_tensorboard": True,
@@ -45,16 +47,16 @@ LEFT = {  # what a tracker leaves in the working folder, TRACKIO_DIR being in it
     "trackio": "trackio/*.db",
     "mlflow": "**/mlflow.db",
 }
-ALL, NONE = "all by recipe", "none"
+ALL = " ".join(LEFT)
 
 
 @pytest.fixture(scope="module")
 def tracked(engine: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """For each tracker a run with it on the launch line; one with all in the recipe, one without.
+    """Runs with two trackers each on the launch line, and one with all in the recipe.
 
-    Gives of each name the run and how its launch ended.
+    Gives, by the trackers' names, the run and how its launch ended.
     """
-    runs = make_runs(tmp_path_factory.mktemp("trackers"), [*LEFT, ALL, NONE])
+    runs = make_runs(tmp_path_factory.mktemp("trackers"), [*ON_THE_LINE, ALL])
     for name, run in runs.items():
         run.change(SHORT | (IN_THE_RECIPE if name == ALL else {}))
     options = {name: ON_THE_LINE.get(name, "").split() for name in runs}
@@ -64,37 +66,31 @@ def tracked(engine: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return {name: (run, launched[name]) for name, run in runs.items()}
 
 
-@pytest.mark.parametrize("asked", ["line", "recipe"])
-@pytest.mark.parametrize("tracker", LEFT)
+@pytest.mark.parametrize(
+    ("tracker", "asked"), [(each, names) for names in [*ON_THE_LINE, ALL] for each in names.split()]
+)
 def test_a_tracker_keeps_the_losses_of_the_run(
     tracked: dict[str, tuple[Run, Launched]], tracker: str, asked: str
 ) -> None:
-    run, launched = tracked[tracker if asked == "line" else ALL]
+    run, launched = tracked[asked]
     assert launched.code == 0, launched.printed[-3000:]
     [left] = run.folder.glob(LEFT[tracker])
     logged = json.loads((run.output / "trainer_state.json").read_text())["log_history"]
     losses = {entry["step"]: entry["loss"] for entry in logged if "loss" in entry}
     assert list(losses) == [1, STEPS]
     assert READERS[tracker](left) == pytest.approx(losses, rel=1e-6)
+    if asked == ALL and tracker in NAMES:
+        assert NAMES[tracker](left) == ["mine"]
 
 
-@pytest.mark.parametrize("name", [*LEFT, ALL, NONE])
+@pytest.mark.parametrize("asked", [*ON_THE_LINE, ALL])
 def test_only_what_is_asked_for_records_and_nothing_is_sent(
-    engine: Path, tracked: dict[str, tuple[Run, Launched]], name: str
+    engine: Path, tracked: dict[str, tuple[Run, Launched]], asked: str
 ) -> None:
-    run, launched = tracked[name]
-    assert launched.code == 0, launched.printed[-3000:]
+    run, _ = tracked[asked]
     assert not (engine / "trackio").exists()  # where trackio keeps runs by default
-    assert left_by_trackers(run.folder) == {ALL: set(LEFT), NONE: set()}.get(name, {name})
+    assert left_by_trackers(run.folder) == set(asked.split())
     assert (run.folder / "spoken-to").read_text() == ""
-
-
-@pytest.mark.parametrize("tracker", ["wandb", "trackio", "mlflow"])
-def test_a_run_bears_its_name_from_the_recipe(
-    tracked: dict[str, tuple[Run, Launched]], tracker: str
-) -> None:
-    [left] = tracked[ALL][0].folder.glob(LEFT[tracker])
-    assert names(tracker, left) == ["mine"]
 
 
 def left_by_trackers(run: Path) -> set[str]:
@@ -144,16 +140,19 @@ def query(database: Path, question: str) -> list[tuple[Any, ...]]:
         return connection.execute(question).fetchall()
 
 
-def names(tracker: str, left: Path) -> list[str]:
-    if tracker == "wandb":
-        return [record["run"]["display_name"] for record in wandb_records(left) if "run" in record]
-    table = {"trackio": "run_name FROM metrics", "mlflow": "name FROM runs"}[tracker]
-    return [name for (name,) in query(left, f"SELECT DISTINCT {table}")]
-
-
 READERS = {
     "tensorboard": of_tensorboard,
     "wandb": of_wandb,
     "trackio": of_trackio,
     "mlflow": of_mlflow,
+}
+# the runs' names; TensorBoard has none
+NAMES = {
+    "wandb": lambda path: [
+        record["run"]["display_name"] for record in wandb_records(path) if "run" in record
+    ],
+    "trackio": lambda path: [
+        name for (name,) in query(path, "SELECT DISTINCT run_name FROM metrics")
+    ],
+    "mlflow": lambda path: [name for (name,) in query(path, "SELECT DISTINCT name FROM runs")],
 }

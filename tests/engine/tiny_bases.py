@@ -131,7 +131,6 @@ BASES = {
     "meta-llama/Llama-2-13b-hf": Base(llama2_tokenizer, (3, 5, 5), _LLAMA2),
     "meta-llama/Llama-3.1-8B": Base(llama31_tokenizer, (2, 4, 1), _LLAMA31),
     "codellama/CodeLlama-7b-hf": Base(code_llama_tokenizer, (2, 4, 4), _CODE_LLAMA),
-    "codellama/CodeLlama-13b-hf": Base(code_llama_tokenizer, (3, 5, 5), _CODE_LLAMA),
     "Qwen/Qwen3-4B-Base": Base(qwen3_tokenizer, (2, 4, 1), _QWEN3, "qwen3"),
     "HuggingFaceTB/SmolLM3-3B-Base": Base(llama31_tokenizer, (2, 4, 1), _SMOLLM3, "smollm3"),
 }

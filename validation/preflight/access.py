@@ -1,19 +1,17 @@
 """Can the base model be read from here? Checked before anything is downloaded."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import httpx
-from huggingface_hub import HfApi, get_session
+from huggingface_hub import constants, get_session
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     RepositoryNotFoundError,
 )
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, validate_repo_id
 
 from tools.recipe import Recipe
 from validation.preflight.architecture import local_folder, missing_weights
@@ -68,8 +66,10 @@ def _ask_hub(name: str) -> VerdictRow:
     """Ask the hub whether its model may be read; show neither its answer's text nor the token."""
     page, owner = f"https://huggingface.co/{name}", name.split("/")[0]
     try:
-        with _short_wait():
-            HfApi().auth_check(name)
+        address = f"{constants.ENDPOINT}/api/models/{name}/auth-check"  # as HfApi.auth_check
+        hf_raise_for_status(
+            get_session().get(address, headers=build_hf_headers(), timeout=SECONDS_TO_ANSWER)
+        )
     except GatedRepoError:
         found = f"{name} is gated, and you have no access to it yet"
         todo = f"accept its terms on {page}, then run `hf auth login`"
@@ -94,15 +94,3 @@ def _ask_hub(name: str) -> VerdictRow:
     else:
         return _row(f"{name}: the hub grants access")
     return _row(found, "fail", todo)
-
-
-@contextmanager
-def _short_wait() -> Iterator[None]:
-    """Give the hub's client, which has none, a time limit."""
-    client = get_session()
-    before = client.timeout
-    client.timeout = SECONDS_TO_ANSWER
-    try:
-        yield
-    finally:
-        client.timeout = before

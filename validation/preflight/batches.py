@@ -49,22 +49,15 @@ def kept(recipe: Recipe, lengths: Lengths) -> Lengths:
     return lengths[lengths <= recipe.sequence_len]
 
 
-def batch(recipe: Recipe, lengths: Lengths, *, grouped: bool | None = None) -> Batches:
-    """Put rows of these lengths, at least one, into the micro batches of an epoch.
-
-    `grouped` says whether rows of similar length go together: the recipe's `group_by_length` if not
-    given. Packing takes no notice of it.
-    """
+def batch(recipe: Recipe, lengths: Lengths) -> Batches:
+    """Put rows of these lengths, at least one, into the micro batches of an epoch."""
     if recipe.values.get("sample_packing"):
         return _count(recipe, len(lengths), _packed(recipe, lengths))
-    grouped = bool(recipe.values.get("group_by_length")) if grouped is None else grouped
-    ordered = lengths[_order(recipe, lengths, grouped)].tolist()
+    ordered = lengths[_order(recipe, lengths)].tolist()
     size = whole(recipe, "micro_batch_size")
     micro = [ordered[start : start + size] for start in range(0, len(ordered), size)]
     if recipe.values.get("dataloader_drop_last") and len(micro[-1]) < size:
         micro.pop()
-    if _flattens(recipe):
-        return _count(recipe, len(lengths), [[examples] for examples in micro])
     return _count(recipe, len(lengths), [[[length] for length in examples] for examples in micro])
 
 
@@ -80,9 +73,9 @@ def has_varlen_attention(recipe: Recipe) -> bool:
     return name in ATTN_IMPLS_SUPPORTING_PACKING
 
 
-def _order(recipe: Recipe, lengths: Lengths, grouped: bool) -> list[int]:
+def _order(recipe: Recipe, lengths: Lengths) -> list[int]:
     """The rows in the order of an epoch, by the trainer's samplers."""
-    if not grouped:
+    if not recipe.values.get("group_by_length"):
         return list(_shuffled(recipe, lengths))
     step = whole(recipe, "micro_batch_size") * whole(recipe, "gradient_accumulation_steps")
     return list(LengthGroupedSampler(step, lengths=lengths.tolist(), generator=_seeded(recipe)))
@@ -115,11 +108,6 @@ def _seeded(recipe: Recipe) -> torch.Generator:
     return torch.Generator().manual_seed(int(number(recipe, "seed", 42)))
 
 
-def _flattens(recipe: Recipe) -> bool:
-    """Whether a micro batch becomes one row without padding."""
-    return bool(recipe.values.get("batch_flattening")) and has_varlen_attention(recipe)
-
-
 def _count(recipe: Recipe, rows: int, batches: Sequence[Rows]) -> Batches:
     lengths = [length for batch in batches for row in batch for length in row]
     shapes = [(len(batch), padded(recipe, max(map(sum, batch)))) for batch in batches]
@@ -139,8 +127,6 @@ def _count(recipe: Recipe, rows: int, batches: Sequence[Rows]) -> Batches:
 
 def _pad_multiple(recipe: Recipe) -> int:
     """What the collator pads to a multiple of (core/builders/causal.py)."""
-    if _flattens(recipe):
-        return 1
     multiple = max(1, whole(recipe, "pad_to_multiple_of", PAD_TO))
     full = recipe.values.get("pad_to_sequence_len")
     if full is None and recipe.values.get("sample_packing"):

@@ -35,21 +35,16 @@ def planned_card(
     """
     if name is None:
         return card_of(header_gb) if memory_gib is None else _any_card(memory_gib)
-    card = find_card(name)
-    if memory_gib is None:
-        return card
-    return replace(card, name=f"{card.name} with {memory_gib:g} GiB", memory_gib=memory_gib)
-
-
-def find_card(name: str) -> Card:
-    """Return the card of that name. Raises UserError naming the ones there are."""
-    try:
-        return CARDS[name]
-    except KeyError:
+    if name not in CARDS:
         raise UserError(
             f"--gpu {name}: is not known; choose one of {', '.join(CARDS)}, or give its memory "
             "with --gpu-memory"
-        ) from None
+        )
+    if memory_gib is None:
+        return CARDS[name]
+    return replace(
+        CARDS[name], name=f"{CARDS[name].name} with {memory_gib:g} GiB", memory_gib=memory_gib
+    )
 
 
 def card_of(memory_gb: float | None) -> Card | None:

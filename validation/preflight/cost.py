@@ -43,11 +43,7 @@ def check_cost(
     run = schedule(recipe, batches, gpus)
     if recipe.values.get("sample_packing"):
         verdicts.append(_packed_examples(recipe, batches, gpus))
-    verdicts += [
-        _steps(run),
-        _tokens(batches, run, len(lengths)),
-        _padding(recipe, rows, batches),
-    ]
+    verdicts += [_steps(run), _tokens(batches, run, len(lengths)), _padding(batches)]
     return verdicts + _memory_and_hours(recipe, batches, run, card, gpus)
 
 
@@ -126,18 +122,9 @@ def _tokens(batches: Batches, run: Schedule, rows: int) -> VerdictRow:
     return _row("tokens", value, figures)
 
 
-def _padding(recipe: Recipe, rows: Lengths, batches: Batches) -> VerdictRow:
-    """Padding as the recipe has it and, unless it packs, with and without grouping by length."""
+def _padding(batches: Batches) -> VerdictRow:
     value = f"{batches.padding:.1%} of the tokens that are computed"
-    figures = {"padding": batches.padding, "padded_tokens": batches.tokens}
-    if recipe.values.get("sample_packing"):
-        return _row("padding", value, figures)
-    grouped = bool(recipe.values.get("group_by_length"))
-    other = batch(recipe, rows, grouped=not grouped).padding
-    figures |= {"padding_grouped": batches.padding if grouped else other}
-    figures |= {"padding_random": other if grouped else batches.padding}
-    value += f"; {other:.1%} {'without' if grouped else 'with'} group_by_length"
-    return _row("padding", value, figures)
+    return _row("padding", value, {"padding": batches.padding, "padded_tokens": batches.tokens})
 
 
 def _memory_and_hours(

@@ -43,19 +43,10 @@ def check_engine_rows(
 def _load(entry: dict[str, Any]) -> "Dataset":
     from axolotl.utils.data.shared import load_dataset_with_config
     from axolotl.utils.dict import DictDefault
-    from datasets.utils import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
+    from datasets.utils import disable_progress_bars
 
-    shown = not are_progress_bars_disabled()
     disable_progress_bars()
-    try:
-        return load_dataset_with_config(DictDefault(entry), use_auth_token=False)
-    finally:
-        if shown:
-            enable_progress_bars()
+    return load_dataset_with_config(DictDefault(entry), use_auth_token=False)
 
 
 def _root(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -47,40 +46,16 @@ def deepspeed_problems(path: Path, values: dict[str, Any]) -> Iterator[str]:
         yield f"{path}: is not JSON: {error}"
         return
     try:
-        DeepSpeedConfig(fill_auto(config, values))
+        DeepSpeedConfig(without_auto(config) | {"train_micro_batch_size_per_gpu": 1})
     except Exception as error:  # pydantic's, DeepSpeed's own, assertions
         yield f"{path}: {readable(error)}"
 
 
-def fill_auto(config: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Return a DeepSpeed config with a recipe's value for each "auto", filled by transformers.
-
-    For one rank: DeepSpeed counts the ranks of the process that asks, and here that is one.
-    """
-    from transformers.integrations.deepspeed import HfTrainerDeepSpeedConfig
-
-    arguments = SimpleNamespace(
-        world_size=1,
-        per_device_train_batch_size=values.get("micro_batch_size"),
-        gradient_accumulation_steps=1,  # any number does: it follows from the number of ranks
-        max_grad_norm=values.get("max_grad_norm", 1.0),
-        learning_rate=float(values.get("learning_rate", 0)),  # YAML reads 3e-4 as text
-        adam_beta1=values.get("adam_beta1", 0.9),
-        adam_beta2=values.get("adam_beta2", 0.999),
-        adam_epsilon=values.get("adam_epsilon", 1e-8),
-        weight_decay=values.get("weight_decay", 0.0),
-        save_on_each_node=False,
-        fp16=bool(values.get("fp16")),
-        fp16_full_eval=False,
-        bf16=bool(values.get("bf16")),
-        bf16_full_eval=False,
-        get_warmup_steps=lambda steps: 0,
-    )
-    model = SimpleNamespace(config=SimpleNamespace(hidden_size=4096))  # for bucket sizes alone
-    filled = HfTrainerDeepSpeedConfig(config)
-    filled.trainer_config_process(arguments)
-    filled.trainer_config_finalize(arguments, model, num_training_steps=1)
-    return filled.config
+def without_auto(value: Any) -> Any:
+    """Return a DeepSpeed config without the "auto" that transformers fills from the recipe."""
+    if not isinstance(value, dict):
+        return value
+    return {key: without_auto(inner) for key, inner in value.items() if inner != "auto"}
 
 
 def zero_stage(path: Any) -> int | None:

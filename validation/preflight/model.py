@@ -30,8 +30,6 @@ from validation.verdict import VerdictRow
 # query, key, value and output projections of all layers
 PAPER_RECIPES = ("cogex-", "alpaca-")
 
-ADDS_TOKENS = ("tokens", "resize_token_embeddings_to_32x")  # Axolotl's keys that add embedding rows
-
 MAX_CPU_PARAMETERS = 2_000_000_000  # a larger model takes minutes to load and run without a GPU
 PROBE_TOKENS = 16
 SMALL_START = 0.05  # of the largest logit: what rounding may move where PiSSA splits the weights
@@ -41,13 +39,13 @@ _TRAINED_PART = re.compile(r"\.(lora_\w+|modules_to_save)\b.*|\.(weight|bias)$")
 
 
 def check_model(recipe: Recipe) -> list[VerdictRow]:
-    """Check parameters, vocabulary and adapter, and the weights where there are any.
+    """Check parameters and adapter, and the weights where there are any.
 
     All but the last needs the config alone, on the meta device. Raises UserError if the
     recipe's model cannot be built, or its weights cannot be loaded.
     """
     built = build(recipe)
-    verdicts = [_parameters(recipe, built), _vocabulary(recipe, built)]
+    verdicts = [_parameters(recipe, built)]
     if recipe.adapter is not None:
         verdicts += [_targets(recipe, built), _start(recipe, built.parameters)]
     return verdicts
@@ -67,25 +65,6 @@ def _parameters(recipe: Recipe, built: Architecture) -> VerdictRow:
     todo = f"the config.json in {folder} is another model's: replace it"
     found = f"{found}; {known['parameters']:,} are published"
     return VerdictRow("parameters", found, "fail", todo, figures)
-
-
-def _vocabulary(recipe: Recipe, built: Architecture) -> VerdictRow:
-    """The recipe adds no token, and the known tokens' ids are in the vocabulary."""
-    rows = built.config.vocab_size
-    adding = [key for key in ADDS_TOKENS if recipe.values.get(key)]
-    known = (published(recipe.base_model) or {}).get("tokens", {}).values()
-    beyond = [f"{token[0]} ({token[1]})" for token in known if token and token[1] >= rows]
-    row = partial(VerdictRow, "vocabulary", figures={"embedding_rows": rows})
-    if adding:
-        found = f"`{adding[0]}` adds tokens to the {rows:,} of the base"
-        return row(
-            found, "fail", f"remove `{adding[0]}`: an added token has an untrained embedding"
-        )
-    if beyond:
-        found = f"{', '.join(beyond)} beyond the {rows:,} embedding rows"
-        todo = f"{recipe.base_model} is not the published model: download it again"
-        return row(found, "fail", todo)
-    return row(f"{rows:,} embedding rows")
 
 
 def _targets(recipe: Recipe, built: Architecture) -> VerdictRow:

@@ -23,12 +23,9 @@ class Schedule:
 
 def schedule(recipe: Recipe, batches: Batches, gpus: int) -> Schedule:
     """Count the steps of a run on `gpus` ranks. Raises UserError where a key is malformed."""
-    per_epoch = steps_per_epoch(recipe, batches, gpus)
     steps = total_steps(recipe, batches, gpus)
     return Schedule(
-        steps_per_epoch=per_epoch,
-        steps=steps,
-        warmup=warmup_steps(recipe, steps),
+        steps_per_epoch(recipe, batches, gpus), steps, warmup=warmup_steps(recipe, steps)
     )
 
 

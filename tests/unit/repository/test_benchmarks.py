@@ -3,8 +3,6 @@
 import json
 import sys
 from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import typer
@@ -13,13 +11,6 @@ from rich.console import Console
 from benchmarks import __main__ as suite
 from benchmarks.child import Took, measure
 from benchmarks.scaling import summary
-
-
-@pytest.mark.parametrize("part", suite.PARTS)
-def test_every_part_is_a_module_that_writes_json(part) -> None:
-    spec = find_spec(f"benchmarks.{part}")
-    assert spec is not None and spec.origin is not None
-    assert "--json" in Path(spec.origin).read_text(encoding="utf-8")
 
 
 def test_part_that_fails_neither_stops_the_rest_nor_passes(monkeypatch, capfd) -> None:
@@ -50,15 +41,13 @@ def test_figures_are_kept_with_how_they_were_measured(tmp_path, monkeypatch) -> 
     assert kept["versions"]["torch"] == version("torch")
 
 
-@pytest.mark.parametrize("power", [1, 2])
-def test_exponent_is_that_of_the_rows_whatever_start_up_takes(power) -> None:
-    took = {rows: Took(9 + 1e-6 * rows**power, 9, 300 + rows / 500) for rows in (1000, 5000, 20000)}
-    if power == 2:  # above the smallest run, a square is steeper than its power, but not by much
-        assert 1.7 < summary(took)["exponent"] < 2.1
-        return
-    assert summary(took)["exponent"] == pytest.approx(1)
-    assert summary(took)["rows_per_second_above_smallest"] == pytest.approx(1e6)
-    assert summary(took)["mib_per_1000_rows"] == pytest.approx(2)
+def test_exponent_is_that_of_the_rows_whatever_start_up_takes() -> None:
+    found = summary(
+        {rows: Took(9 + 1e-6 * rows, 9, 300 + rows / 500) for rows in (1000, 5000, 20000)}
+    )
+    assert found["exponent"] == pytest.approx(1)
+    assert found["rows_per_second_above_smallest"] == pytest.approx(1e6)
+    assert found["mib_per_1000_rows"] == pytest.approx(2)
 
 
 def test_memory_is_that_of_the_command_and_its_children() -> None:

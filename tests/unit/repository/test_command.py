@@ -77,14 +77,6 @@ def test_prepare_without_validation_rows_is_refused_with_the_reason(
         assert f"--val-size is {size}: " in capsys.readouterr().err
 
 
-def test_prepare_says_what_it_did_and_exits_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    write_data(good=10)
-    assert run(monkeypatch, *PREPARE, "--val-size", 3) == 0
-    result = json.loads(Path("out/manifest.json").read_text())
-    assert (result["train"], result["val"], result["rejected"]) == (7, 3, 0)
-    assert len(Path("out/val.jsonl").read_text().splitlines()) == 3
-
-
 @pytest.mark.parametrize(("share", "code"), [("0.05", 1), ("0.2", 0)])
 def test_too_many_rejected_rows_are_exit_1(
     monkeypatch: pytest.MonkeyPatch, share: str, code: int
@@ -92,6 +84,8 @@ def test_too_many_rejected_rows_are_exit_1(
     write_data(good=9, bad=1)
     assert run(monkeypatch, *PREPARE, "--val-size", 1, "--max-rejected", share) == code
     assert len(Path("out/rejected.jsonl").read_text().splitlines()) == 1
+    result = json.loads(Path("out/manifest.json").read_text())
+    assert (result["train"], result["val"], result["rejected"]) == (8, 1, 1)
 
 
 def test_json_on_standard_output_stands_there_alone() -> None:

@@ -1,9 +1,7 @@
 """The image and its services as their files tell; docker/build-check.sh builds and runs it."""
 
-import fnmatch
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,8 @@ ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text().replace("\\\n", " ")  # a step a line
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yml").read_text())
 SERVICES = COMPOSE["services"]
+FORGE = {".ci", ".github", ".pre-commit-config.yaml", "CITATION.cff"}
 IGNORED = (ROOT / ".dockerignore").read_text().splitlines()
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SYSTEM, BUILD, LAST = DOCKERFILE.split("\nFROM ")[1:]
 LEFT_OUT = (ROOT / "docker" / "left-out.txt").read_text().splitlines()
 
@@ -34,14 +32,11 @@ def test_services_are_the_commands_of_the_readme() -> None:
     assert images["train"] == images["select"] != images["demo"]
 
 
-@pytest.mark.parametrize("name", ["train", "select"])
-def test_gpu_services_reserve_every_gpu_and_shared_memory(name: str) -> None:
-    [device] = SERVICES[name]["deploy"]["resources"]["reservations"]["devices"]
-    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
-    assert SERVICES[name]["shm_size"] == "16gb"
-
-
-def test_demo_asks_for_no_gpu_and_no_network() -> None:
+def test_gpu_services_reserve_every_gpu_and_the_demo_asks_for_none_and_no_network() -> None:
+    for name in ("train", "select"):
+        [device] = SERVICES[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+        assert SERVICES[name]["shm_size"] == "16gb"
     assert "deploy" not in SERVICES["demo"]
     assert SERVICES["demo"]["network_mode"] == "none"
 
@@ -83,27 +78,13 @@ def test_every_install_takes_its_versions_from_the_lock() -> None:
         # the same base every time, and what compiling and the sandbox need
         (DOCKERFILE, r"^ARG BASE=debian:trixie-\d{8}-slim@sha256:[0-9a-f]{64}$"),
         (SYSTEM, r"bubblewrap ca-certificates gcc libc6-dev python3-dev "),
-        (DOCKERFILE, r"^FROM \$\{BASE\} AS system\n"),
-        (DOCKERFILE, r"^FROM system AS build\n"),
-        (DOCKERFILE, r"^FROM system\n"),
-        # uv has a version and stays in its stage
-        (BUILD, r"/opt/uv/bin/pip install --no-cache-dir uv==\d+\.\d+\.\d+\n"),
-        (LAST, r"^COPY --from=build /opt/venv /opt/venv$"),
-        (LAST, r"--mount=type=bind,from=build,source=/opt/uv,target=/opt/uv"),
         # PyTorch is chosen before anything else is installed
-        (BUILD, r'^ARG TORCH=""$'),
         (BUILD, r'if \[ -n "\$\{TORCH\}" \]; then .* "\$\{TORCH\}" .* torch; +fi && +uv pip'),
-        (BUILD, r"^COPY .*docker/left-out\.txt"),
         (BUILD, r"--excludes left-out\.txt"),
-        # bytecode is made once, where the files are
-        (BUILD, r"python3 -m compileall -q -j 0 \.\s*$"),
-        (LAST, r"python -m compileall -q cogex\.py prompt_strategies tools validation\n"),
         # the user cannot write the source tree, which root has installed by then
-        (LAST, r"useradd --uid 1000 --user-group --create-home --home-dir /cache cogex"),
         (LAST, r"pip install [\s\S]*^USER 1000:1000$"),
         # the image sends nothing home, and caches in the mount
         (LAST, r"^ENV .*LANG=C\.UTF-8 +HOME=/cache .*HF_HOME=/cache/\S+ +DO_NOT_TRACK=true"),
-        (LAST, r"^HEALTHCHECK .*HF_HUB_OFFLINE=1.*import axolotl\.train, prompt_strategies\.cogex"),
         # configuration of pip and uv goes in as secrets
         (BUILD, r"^RUN --mount=type=secret,id=pip,target=/etc/pip\.conf .*bin/pip install"),
         (BUILD, r"^RUN --mount=type=secret,id=uv,target=/etc/uv/uv\.toml .*uv pip install"),
@@ -111,12 +92,6 @@ def test_every_install_takes_its_versions_from_the_lock() -> None:
 )
 def test_dockerfile_says(stage: str, pattern: str) -> None:
     assert re.search(pattern, stage, re.M), pattern
-
-
-def test_dockerfile_says_nothing_more() -> None:
-    assert len(re.findall(r"^COPY --from", LAST, re.M)) == 1
-    assert len(re.findall(r"^USER ", DOCKERFILE, re.M)) == 1
-    assert "PYTHONDONTWRITEBYTECODE" not in DOCKERFILE
     assert "pip.conf" not in SYSTEM + LAST and "uv.toml" not in SYSTEM + LAST
 
 
@@ -130,46 +105,16 @@ def test_what_is_left_out_has_a_reason_and_is_a_locked_package() -> None:
         assert f"\n{name.strip()}==" in locked, f"{name} would not be installed anyway"
 
 
-def test_labels_say_what_pyproject_says() -> None:
-    labels = dict(re.findall(r'org\.opencontainers\.image\.(\S+?)="(.*?)"', DOCKERFILE))
-    for label, key in (("title", "name"), ("licenses", "license"), ("version", "version"),
-                       ("description", "description")):  # fmt: skip
-        assert labels[label] == PROJECT[key]
-
-
-def taken(path: str) -> bool:
-    """Whether a path goes into the image: the last pattern that matches it wins."""
-    verdict = True
-    for line in IGNORED:
-        pattern = line.removeprefix("!")
-        parts = path.split("/")
-        heads = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
-        if pattern.startswith("**/"):
-            matches = any(fnmatch.fnmatchcase(part, pattern[3:]) for part in parts)
-        else:
-            matches = any(
-                fnmatch.fnmatchcase(head, pattern) and head.count("/") == pattern.count("/")
-                for head in heads
-            )
-        if matches and not line.startswith("#"):
-            verdict = line.startswith("!")
-    return verdict
-
-
-KEPT_OUT = (
-    ".env data/data.json data/cogex/train.jsonl outputs/x/run.json .git/config .venv/bin/python "
-    ".cache/token wandb/run.log tools/.env tools/__pycache__/x.pyc meta-llama/model.safetensors"
-)
-FORGE = {".ci", ".github", ".pre-commit-config.yaml", "CITATION.cff"}
-
-
-def test_tracked_files_go_into_the_image_and_no_data_output_or_secret() -> None:
-    assert [path for path in KEPT_OUT.split() if taken(path)] == []
+def test_only_what_is_named_goes_into_the_image() -> None:
+    lines = [line for line in IGNORED if not line.startswith("#")]
+    named = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert lines[0] == "*" and "**/.env*" in lines and "**/__pycache__" in lines
+    assert not named & {"data", "outputs", ".git", ".cache"}
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
-    left = {path for path in done.stdout.splitlines() if not taken(path)}
-    assert {path.split("/")[0] for path in left} <= FORGE
+    tracked = {path.split("/")[0] for path in done.stdout.splitlines()}
+    assert tracked - {name.split("/")[0] for name in named} <= FORGE
 
 
 def test_no_secret_is_an_argument_or_written_down() -> None:
@@ -184,21 +129,3 @@ def test_a_recipe_of_ones_own_is_mounted_where_the_launch_line_looks() -> None:
     [workdir] = re.findall(r"^WORKDIR (\S+)", LAST, re.M)
     assert command == SERVICES["train"]["command"].replace("cogex-llama2-13b", "mine")
     assert target == f"{workdir}/{command.split()[-1]}"
-
-
-def test_build_check_names_a_missing_tool(tmp_path: Path) -> None:
-    for name in ("bash", "dirname", "id"):  # all that it has when it looks for the others
-        found = subprocess.run(["sh", "-c", f"command -v {name}"], capture_output=True, text=True)
-        (tmp_path / name).symlink_to(found.stdout.strip())
-    script = (ROOT / "docker" / "build-check.sh").read_text().replace('"$(id -u)"', "0")
-    (tmp_path / "docker").mkdir()
-    (tmp_path / "docker" / "check.sh").write_text(script)
-    done = subprocess.run(
-        ["bash", str(tmp_path / "docker" / "check.sh")],
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    [message] = done.stderr.splitlines()
-    assert "buildah is not installed: apt-get install buildah" in message

@@ -74,21 +74,16 @@ def refusal(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("with_uv", [False, True])
-def test_without_a_fitting_python_one_sentence_says_what_to_do(place: Path, with_uv: bool) -> None:
+def test_without_a_fitting_python_one_sentence_says_what_to_do(place: Path) -> None:
     add_python(place / "bin/python3", (3, 11))
-    if with_uv:
-        add_uv(place)
-    done = setup(place)
-    assert "no Python 3.12, 3.13 or 3.14 was found; install one" in refusal(done)
-    assert len(done.stderr.splitlines()) == 1 + with_uv  # uv tries to fetch one
+    add_uv(place)  # it tries to fetch one
+    assert "no Python 3.12, 3.13 or 3.14 was found; install one" in refusal(setup(place))
     assert not (place / ".venv").exists() and not (place / ".venv-uv").exists()
 
 
-@pytest.mark.parametrize("version", [(3, 11), (3, 15)])
-def test_an_interpreter_that_does_not_fit_is_refused(place: Path, version: tuple[int, int]) -> None:
+def test_an_interpreter_that_does_not_fit_is_refused(place: Path) -> None:
     add_python(place / "bin/python3", (3, 12))
-    add_python(place / "other", version)
+    add_python(place / "other", (3, 15))
     done = setup(place, PYTHON=str(place / "other"))
     assert f"PYTHON={place / 'other'} is not Python 3.12" in refusal(done)
 
@@ -101,8 +96,7 @@ def test_a_uv_that_cannot_be_brought_is_said_with_what_to_install(place: Path) -
 @pytest.mark.parametrize(
     ("where", "version"),
     [
-        ("bin/python3.13", (3, 13)),
-        ("bin/python3", (3, 14)),  # a distribution's own
+        ("bin/python3", (3, 14)),
         ("home/.pyenv/versions/3.13.0/bin/python", (3, 13)),
     ],
 )

@@ -31,11 +31,9 @@ def test_values_are_read(tmp_path: Path) -> None:
     [
         (b"a: [1", "is not valid YAML; correct it there: .*line 1"),
         (b"a: 2024-13-45", "is not valid YAML; correct it there: month"),
-        (b"a: \x00", "is not valid YAML; correct it there"),
         (b"[" * 1000, "is not valid YAML; correct it there"),
         (b"\xff\xfe\xff", r"cannot be read: .*; is it a recipe\?"),
         (b"- a\n- b", "holds no keys; a recipe is a YAML mapping"),
-        (b"", "holds no keys; a recipe is a YAML mapping"),
         (None, "there is no such recipe; `ls recipes` shows them"),
     ],
 )
@@ -54,22 +52,15 @@ def test_no_yaml_mapping(tmp_path: Path, content: bytes | None, message: str) ->
     [
         ("recipes/a-tiny.yml", "recipes/a-tiny.yml"),
         ("a-tiny", "recipes/a-tiny.yml"),
-        ("a-tiny.yml", "recipes/a-tiny.yml"),
         ("recipes/a-tiny", "recipes/a-tiny.yml"),
         ("b-7b.v2", "recipes/more/b-7b.v2.yaml"),  # a dot in the name is no extension
         ("outputs/a-tiny", "recipes/a-tiny.yml"),  # its run folder
-        ("outputs/a-tiny/", "recipes/a-tiny.yml"),
         ("outputs/a-tiny/best", "recipes/a-tiny.yml"),  # a part of it
-        ("outputs/a-tiny/checkpoint-5", "recipes/a-tiny.yml"),
         ("other-name", "recipes/mine.yml"),  # its run folder has another name
         ("twice", UserError("twice: .*of several recipes; name one of .*one.yml, .*two.yml")),
         ("else/a-tiny", "else/a-tiny"),  # a folder of that name, but no recipe's
         ("else/a-tiny.yml", "else/a-tiny.yml"),  # not there: `read_recipe` says so
         ("a-tinny", UserError("a-tinny: .*did you mean recipes/a-tiny")),
-        (
-            "recipes/a-tinny.yml",
-            UserError("recipes/a-tinny.yml: .*did you mean recipes/a-tiny"),
-        ),
         ("1gpu", UserError("1gpu: there is no such recipe; `ls recipes` shows them")),
     ],
 )
@@ -84,10 +75,8 @@ def test_a_recipe_is_found_as_people_name_it(
     for name, run in runs.items():
         Path(f"recipes/{name}.yml").write_text(f"output_dir: {run}\n")
     Path("recipes/broken.yml").write_text("{")
-    for folder in ("outputs/a-tiny/best", "outputs/a-tiny/checkpoint-5", "else/a-tiny"):
+    for folder in ("outputs/a-tiny/best", "else/a-tiny", "other-name", "twice"):
         Path(folder).mkdir(parents=True)
-    for folder in ("other-name", "twice"):
-        Path(folder).mkdir()
     if isinstance(found, UserError):
         with pytest.raises(UserError, match=str(found)):
             find_recipe(Path(named))
@@ -114,9 +103,7 @@ def test_a_missing_or_malformed_value_is_one_message(key: str, wrong: object) ->
         getattr(recipe(**{key: wrong}), key)
 
 
-@pytest.mark.parametrize(
-    "entries", [None, [], [ENTRY, ENTRY], ["val.jsonl"], [{"path": ""}], [{"type": "x"}], ENTRY]
-)
+@pytest.mark.parametrize("entries", [None, [ENTRY, ENTRY], ["val.jsonl"], [{"path": ""}], ENTRY])
 def test_other_than_one_validation_file(entries: object) -> None:
     with pytest.raises(UserError, match=r"r\.yml: `test_datasets` must name the one .*; give it"):
         _ = recipe(test_datasets=entries).validation

@@ -57,7 +57,6 @@ def trained_rows(recipe: Recipe, rows: list[dict[str, str]]) -> list[tuple[list[
         {},
         EOS,
         {"special_tokens": {"pad_token": "<|endoftext|>"}},
-        {"special_tokens": {"bos_token": "<|pad|>", "eos_token": "<|pad|>"}},
         {
             "special_tokens": {"additional_special_tokens": ["words"]},
             "tokens": ["Count the"],
@@ -65,7 +64,6 @@ def trained_rows(recipe: Recipe, rows: list[dict[str, str]]) -> list[tuple[list[
         },
         {"added_tokens_overrides": {0: "<|other|>"}},
         {"tokenizer_type": "PreTrainedTokenizerFast"},
-        {"tokenizer_config": "llama2"},
         {"tokenizer_config": "llama2", "special_tokens": {"eos_token": "<unk>"}},
     ],
 )

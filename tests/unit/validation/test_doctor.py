@@ -47,12 +47,6 @@ def test_this_machine_can_run(here: Facts) -> None:
     assert rows["disk for runs"].found.endswith("GB free in outputs")
 
 
-def test_requirements_are_axolotls_own_and_ours(here: Facts) -> None:
-    assert "2.13.0" in here.required["torch"]  # axolotl: <2.15.0,>=2.13.0
-    assert "0.19.8" in here.required["deepspeed"]  # ours
-    assert "transformers" not in here.required  # pinned exactly: another is noted, not failed
-
-
 def torch_says(**said: Any) -> dict[str, Any]:
     """The probe of a machine whose torch says this of a GPU."""
     return {"probe": {"torch": GPU | said}}
@@ -62,48 +56,36 @@ OLD = ["Tesla T4", 16_000_000_000, [7, 5]]
 BUILT = {"compiler": "gcc", "python_header": True}
 # what is changed, the row that tells, its verdict, and what stands in it
 PLANTED: list[tuple[dict[str, Any], str, str, str]] = [
-    ({"python": (3, 12, 0)}, "Python", "ok", "3.12.0, Linux"),
     ({"python": (3, 14, 9)}, "Python", "ok", ""),
     ({"system": "Linux aarch64"}, "Python", "note", ""),
     ({"python": (3, 11, 9)}, "Python", "fail", "use Python 3.12, 3.13 or 3.14 on Linux"),
-    ({"python": (3, 15, 0)}, "Python", "fail", ""),
     ({"system": "Darwin arm64"}, "Python", "fail", ""),
     # another build of the tested version; Axolotl takes it; it refuses it; wrong gradients
     ({"installed": {"torch": "2.14.1+cpu"}}, "torch", "ok", ""),
     ({"installed": {"torch": "2.13.0"}}, "torch", "note", "uv pip install --constraint"),
     ({"installed": {"torch": "2.15.0"}}, "torch", "fail", "uv pip install --constraint"),
     ({"installed": {"deepspeed": "0.18.2"}}, "deepspeed", "fail", "0.18.2, but"),
-    ({"installed": {"transformers": "5.20.0"}}, "transformers", "note", ""),
     ({"probe": {"engine": {"error": "ImportError: no x"}}}, "engine", "fail", "ImportError: no x"),
     ({"probe": {"attention": {"sdpa": False, "flex": True}}}, "attention", "fail", "no sdpa"),
     ({"probe": {"bitsandbytes": {"native": False}}}, "bitsandbytes' code", "note", "QLoRA"),
-    ({"probe": {"bitsandbytes": {"error": "died"}}}, "bitsandbytes' code", "note", "died"),
     (torch_says(gpus=[]) | {"driver": None}, "GPU", "note", "none: recipes need one; the demo"),
     (torch_says() | {"driver": "580.65"}, "GPU", "ok", "NVIDIA A100, 80 GB"),
-    (torch_says() | {"driver": "580.65"}, "NVIDIA driver", "ok", "580.65"),
-    (torch_says(), "CUDA of torch", "ok", "13.0"),
-    (torch_says(), "NCCL", "ok", "2.29.7"),
     (torch_says(gpus=[], cuda=None) | {"driver": "580.65"}, "GPU", "fail", "CUDA build"),
     (torch_says(gpus=[]) | {"driver": "580.65"}, "GPU", "fail", "driver may be too old"),
     (torch_says(gpus=[*GPU["gpus"], OLD]), "GPU", "fail", "Tesla T4 has no bf16"),
     ({"probe": {"torch": {"error": "died"}}}, "GPU", "fail", "torch cannot say: died"),
-    (torch_says() | BUILT, "C compiler for Triton", "ok", "gcc"),
     (torch_says() | BUILT | {"compiler": None}, "C compiler for Triton", "fail", "no gcc"),
     (torch_says(gpus=[]) | BUILT | {"compiler": None}, "C compiler for Triton", "note", "no gcc"),
     (torch_says() | BUILT | {"python_header": False}, "C compiler for Triton", "fail", "Python.h"),
-    ({"outputs": Place("outputs", 6 * 10**9, True)}, "disk for runs", "ok", "6.0 GB free"),
     ({"outputs": Place("outputs", 4 * 10**9, True)}, "disk for runs", "note", ""),
     ({"outputs": Place("outputs", 0, True)}, "disk for runs", "fail", "make room"),
     ({"outputs": Place("outputs", 6 * 10**9, False)}, "disk for runs", "fail", "cannot be written"),
-    ({"cache": Place("hub", 29 * 10**9, True)}, "disk for the hub's cache", "note", ""),
     ({"cache": Place("hub", 31 * 10**9, False)}, "disk for the hub's cache", "note", "written"),
     ({"memory": 2 * 10**9}, "memory", "note", "2.0 GB"),
     ({"shared": 64 * 2**20}, "/dev/shm", "note", "0.07 GB"),
     ({"sandbox": "bwrap is not installed"}, "bubblewrap", "note", "bwrap is not installed"),
-    ({"sandbox": None}, "bubblewrap", "ok", ""),
     ({"hub": "reached", "token": True}, "hub", "ok", "reached; a token is there"),
     ({"hub": "reached", "token": False}, "hub", "note", "no token"),
-    ({"hub": "not reached", "token": True}, "hub", "note", "not reached"),
 ]
 
 
@@ -142,11 +124,6 @@ def test_without_a_lock_file_nothing_is_compared(here: Facts, tmp_path: Path) ->
     pins = doctor.read_pins(tmp_path / doctor.LOCK)
     rows = judged(replace(here, pins=pins))
     assert rows["other packages"].verdict == rows["torch"].verdict == "note"
-
-
-def test_a_place_that_is_not_there_yet_is_its_nearest_folder(tmp_path: Path) -> None:
-    place = doctor._place(tmp_path / "a" / "b")
-    assert place.writable and place.free > 0
 
 
 def test_offline_the_hub_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from tools.prepare.cogex import prepare_cogex
 from tools.recipe import read_recipe
 from tools.recipe_header import read_header
 from tools.tiny.corpus import write_cogex_rows
-from validation.new_recipe import new_recipe
+from validation.new_recipe import _yaml, new_recipe
+from validation.preflight.run import preflight
 
 ROOT = Path(__file__).parents[3]
 FROM = ("cogex-tiny", "cogex-qwen3-4b", "cogex-llama2-13b-fsdp2", "alpaca-llama2-7b")
@@ -66,6 +67,30 @@ def test_all_that_depends_on_base_and_data_is_set_and_the_rest_is_kept() -> None
     assert header.fields["Launch"].endswith(" recipes/mine.yml")
     assert header.fields["Hardware"] == read_header(written.template).fields["Hardware"]
     assert "# keeps the batch, resumes, keeps a log" in written.path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokenizer", "target", "pad"),
+    [
+        ("llama", "sentencepiece", "q_proj", "<unk>"),
+        ("gemma3_text", "sentencepiece", "q_proj", "<unk>"),
+        ("qwen3", "chatml", "q_proj", None),  # the tokenizer's own pad token will do
+        ("phi3", "chatml", "qkv_proj", None),
+        ("gpt_neox", "gpt2", "query_key_value", "ÿ"),
+    ],
+)
+def test_the_recipe_fits_the_base_and_preflight_passes(
+    kind: str, tokenizer: str, target: str, pad: str | None
+) -> None:
+    """With an adapter on the real weights; tests/engine/test_any_base.py trains a GPT-2."""
+    write_any_base(Path("my-org/base"), kind, tokenizer)
+    new_recipe("mine", "my-org/base", Path("data/mine"), Path("cogex-tiny"))
+    recipe = read_recipe(Path("recipes/mine.yml"))
+    assert target in recipe.values["lora_target_modules"]
+    assert (recipe.values.get("special_tokens") or {}).get("pad_token") == pad
+    result = preflight(recipe)
+    assert [row for row in result["verdicts"] if row["verdict"] == "fail"] == []
+    assert any(row["name"] == "adapter's start" and row["figures"] for row in result["verdicts"])
 
 
 @pytest.mark.parametrize("name", ["cogex-qwen3-4b", "cogex-llama2-13b-fsdp2"])
@@ -131,8 +156,6 @@ def test_what_cannot_be_used_is_one_message_and_nothing_is_written(
 
 @pytest.mark.parametrize("pad", ["[PAD]", "<|x|>", "ÿ"])
 def test_what_is_written_is_read_as_it_was(pad: str) -> None:
-    from validation.new_recipe import _yaml
-
     assert yaml.safe_load(_yaml("special_tokens", {"pad_token": pad})) == {
         "special_tokens": {"pad_token": pad}
     }

@@ -138,9 +138,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     },
     **{
         f"{name} cut short": (cut(name), f"{name} is cut short")
-        for name in ("adapter_config.json", WEIGHTS, *TORCH_FILES, STATE)
+        for name in ("adapter_config.json", WEIGHTS, "optimizer.pt", STATE)
     },
-    "empty weights": (lambda folder: (folder / WEIGHTS).write_bytes(b""), f"{WEIGHTS} is cut"),
     "a bit of the optimizer": (flip_a_bit, "optimizer.pt is cut short or damaged"),
     "another step": (lambda folder: (folder / STATE).write_text('{"global_step": 2}'),
                      f"{STATE} is not of step 4"),
@@ -190,9 +189,8 @@ def test_no_pickle_is_opened(cut_off: Launch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("learning_rate", "1e-4"), ("num_epochs", 6), ("adapter", None), ("train_on_inputs", True),
-     ("seed", 1), ("saves_per_epoch", 2), ("examples_per_step", 64)],
-)  # fmt: skip
+    [("learning_rate", "1e-4"), ("adapter", None), ("train_on_inputs", True)],
+)
 def test_another_value_is_refused_by_its_name(
     cut_off: Launch, key: str, value: Any, refusal: Callable[[Launch], str]
 ) -> None:
@@ -202,9 +200,8 @@ def test_another_value_is_refused_by_its_name(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("logging_steps", 1), ("wandb_project", "mine"), ("hub_model_id", "me/it"),
-     ("dataloader_num_workers", 4), ("dataset_prepared_path", "elsewhere")],
-)  # fmt: skip
+    [("logging_steps", 1), ("wandb_project", "mine"), ("dataset_prepared_path", "elsewhere")],
+)
 def test_a_key_without_effect_on_the_result_may_change(
     cut_off: Launch, key: str, value: Any
 ) -> None:
@@ -259,26 +256,18 @@ def test_another_spelling_of_the_same_value_goes_on(
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("learning_rate", "2.1e-3"), ("learning_rate", 2e-4), ("num_epochs", 1.5),
-        ("bf16", "auto"), ("bf16", True), ("lora_target_modules", ["q_proj"]),
-        ("lora_target_modules", "q_proj"), ("lr_scheduler", "linear"),
-        ("bnb_config_kwargs", {"a": [2, 1]}),
+        ("learning_rate", "2.1e-3"), ("num_epochs", 1.5), ("bf16", "auto"),
+        ("lora_target_modules", ["q_proj"]), ("bnb_config_kwargs", {"a": [2, 1]}),
         ("special_tokens", {"pad_token": "<|pad|>"}), ("revision_of_model", "1" * 39 + "2"),
-        ("weight_decay", "nan"), ("weight_decay", "inf"),
+        ("weight_decay", "nan"), ("base_model", "other"),
     ],
 )  # fmt: skip
 def test_a_value_that_really_differs_is_refused(
     spelled: Launch, key: str, value: Any, refusal: Callable[[Launch], str]
 ) -> None:
-    assert f"`{key}` was {SPELLED[key]}, is {value}" in refusal(changed(spelled, **{key: value}))
-
-
-def test_another_base_is_refused_by_its_name(
-    spelled: Launch, refusal: Callable[[Launch], str]
-) -> None:
     shutil.copytree("base", "other")
-    said = refusal(changed(spelled, base_model="other"))
-    assert "`base_model` was base, is other" in said
+    before = spelled.values[key]
+    assert f"`{key}` was {before}, is {value}" in refusal(changed(spelled, **{key: value}))
 
 
 def test_a_folder_that_cannot_be_written_is_one_message(
@@ -312,20 +301,12 @@ def test_another_number_of_ranks_is_refused(
     assert "`ranks` was 1, is 2" in refusal(replace(cut_off, ranks=2))
 
 
-@pytest.mark.parametrize("kind", ["cogex", "nl_plan", "alpaca", "arxivdl", "code"])
 def test_another_layout_is_refused(
-    launch: Launch,
-    refusal: Callable[[Launch], str],
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
+    cut_off: Launch, refusal: Callable[[Launch], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = {**launch.values["datasets"][0], "type": f"prompt_strategies.{kind}"}
-    launch = changed(launch, datasets=[entry])
-    begin_or_resume(launch)
-    write_checkpoint(launch.run, 2)
-    monkeypatch.setattr(find_strategy(entry["type"]), "layout_version", 99)
+    monkeypatch.setattr(find_strategy("prompt_strategies.cogex"), "layout_version", 99)
     monkeypatch.setattr(tokenise, "VERSION", 98)
-    said = refusal(launch)
+    said = refusal(cut_off)
     assert "`layout_version` was 1, is 99" in said and "`tokenise_version` was 2, is 98" in said
 
 
@@ -347,7 +328,7 @@ def test_another_commit_of_a_hub_model_is_refused(
     assert "`base_model's commit` was abc, is def" in refusal(launch)
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", '{"recipe": {}}'])
+@pytest.mark.parametrize("text", [None, '{"recipe": {}}'])
 def test_checkpoints_of_unknown_origin_are_refused(
     cut_off: Launch, text: str | None, refusal: Callable[[Launch], str]
 ) -> None:

@@ -1,7 +1,6 @@
 """Preflight's cost section: the batch, micro batches and steps, beside the engine's own."""
 
 import gc
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +16,9 @@ from transformers import Trainer, TrainingArguments
 
 from tools.errors import UserError
 from tools.recipe import Recipe, read_recipe
-from tools.recipe_header import read_header
-from tools.training.batch import on_ranks
 from validation.preflight.architecture import load_config
 from validation.preflight.batches import Batches, Lengths, batch, kept
-from validation.preflight.cards import find_card, planned_card
+from validation.preflight.cards import CARDS, planned_card
 from validation.preflight.cost import check_cost
 from validation.preflight.memory import GIB
 from validation.preflight.schedule import (
@@ -32,7 +29,7 @@ from validation.preflight.schedule import (
 from validation.verdict import VerdictRow
 
 RECIPES = Path(__file__).parents[4] / "recipes"
-A6000 = find_card("a6000")
+A6000 = CARDS["a6000"]
 PACKED = {"sample_packing": True, "packs_per_step": 16, "micro_batch_size": 1}
 LORA = {
     "adapter": "lora",
@@ -75,7 +72,6 @@ def cost(
     ("values", "gpus", "value"),
     [
         ({}, 2, "32 examples = 4 (micro) x 4 (accumulation) x 2 (ranks)"),
-        ({}, 8, "32 examples = 4 (micro) x 1 (accumulation) x 8 (ranks)"),
         (PACKED, 2, "16 packs = 1 (micro) x 8 (accumulation) x 2 (ranks)"),
     ],
 )
@@ -98,8 +94,6 @@ def test_a_batch_that_cannot_be_kept_fails_alone() -> None:
     [
         (8, 500, 2, 32, ""),  # four rows in each pack
         (10, 500, 2, 40, "set packs_per_step to 8, which gives 32.0"),
-        (2, 500, 2, 8, "set packs_per_step to 8, which gives 32.0"),
-        (10, 680, 2, 30, ""),  # three in each: 30 or 36
         (4, 290, 1, 28, "set packs_per_step to 5, which gives 35.0"),  # seven in each
     ],
 )
@@ -123,8 +117,7 @@ def test_packed_examples_are_as_near_as_they_can_be(
         ({"pad_to_sequence_len": True, "sequence_len": 200}, 2 * 256),
         ({"pad_to_sequence_len": False}, 2 * 70),
         ({"pad_to_multiple_of": 8}, 2 * 72),
-        ({"batch_flattening": True, "attn_implementation": "flash_attention_2"}, 80),
-        ({"batch_flattening": "auto", "attn_implementation": "sdpa"}, 2 * 128),
+        ({"attn_implementation": "flash_attention_2"}, 2 * 128),
     ],
 )
 def test_padding_follows_the_recipe(values: dict[str, Any], tokens: int) -> None:
@@ -138,17 +131,16 @@ def test_padding_follows_the_recipe(values: dict[str, Any], tokens: int) -> None
     assert found.padding == (tokens - 80) / tokens
     if not values:
         assert found.pairs == 2 * 128**2
-    if values.get("attn_implementation") == "flash_attention_2":  # over examples, not padding
+    if values.get("attn_implementation"):  # over examples, not padding
         assert found.pairs == 10**2 + 70**2
 
 
 def test_grouping_by_length_puts_like_rows_together() -> None:
-    given = recipe(examples_per_step=8, micro_batch_size=2, group_by_length=True)
+    given = recipe(examples_per_step=8, micro_batch_size=2)
     rows = lengths(64, 128, 64, 128, 64, 128, 64, 128)
-    assert batch(on_ranks(given, 1), rows).padding == 0
-    figures = cost(given, rows, gpus=1)["padding"].figures
-    assert figures["padding_grouped"] == figures["padding"] == 0
-    assert figures["padding_random"] == batch(on_ranks(given, 1), rows, grouped=False).padding > 0
+    assert cost(given, rows, gpus=1)["padding"].figures["padding"] > 0
+    given.values["group_by_length"] = True
+    assert cost(given, rows, gpus=1)["padding"].figures["padding"] == 0
 
 
 def test_packs_hold_what_fits() -> None:
@@ -193,8 +185,8 @@ def test_too_few_rows_for_one_batch_fail(values: dict[str, Any], rows: Lengths) 
 # steps, beside the engine's own
 
 
-@pytest.mark.parametrize("rows", [31, 32, 33, 36, 1000, 49_760])
-@pytest.mark.parametrize("gpus", [1, 2, 3])
+@pytest.mark.parametrize("rows", [31, 33, 49_760])
+@pytest.mark.parametrize("gpus", [1, 3])
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_steps_of_an_epoch_are_the_trainers(rows: int, gpus: int, drop_last: bool) -> None:
     sampler = BatchSampler(range(rows), 4, drop_last)
@@ -242,7 +234,7 @@ def test_steps_in_all_are_those_of_the_engine(values: dict[str, Any], gpus: int)
     assert total_steps(given, found, gpus) == calculate_total_num_steps(cfg, dataset)
 
 
-@pytest.mark.parametrize("steps", [1, 20, 66, 100, 7775])
+@pytest.mark.parametrize("steps", [1, 66, 7775])
 @pytest.mark.parametrize(
     "values", [{"warmup_ratio": 0.03}, {"warmup_steps": 1}, {"warmup_steps": 0}, {}]
 )
@@ -285,7 +277,7 @@ def test_max_steps_end_the_run() -> None:
 )
 def test_memory_of_the_recipes_and_the_cards(name: str, card: str, gpus: int, verdict: str) -> None:
     given = read_recipe(RECIPES / f"{name}.yml")
-    row = cost(given, None, gpus, card=find_card(card))["GPU memory"]
+    row = cost(given, None, gpus, card=CARDS[card])["GPU memory"]
     assert row.verdict == verdict
     assert ("lower micro_batch_size" in row.todo) == (verdict == "fail")
 
@@ -333,15 +325,3 @@ def test_nothing_is_estimated_for_a_cpu_or_for_what_is_not_modelled(tiny_base: P
 def test_a_malformed_number_is_one_message() -> None:
     with pytest.raises(UserError, match=r"r\.yml: `num_epochs: many` must be"):
         cost(recipe(num_epochs="many"), lengths(10, 10))
-
-
-@pytest.mark.parametrize("name", ["cogex-llama2-7b", "cogex-llama2-7b-packed", "cogex-tiny"])
-def test_figures_go_into_json(name: str) -> None:
-    path = RECIPES / f"{name}.yml"
-    header = read_header(path)
-    card = None if header.card_gb is None else A6000
-    rows = lengths(*range(50, 500))
-    verdicts = check_cost(read_recipe(path), rows, card=card, gpus=header.ranks)
-    assert json.loads(json.dumps([vars(row) for row in verdicts], allow_nan=False)) == [
-        vars(row) for row in verdicts
-    ]

@@ -100,13 +100,6 @@ def test_prepared_rows_are_accepted(recipe: Recipe) -> None:
     assert not [row for row in without if "tokens" in row.name]
 
 
-def swap(recipe: Recipe) -> None:
-    train, val = Path(recipe.training["path"]), Path(recipe.validation["path"])
-    train.rename(train.with_name("other"))
-    val.rename(train)
-    train.with_name("other").rename(val)
-
-
 def repeat_an_id(recipe: Recipe) -> None:
     rewrite(recipe.validation["path"], lambda rows: [*rows[:-1], rows[-1] | {"id": rows[0]["id"]}])
 
@@ -114,18 +107,12 @@ def repeat_an_id(recipe: Recipe) -> None:
 @pytest.mark.parametrize(
     ("plant", "verdict", "found"),
     [
-        (swap, "fail", "changed: sha256"),
-        (lambda recipe: set_manifest(recipe, layout_version=0), "fail",
-         "made as cogex, layout version 0; needed is cogex"),
         (lambda recipe: set_manifest(recipe, format="alpaca"), "fail",
          "made as alpaca, layout version 1; needed is cogex"),
         (lambda recipe: (Path(recipe.training["path"]).parent / "manifest.json").unlink(), "fail",
          "no manifest.json beside it"),
         (lambda recipe: recipe.training.update(type="completion"), "note", "not made by"),
-        (lambda recipe: recipe.training.pop("type"), "note", "not made by"),
         (repeat_an_id, "fail", "1 more than once: "),
-        (lambda recipe: recipe.values.update(validation_rows=2000), "fail",
-         "8, not `validation_rows: 2000`"),
         (lambda recipe: recipe.values.pop("validation_rows"), "note", "is not set"),
     ],
 )  # fmt: skip
@@ -201,7 +188,7 @@ def with_lengths(recipe: Recipe, lengths: list[int]) -> Tokenized:
     return Tokenized(Split(Path("train.jsonl"), strategy, rows, ids, labels), tokenized.val)
 
 
-@pytest.mark.parametrize(("over", "verdict"), [(0, "ok"), (1, "note"), (2, "note"), (3, "fail")])
+@pytest.mark.parametrize(("over", "verdict"), [(0, "ok"), (2, "note"), (3, "fail")])
 def test_rows_over_sequence_len_fail_above_one_percent(
     recipe: Recipe, over: int, verdict: str
 ) -> None:
@@ -259,13 +246,11 @@ def caches(recipe: Recipe) -> set[Path]:
 @pytest.mark.parametrize(
     "keys",
     [
-        {"sequence_len": 700},
-        {"adapter": "lora", "lora_r": 8, "lora_alpha": 16, "lora_target_linear": True,
-         "special_tokens": {"pad_token": "<pad>"}, "group_by_length": True},
+        {"sequence_len": 700, "special_tokens": {"pad_token": "<pad>"}, "group_by_length": True},
         {"sample_packing": True, "train_on_inputs": True, "attn_implementation": "sdpa"},
     ],
-    ids=["rows dropped", "special tokens", "packed"],
-)  # fmt: skip
+    ids=["rows dropped", "packed"],
+)
 def test_the_cache_is_named_and_filled_as_the_engine_does_it(
     recipe: Recipe, preprocess: Callable[[Recipe], None], keys: dict[str, Any]
 ) -> None:

@@ -96,18 +96,15 @@ SMALL = {
 MIXED = {"moe_intermediate_size": 256, "num_local_experts": 4, "num_experts": 4}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     **{name: {} for name in (
-        "llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi", "phi3", "olmo2",
-        "olmo3", "smollm3", "granite", "stablelm", "starcoder2", "gpt_neox", "falcon", "gpt2",
+        "llama", "qwen3", "gemma3_text", "phi3", "gpt_neox", "gpt2",
     )},
-    **{name: MIXED | {"num_experts_per_tok": 2} for name in ("mixtral", "qwen3_moe", "olmoe")},
+    "mixtral": MIXED | {"num_experts_per_tok": 2},
 }  # fmt: skip
 
 
 def write_config(name: str, folder: Path) -> Recipe:
     """A small config of an architecture, and a recipe that trains its attention."""
     config = SMALL | ARCHITECTURES[name]
-    if name == "falcon":
-        config.pop("head_dim")
     AutoConfig.for_model(name, **config).save_pretrained(folder)
     targets = attention_targets(build_base(str(folder)))
     return recipe(base_model=str(folder), lora_target_modules=targets)
@@ -156,7 +153,7 @@ def test_weights_adapter_and_optimizer_are_within_3_percent_of_the_tensors(
     assert found.adapter == pytest.approx(2 * counted(trained) + moments, rel=0.03)
 
 
-@pytest.mark.parametrize("name", ["qwen3", "phi3", "gpt2", "mixtral"])
+@pytest.mark.parametrize("name", ["phi3", "gpt2", "mixtral"])
 def test_weights_in_4_bits_are_within_3_percent_of_the_tensors(name: str, tmp_path: Path) -> None:
     given = write_config(name, tmp_path)
     given.values.update(load_in_4bit=True, adapter="qlora")
@@ -167,9 +164,8 @@ def test_weights_in_4_bits_are_within_3_percent_of_the_tensors(name: str, tmp_pa
 
 @pytest.mark.parametrize(
     ("optimizer", "each"),
-    [(None, 8), ("adamw_torch_fused", 8), ("adamw_bnb_8bit", 2), ("paged_adamw_8bit", 2),
-     ("adamw_torch_4bit", 1), ("lion_pytorch", 4), ("lion_8bit", 1), ("sgd", 0), ("adafactor", 0)],
-)  # fmt: skip
+    [(None, 8), ("paged_adamw_8bit", 2), ("adamw_torch_4bit", 1), ("lion_8bit", 1), ("sgd", 0)],
+)
 def test_what_an_optimizer_keeps(optimizer: str | None, each: float) -> None:
     assert moment_bytes(recipe(optimizer=optimizer)) == each
 
@@ -236,7 +232,7 @@ def test_deepspeed_buckets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[]", '{"zero_optimization": []}', '{"zero_optimization": {"stage": 4}}']
+    "content", ["{", '{"zero_optimization": []}', '{"zero_optimization": {"stage": 4}}']
 )
 def test_a_deepspeed_file_that_is_no_use(tmp_path: Path, content: str) -> None:
     path = tmp_path / "zero.json"

@@ -1,6 +1,5 @@
 """Preflight's model section: parameters, LoRA targets, vocabulary, and how an adapter starts."""
 
-import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -76,13 +75,6 @@ def test_parameters_of_the_published_models(base_model: str, total: int, trained
         assert (modules[0], len(set(modules))) == ("model.layers.0.self_attn.q_proj", 128)
 
 
-def test_tokens_of_the_published_models_are_those_of_their_configs() -> None:
-    for name, entry in yaml.safe_load(ARCHITECTURES.read_text()).items():
-        config, tokens = load_config(name), entry["tokens"]
-        assert tokens["eos"][1] == config.eos_token_id
-        assert tokens["bos"] is None or tokens["bos"][1] == config.bos_token_id
-
-
 def test_every_hub_model_of_the_recipes_is_known() -> None:
     named = {read_recipe(path).base_model for path in RECIPES.glob("*.yml")}
     folders = {name for name in named if name.split("/")[0] in {"models", "outputs", "data"}}
@@ -91,7 +83,7 @@ def test_every_hub_model_of_the_recipes_is_known() -> None:
 
 def test_without_an_adapter_everything_is_trained(tiny_base: Path) -> None:
     whole = Recipe(Path("whole.yml"), {"base_model": str(tiny_base)})
-    assert [row.name for row in check_model(whole)] == ["parameters", "vocabulary"]
+    assert [row.name for row in check_model(whole)] == ["parameters"]
     figures = found("parameters", whole).figures
     assert figures["total"] == figures["trained"] > 0
     assert figures["percent"] == 100
@@ -139,10 +131,11 @@ def test_a_paper_recipe_with_other_modules_fails_and_names_them(
 @pytest.mark.parametrize(
     ("values", "missing"),
     [
-        ({"lora_target_modules": ["q_proj", "v_proj"]}, []),
+        ({"lora_target_modules": ["self_attn.q_proj", "mlp.up_proj"]}, []),
         ({"lora_target_modules": r".*\.q_proj"}, []),
-        ({"lora_target_linear": True}, []),
-        ({"lora_target_modules": ["q_proj", "c_attn"]}, ["c_attn"]),
+        ({"lora_target_modules": "all-linear", "lora_exclude_modules": ["o_proj"]}, []),
+        ({"peft_layers_to_transform": [1], "lora_modules_to_save": ["lm_head"]}, []),
+        ({"lora_target_modules": ["q_proj", "self_attn.w_proj"]}, ["self_attn.w_proj"]),
     ],
 )
 def test_another_recipe_may_choose_its_modules(
@@ -207,25 +200,6 @@ def test_what_is_not_the_bases_attention_is_told_by_its_own_names(tmp_path: Path
     row = found("adapter", recipe(base, name="cogex-x", lora_target_modules=["c_attn", "c_proj"]))
     assert row.verdict == "fail" and "extra: c_proj x 2" in row.found
     assert "to [c_attn, attn.c_proj], as in the paper" in row.todo
-    with pytest.raises(UserError, match=r"the attention's modules are \[c_attn, attn.c_proj\]"):
-        check_model(recipe(base))
-
-
-@pytest.mark.parametrize("key", ["tokens", "resize_token_embeddings_to_32x"])
-def test_a_recipe_that_adds_tokens_fails(tiny_base: Path, key: str) -> None:
-    row = found("vocabulary", recipe(tiny_base, **{key: ["<new>"]}))
-    assert row.verdict == "fail"
-    assert f"remove `{key}`" in row.todo
-
-
-def test_tokens_beyond_the_vocabulary_fail(empty_hub_cache: Path, tmp_path: Path) -> None:
-    entry = yaml.safe_load(ARCHITECTURES.read_text())["meta-llama/Llama-3.1-8B"]
-    entry["config"]["vocab_size"] = 128_002  # without the reserved tokens
-    (tmp_path / "config.json").write_text(json.dumps(entry["config"]))
-    cache(empty_hub_cache, "meta-llama/Llama-3.1-8B", tmp_path)
-    row = found("vocabulary", recipe("meta-llama/Llama-3.1-8B", adapter=None))
-    assert row.verdict == "fail"
-    assert "<|finetune_right_pad_id|> (128004) beyond the 128,002" in row.found
 
 
 def test_a_new_adapter_starts_at_zero_and_can_change_the_logits(tiny_base: Path) -> None:
@@ -253,28 +227,13 @@ def test_an_adapter_that_starts_elsewhere_or_has_no_effect_fails(
     assert found_words in row.found
 
 
-@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora", "orthogonal", "mica", "eva"])
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "eva"])
 def test_an_adapter_that_starts_from_the_bases_weights_is_sound(
     tiny_base: Path, start: str
 ) -> None:
     row = found("adapter's start", recipe(tiny_base, peft_init_lora_weights=start))
     assert row.verdict == "ok" and row.found.startswith(f"{start} starts from the base's weights")
     assert ("`seed`" in row.found) is (start == "pissa_niter_4")
-
-
-@pytest.mark.parametrize(
-    ("values", "verdict"),
-    [
-        ({"lora_target_modules": ["self_attn.q_proj", "mlp.up_proj"]}, "ok"),
-        ({"lora_target_modules": "all-linear", "lora_exclude_modules": ["o_proj"]}, "ok"),
-        ({"peft_layers_to_transform": [1], "lora_modules_to_save": ["lm_head"]}, "ok"),
-        ({"lora_target_modules": ["q_proj", "self_attn.w_proj"]}, "fail"),
-    ],
-)
-def test_targets_of_ones_own(tiny_base: Path, values: dict[str, Any], verdict: str) -> None:
-    assert found("adapter", recipe(tiny_base, **values)).verdict == verdict
-    if values.get("peft_layers_to_transform"):  # the paper's adapter is on every layer
-        assert found("adapter", recipe(tiny_base, "cogex-mine", **values)).verdict == "fail"
 
 
 def test_a_model_too_large_to_load_is_a_note(
@@ -309,7 +268,7 @@ def test_a_folder_and_the_hub_cache_go_before_the_published_figures(
     assert load_config(LLAMA_7B).hidden_size == 32
 
 
-@pytest.mark.parametrize("content", ["{", "{}", '{"model_type": "no-such-type"}', "[]"])
+@pytest.mark.parametrize("content", ["{", '{"model_type": "no-such-type"}'])
 def test_a_broken_config_is_one_message(tmp_path: Path, content: str) -> None:
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match=r"its config\.json cannot be used; is it whole\?"):
