@@ -25,7 +25,7 @@ from validation.code.kept import Kept
 from validation.preflight.data import check_data
 from validation.preflight.model import check_model
 
-SCORED = 3
+SCORED = 2
 
 
 @pytest.fixture
