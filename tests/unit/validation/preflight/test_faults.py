@@ -118,6 +118,8 @@ FAULTS: dict[str, list[tuple[Callable[[], None], str, str]]] = {
         (in_recipe(TOKENIZER, PAD + "</s>"), "tokens", "</s>, which is EOS"),
         (in_recipe("v_proj, o_proj", "v_proj"), "model", "missing: o_proj"),
         (in_recipe("micro_batch_size: 32", "micro_batch_size: 24"), "cost", "to 16"),
+        (in_recipe("learning_rate:", "leraning_rate:"), "recipe", "`learning_rate`"),
+        (in_recipe("bf16: false", DEEPSPEED), "recipe", "zero9.json"),
     ],
     "data": [
         (output_in_training_alone, "strategy", "roles_to_train"),
@@ -128,18 +130,18 @@ FAULTS: dict[str, list[tuple[Callable[[], None], str, str]]] = {
         (in_recipe(TOKENIZER, PAD + "<new>"), "tokens", "adds 1 tokens"),
         (in_recipe("o_proj", "out_proj"), "model", "missing: o_proj"),
     ],
-    "misspelt key": [(in_recipe("learning_rate:", "leraning_rate:"), "recipe", "`learning_rate`")],
-    "bad value": [(in_recipe("num_epochs: 5", "num_epochs: five"), "recipe", "num_epochs")],
-    "DeepSpeed file missing": [(in_recipe("bf16: false", DEEPSPEED), "recipe", "zero9.json")],
     "base missing": [(in_recipe("tiny-base", "tiny-bass"), "access", "models/tiny-bass")],
     "strategy that cannot be imported": [(broken_strategy, "strategy", "a_package_that_is_not")],
     "file missing": [(TRAIN.unlink, "data", "file data/tiny/train.jsonl: is not there")],
     "half a character": [(half_a_character, "tokens", "train.jsonl, line 1: holds half a char")],
-    # a value of the wrong kind is a failure, and no traceback
-    "list of numbers": [(in_recipe("modules: [q_proj", "modules: [1, q_proj"), "", "")],
+    # values of the wrong kind are failures, and no traceback
+    "bad values": [
+        (in_recipe("num_epochs: 5", "num_epochs: five"), "recipe", "num_epochs"),
+        (in_recipe("modules: [q_proj", "modules: [1, q_proj"), "", ""),
+        (in_recipe("ratio: 0.03", "ratio: 1e999"), "", ""),
+        (in_recipe("outputs/cogex-tiny\n", '"\\ud800"\n'), "", ""),
+    ],
     "no list": [(in_recipe("plugins:\n  -", "plugins: 7 #"), "", "")],
-    "infinity": [(in_recipe("ratio: 0.03", "ratio: 1e999"), "", "")],
-    "no text": [(in_recipe("outputs/cogex-tiny\n", '"\\ud800"\n'), "", "")],
 }
 
 
