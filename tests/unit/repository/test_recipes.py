@@ -60,17 +60,17 @@ def form_problems(text: str, name: str) -> Iterator[str]:
         yield f"output folder: not outputs/{name}"
 
 
-BREAKAGES = [  # of cogex-llama2-7b: what is replaced, and the problem that it makes
+BREAKAGES = [  # of cogex-llama2-7b-qlora: what is replaced, and the problem that it makes
     ("learning_rate:", "leraning_rate:", "keys: .*leraning_rate.* did you mean `learning_rate`"),
     ("    ds_type", "    ds_tpye", r"keys: `datasets\.ds_tpye` is not a key of Axolotl"),
     ("  pad_token", "  pad_tokn", r"keys: `special_tokens\.pad_tokn` is not a key"),
     ("seed: 42", "seed: 42\nseed: 43", "values: `seed` is written more than once"),
     ("# Hardware:", "# Hardwares:", "has no `# Hardware:` line"),
     ("# Needs:", "# Time:     short\n# Needs:", "labels: "),
-    ("recipes/cogex-llama2-7b.yml", "recipes/x.yml", r"launch line: .* names recipes/x\.yml"),
+    ("recipes/cogex-llama2-7b-qlora.yml", "recipes/x.yml", r"launch line: .* names recipes/x\.yml"),
     ("accelerate launch", "python", "launch: not"),
-    ("accelerate/2gpu", "accelerate/1gpu", r"accelerate: recipes/accelerate/1gpu\.yml starts 1"),
-    ("accelerate/2gpu", "accelerate/9gpu", r"accelerate/9gpu\.yml: cannot be used"),
+    ("accelerate/1gpu", "accelerate/2gpu", r"accelerate: recipes/accelerate/2gpu\.yml starts 2"),
+    ("accelerate/1gpu", "accelerate/9gpu", r"accelerate/9gpu\.yml: cannot be used"),
     ("\n# model\n", "\n# data\n", "sections: "),
     ("micro_batch_size: 4", "micro_batch_size: 3", "is no multiple of `micro_batch_size: 3`"),
     ("lora_r: 16", "lora_r: 8", "`lora_r` is 8, not 16"),
@@ -110,9 +110,9 @@ def test_planted_breakage_is_found(
     old: str, new: str, problem: str, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(copy)
-    text = (RECIPES_FOLDER / "cogex-llama2-7b.yml").read_text()
+    text = (RECIPES_FOLDER / "cogex-llama2-7b-qlora.yml").read_text()
     assert old in text
-    place = copy / "recipes/cogex-llama2-7b.yml"
+    place = copy / "recipes/cogex-llama2-7b-qlora.yml"
     place.write_text(text.replace(old, new))
     said = problems(place)
     assert any(re.search(problem, each) for each in said), said

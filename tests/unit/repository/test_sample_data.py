@@ -7,7 +7,6 @@ from typing import Any
 
 from prompt_strategies.layout import render_completion
 from tools.generate import Generation
-from tools.programs import undefined_names
 from validation.check.measures import judge
 
 SAMPLE = Path(__file__).parents[3] / "data" / "sample" / "data.json"
