@@ -5,7 +5,7 @@ import logging
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -270,16 +270,14 @@ def _with_start(base: Any, config: PeftConfig, seed: int | None) -> Any:
 class SharedBase:
     """A base model on which adapters take turns; each finds it as it was loaded.
 
-    What an adapter changes in the base (the start of PiSSA, OLoRA or LoftQ, biases, saved
-    embeddings, repeated layers) is still there after PEFT's `unload()`. So the weights are compared
-    after each adapter, and a base that has changed is loaded again.
+    What some adapters change in the base is still there after PEFT's `unload()`; then the base is
+    loaded again.
     """
 
     def __init__(self, load: Callable[[], Any], seed: int | None = None) -> None:
         """Take what loads the base, and the recipe's seed (see `add_adapter`)."""
         self._load, self._seed = load, seed
         self._model: Any = None
-        self._loaded: dict[str, Any] = {}  # the fingerprint when it was loaded
 
     @property
     def model(self) -> Any:
@@ -297,39 +295,29 @@ class SharedBase:
         if folder is None:
             yield self.model
             return
-        base, self._model = self.model, None  # gone, unless it proves to be unchanged
-        self._loaded = self._loaded or fingerprint(base)
+        base, self._model = self.model, None
         adapted = add_adapter(base, folder, self._seed)
         try:
             yield adapted
         finally:
             adapted.unload()
-            if fingerprint(base) == self._loaded:
+            if not changes_base(adapted):
                 self._model = base
 
 
-_SPAN = 2**20  # elements; a sum over them stays within 64 bits
+def changes_base(adapted: Any) -> bool:
+    """Whether a PEFT model's adapter changes weights of the base, which `unload()` leaves changed.
 
-
-def fingerprint(model: Any) -> dict[str, Any]:
-    """Shape, type and an exact sum of the bits of each tensor of a model, by name.
-
-    Each element is multiplied by an odd number that depends on its place, so that another value and
-    another order both show. Tensors on the meta device have no bits.
+    Those do that start from the base's weights (PiSSA, OLoRA, LoftQ), train its biases, hold whole
+    modules or repeat layers.
     """
-    tensors = model.state_dict()  # with what bitsandbytes keeps beside its 4 bits
-    return {
-        name: (tuple(tensor.shape), tensor.dtype, tensor.is_meta or _sum_of_bits(tensor))
-        for name, tensor in tensors.items()
-    }
-
-
-def _sum_of_bits(tensor: torch.Tensor) -> int:
-    kind = {1: torch.uint8, 2: torch.int16}.get(tensor.element_size(), torch.int32)
-    bits = tensor.detach().flatten().contiguous().view(kind)
-    odd = 2 * (torch.arange(_SPAN, device=bits.device) % 1021) + 1
-    sums = [(part * odd[: len(part)]).sum() for part in bits.split(_SPAN)]
-    return sum((2 * place + 1) * int(found) for place, found in enumerate(sums))
+    config = adapted.peft_config[adapted.active_adapter]
+    parts = ("modules_to_save", "layer_replication")
+    return (
+        isinstance(getattr(config, "init_lora_weights", True), str)
+        or getattr(config, "bias", "none") != "none"
+        or any(getattr(config, part, None) for part in parts)
+    )
 
 
 def is_recipe(target: Path) -> bool:
@@ -357,7 +345,7 @@ def load_model(folder: Path, recipe: Recipe | None = None) -> Any:
     """Load the model of an adapter folder or a model folder.
 
     A `best/` knows how its base is quantised; a `checkpoint-N` does not, and takes it from the
-    recipe. Where an adapter has changed the base, `load_base_again` of the model loads that; it is
+    recipe. Where the adapter changes the base, `load_base_again` of the model loads that; it is
     None elsewhere. Raises UserError if there is nothing to load.
     """
     quantized = quantization(recipe) if recipe else None
@@ -369,23 +357,9 @@ def load_model(folder: Path, recipe: Recipe | None = None) -> Any:
         quantized = _named_in(folder / ORIGIN, "quantization", "does not say how the base is held")
     seed = recipe.values.get("seed") if recipe else None
     load = partial(load_base, name, quantized)
-    base = load()
-    before = fingerprint(base)
-    model = add_adapter(base, folder, seed)
-    model.load_base_again = None if _under(model, before) == before else load
+    model = add_adapter(load(), folder, seed)
+    model.load_base_again = load if changes_base(model) else None
     return model
-
-
-_WRAPPED = re.compile(r"\.((token_adapter\.)?base_layer|original_module)\.")
-
-
-def _under(model: Any, names: Iterable[str]) -> dict[str, Any]:
-    """The fingerprint of the base under an adapter, of the named weights."""
-    held = {
-        _WRAPPED.sub(".", name.removeprefix("base_model.model.")): item
-        for name, item in fingerprint(model).items()
-    }
-    return {name: held.get(name) for name in names}
 
 
 def _named_in(path: Path, key: str, problem: str) -> Any:

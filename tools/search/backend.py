@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -78,8 +78,8 @@ class InProcess:
         kinds: dict[tuple[float, int], list[int]] = {}
         for index, request in enumerate(requests):
             kinds.setdefault((request.temperature, request.max_new_tokens), []).append(index)
-        for (temperature, max_new_tokens), indices in kinds.items():
-            yield from self._run_alike(requests, indices, temperature, max_new_tokens)
+        for kind, indices in kinds.items():
+            yield from self._run_alike(requests, indices, *kind)
 
     def _run_alike(
         self,
@@ -91,8 +91,8 @@ class InProcess:
         limit = min(MOST_TOKENS, self.model.config.max_position_embeddings)
         encoded = encode_prompts(self.tokenizer, [requests[index].prompt for index in indices])
         prompts = dict(zip(indices, encoded, strict=True))
-        if too_long := [index for index in indices if len(prompts[index]) >= limit]:
-            yield [(index, NOTHING) for index in too_long]
+        if full := [(index, NOTHING) for index in indices if len(prompts[index]) >= limit]:
+            yield full
         fitting = [index for index in indices if len(prompts[index]) < limit]
         lengths = [len(prompts[index]) for index in fitting]
         most_tokens = tokens_per_batch(self.model)
@@ -135,25 +135,21 @@ class Served:
     identity: dict[str, Any]
     tokenizer: Any = None
     context: int | None = None
-    _limit: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._limit = min(MOST_TOKENS, self.context or MOST_TOKENS)
 
     def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
         """Yield each request's generation as it arrives, in a batch of its own."""
-        prompts: list[Any] = [request.prompt for request in requests]
+        limit = min(MOST_TOKENS, self.context or MOST_TOKENS)
+        texts = [request.prompt for request in requests]
         if self.tokenizer is None:
-            prompts = [prompt.rstrip() for prompt in prompts]
+            prompts: list[Any] = [text.rstrip() for text in texts]
+            rooms = [limit] * len(prompts)
         else:
-            prompts = encode_prompts(self.tokenizer, prompts)
-        fitting = []
-        for index, prompt in enumerate(prompts):
-            if self.tokenizer is not None and len(prompt) >= self._limit:
-                yield [(index, NOTHING)]
-            else:
-                fitting.append(index)
-        arguments = [self._arguments(requests[index], prompts[index]) for index in fitting]
+            prompts = encode_prompts(self.tokenizer, texts)
+            rooms = [limit - len(ids) for ids in prompts]
+        if full := [(index, NOTHING) for index, room in enumerate(rooms) if room < 1]:
+            yield full
+        fitting = [index for index, room in enumerate(rooms) if room > 0]
+        arguments = [_arguments(requests[i], prompts[i], rooms[i]) for i in fitting]
         for place, answer in self.endpoint.completions(arguments):
             request = requests[fitting[place]]
             yield [(fitting[place], self._generation(answer, request, arguments[place]))]
@@ -171,25 +167,23 @@ class Served:
         made = _stopped(made, request.stop)
         return FromServer(**vars(made), without=without) if without else made
 
-    def _arguments(self, request: Request, prompt: Any) -> dict[str, Any]:
-        room = self._limit if self.tokenizer is None else self._limit - len(prompt)
-        return {
-            "prompt": prompt,
-            "temperature": request.temperature,
-            "seed": request.seed,
-            "max_tokens": min(request.max_new_tokens, room),
-            **({} if request.stop is None else {"stop": [request.stop]}),
-        }
+
+def _arguments(request: Request, prompt: Any, room: int) -> dict[str, Any]:
+    return {
+        "prompt": prompt,
+        "temperature": request.temperature,
+        "seed": request.seed,
+        "max_tokens": min(request.max_new_tokens, room),
+        **({} if request.stop is None else {"stop": [request.stop]}),
+    }
 
 
 def load_in_process(target: Path) -> InProcess:
     """Load a recipe's `best/`, an adapter or a model folder. Raises UserError if it fails."""
-    from tools.models import compute_dtype, load_trained
+    from tools.models import compute_dtype, is_recipe, load_trained
 
     model, tokenizer = load_trained(target)
-    folder = target
-    if target.suffix in {".yml", ".yaml"} or target.is_file():
-        folder = read_recipe(target).output_dir / "best"
+    folder = read_recipe(target).output_dir / "best" if is_recipe(target) else target
     identity: dict[str, Any] = {"weights": weights_hash(folder), "dtype": str(compute_dtype())}
     config = folder / "adapter_config.json"
     if config.is_file():

@@ -23,10 +23,9 @@ class _Strict(BaseModel):
 
 
 class FileSource(_Strict):
-    """Rows of a local file, a JSON array or JSON lines; `rows` is the key that holds the array."""
+    """Rows of a local file, of any kind that `cogex prepare` reads."""
 
     file: str
-    rows: str | None = None
 
 
 class HubSource(_Strict):
@@ -116,15 +115,13 @@ def read_card(path: Path) -> TaskCard:
 
 
 def _explain(error: ValidationError) -> str:
-    """Name the first fault with its key, and the number of further faults."""
-    faults = error.errors()
-    first = faults[0]
+    """Name the first fault with its key."""
+    first = error.errors()[0]
     keys = [str(part) for part in first["loc"]]
     if keys[:1] == ["data"] and len(keys) > 3:
         del keys[2]  # the kind of source, which is no key of the card
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     what = {"missing": "is missing", "extra_forbidden": "is not a key of a task card"}.get(
         first["type"], first["msg"]
     )
     name = f"`{'.'.join(keys)}`" if keys else "the whole"
-    return f"{name}: {what}{more}"
+    return f"{name}: {what}"

@@ -14,6 +14,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from tools.errors import UserError
 from tools.prepare.fetch import name_of, verified
+from tools.prepare.source_file import read_source_file
 from tools.search.card import FileSource, GeneratorSource, HubSource, Source, TaskCard, read_card
 from tools.search.generators import GENERATORS
 from tools.search.metrics import Metric, as_number, load_metric
@@ -68,10 +69,15 @@ def load_task(path: Path) -> Task:
         separate, more = _distinct(_rows(path, "data.test", card.data.test, card), seen)
         repeated += more
         needed, rest = dev_end, _shuffled(separate, sizes.seed)
-        if len(rest) < sizes.test:
-            raise UserError(_too_few(path, "data.test", len(rest), sizes.test, repeated))
-    if len(shuffled) < needed:
-        raise UserError(_too_few(path, "data.train", len(shuffled), needed, repeated))
+    for key, have, need in (
+        ("data.train", len(shuffled), needed),
+        ("data.test", len(rest), sizes.test),
+    ):
+        if have < need:
+            raise UserError(
+                f"{path}: `{key}` has {have} rows ({repeated} with an input seen before left out), "
+                f"and the splits need {need}; lower the sizes in `split`"
+            )
     splits = (
         tuple(shuffled[: sizes.train]),
         tuple(shuffled[sizes.train : dev_end]),
@@ -79,14 +85,6 @@ def load_task(path: Path) -> Task:
     )
     fingerprint = _fingerprint(card, splits)
     return Task(path.stem, card, metric, *splits, repeated, fingerprint)
-
-
-def _too_few(path: Path, key: str, have: int, need: int, repeated: int) -> str:
-    left_out = f" ({repeated} with an input seen before left out)" if repeated else ""
-    return (
-        f"{path}: `{key}` has {have} rows{left_out}, and the splits need {need}; "
-        "lower the sizes in `split`"
-    )
 
 
 def _fingerprint(card: TaskCard, splits: Sequence[Sequence[TaskRow]]) -> str:
@@ -159,23 +157,9 @@ def _read_file(source: FileSource) -> list[Fields]:
     path = Path(source.file)
     if name := name_of(path):
         verified(name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    try:
-        if path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-        else:
-            rows = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not JSON: {error}") from None
-    if source.rows is not None and isinstance(rows, dict):
-        rows = rows.get(source.rows)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(
-            f"{path}: holds no list of objects; `rows` in the task card names the key of a list"
-        )
+    rows = read_source_file(path).rows
+    if not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path}: holds rows that are no objects; a template needs their fields")
     return rows
 
 

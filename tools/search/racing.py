@@ -15,7 +15,7 @@ The rows must be in a random order.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -57,15 +57,12 @@ class _Tally:
         self.rows[candidates] += stop - start
 
     def best_first(self, candidates: Sequence[int]) -> list[int]:
-        return sorted(candidates, key=lambda index: (-self.hits[index], index))
+        shares = self.hits / np.maximum(self.rows, 1)
+        return sorted(candidates, key=lambda index: (-shares[index], index))
 
-    def ranking(self, candidates: Sequence[int]) -> Ranking:
-        return Ranking(
-            tuple(self.best_first(candidates)),
-            tuple(self.hits.tolist()),
-            tuple(self.rows.tolist()),
-            int(self.rows.sum()),
-        )
+    def ranking(self, candidates: Sequence[int], ties: int = 0) -> Ranking:
+        hits, rows = tuple(self.hits.tolist()), tuple(self.rows.tolist())
+        return Ranking(tuple(self.best_first(candidates)), hits, rows, sum(rows), ties)
 
 
 def rank_all(evaluate: Evaluate, candidates: int, rows: int) -> Ranking:
@@ -92,7 +89,7 @@ def race(
         alive = sorted(order[:survivors])
         tally.score(alive, start, stop)
         start = stop
-    return replace(tally.ranking(alive), ties=ties)
+    return tally.ranking(alive, ties)
 
 
 def equal_beyond(order: Sequence[int], hits: Sequence[int], kept: int) -> int:
@@ -141,13 +138,10 @@ def reaches(
     while open_ and start < rows:
         tally.score(open_, start, stop)
         radius = _serfling(stop, rows)
-        open_ = [index for index in open_ if not _settled(tally.hits[index], stop, radius, least)]
+        open_ = [index for index in open_ if abs(tally.hits[index] / stop - least) <= radius]
         start, stop = stop, min(rows, 2 * stop)
-    passed = [bool(hits >= least * seen) for hits, seen in zip(tally.hits, tally.rows, strict=True)]
-    ranking = tally.ranking(range(candidates))
-    shares = tally.hits / np.maximum(tally.rows, 1)
-    order = sorted(range(candidates), key=lambda index: (-shares[index], index))
-    return passed, Ranking(tuple(order), ranking.hits, ranking.rows, ranking.evaluations)
+    passed: list[bool] = (tally.hits >= least * tally.rows).tolist()
+    return passed, tally.ranking(range(candidates))
 
 
 def _serfling(seen: int, rows: int) -> float:
@@ -156,7 +150,3 @@ def _serfling(seen: int, rows: int) -> float:
     Serfling's P(mean of sample - mean of all >= t) <= exp(-2 n t^2 / (1 - (n - 1) / N)).
     """
     return math.sqrt((1 - (seen - 1) / rows) * math.log(1 / ERROR) / (2 * seen))
-
-
-def _settled(hits: int, seen: int, radius: float, least: float) -> bool:
-    return bool(abs(hits / seen - least) > radius)

@@ -24,6 +24,8 @@ LABELS = {
     "end_to_end": "end to end: a program for each row",
     "zero_shot": "the base, 0-shot",
     "two_shot_bm25": "the base, 2-shot BM25",
+    "cotacs": "CoTACS",
+    "plan": "NL plans",
 }
 
 
@@ -77,11 +79,8 @@ class Target:
         def served(name: str | None) -> Served:
             endpoint, info = connect(url, name, concurrency=self.concurrency)
             # vLLM reports the files that it serves as `root`, and the longest prompt
-            identity = {
-                "served": endpoint.model,
-                "root": info.get("root"),
-                "prompts": "text" if tokenizer is None else "ids",
-            }
+            prompts = "text" if tokenizer is None else "ids"
+            identity = {"served": endpoint.model, "root": info.get("root"), "prompts": prompts}
             context = info.get("max_model_len")
             known = type(context) is int and context > 0
             return Served(endpoint, identity, tokenizer, context if known else None)
@@ -102,7 +101,12 @@ def run_search(
     backend, base = target.open()
     store = Store(folder)
     scorer = Scorer(task, PROGRAM, backend, store, settings)
-    found = _search(scorer)
+    try:
+        found = search(scorer)
+    except UserError as error:
+        reasons = by_reason(store.without_text).items()
+        told = "; ".join(f"{count} times: {reason}" for reason, count in reasons)
+        raise UserError(f"{error} The server gave no text {told}" if told else f"{error}") from None
     test = _test(scorer, found, "cotacs")
     test["end_to_end"] = baselines.end_to_end(scorer)
     left_out = []
@@ -120,7 +124,7 @@ def run_search(
             left_out.append(f"NL plans: {error}")
     result = {
         "task": _describe(task, card),
-        "model": {**_named(target), **backend.identity},
+        "model": {"target": _named(target), **backend.identity},
         "settings": asdict(settings),
         **found,
         "calls": store.calls,
@@ -134,16 +138,6 @@ def run_search(
         }
     write_json(folder / "programs.json", result)
     return result | {"folder": str(folder)}
-
-
-def _search(scorer: Scorer) -> dict[str, Any]:
-    try:
-        return search(scorer)
-    except UserError as error:
-        if reasons := by_reason(scorer.store.without_text):
-            told = "; ".join(f"{count} times: {reason}" for reason, count in reasons.items())
-            raise UserError(f"{error} The server gave no text {told}") from None
-        raise
 
 
 def _test(scorer: Scorer, found: dict[str, Any], name: str) -> dict[str, Any]:
@@ -191,13 +185,8 @@ def _describe(task: Task, card: Path) -> dict[str, Any]:
 
 def _named(target: Target) -> dict[str, Any]:
     """The options that named the model, from which `cogex apply` finds it again."""
-    names = {
-        "recipe": target.recipe and str(target.recipe),
-        "model": target.model and str(target.model),
-        "endpoint": target.endpoint,
-        "served_model": target.served_model,
-    }
-    return {"target": {key: value for key, value in names.items() if value}}
+    names = ("recipe", "model", "endpoint", "served_model")
+    return {name: str(getattr(target, name)) for name in names if getattr(target, name)}
 
 
 def print_search(result: dict[str, Any], console: Console) -> None:
@@ -217,7 +206,7 @@ def print_search(result: dict[str, Any], console: Console) -> None:
     for key, item in result["test"].items():
         low, high = item["interval_95"]
         table.add_row(
-            LABELS.get(key) or _label(key),
+            _label(key),
             f"{item['right']}/{item['rows']}",
             f"{item['share']:.1%}",
             f"{low:.1%} to {high:.1%}",
@@ -251,5 +240,5 @@ def print_search(result: dict[str, Any], console: Console) -> None:
 
 
 def _label(key: str) -> str:
-    name, k = key.rsplit("_k", 1)
-    return f"{'NL plans' if name == 'plan' else 'CoTACS'}, k = {k}"
+    name, _, k = key.partition("_k")
+    return f"{LABELS[name]}, k = {k}" if k else LABELS[name]

@@ -52,21 +52,27 @@ class Scorer:
 
     def propose(self, rows: Sequence[TaskRow], attempt: int) -> list[str]:
         """Let the model write a program for each row, with sampling; return the whole texts."""
-        requests = [
-            self._reasoner_request(row, self.settings.reasoner_temperature, "propose", attempt)
-            for row in rows
-        ]
         what = "writing candidates" if attempt == 0 else f"writing candidates, try {attempt + 1}"
-        return [made.text for made in self.store.complete(self.backend, requests, what)]
+        return self._written(rows, self.settings.reasoner_temperature, "propose", attempt, what)
 
     def solve(self, rows: Sequence[TaskRow], what: str) -> list[Any]:
         """Let the model write and emulate a program for each row; return its answers."""
+        texts = self._written(rows, self.settings.emulator_temperature, "solve", 0, what)
+        return [self.form.answer(text) for text in texts]
+
+    def _written(
+        self, rows: Sequence[TaskRow], temperature: float, purpose: str, attempt: int, what: str
+    ) -> list[str]:
         requests = [
-            self._reasoner_request(row, self.settings.emulator_temperature, "solve", 0)
+            Request(
+                self.form.reasoner_prompt(self.task.card.instruction, row.input),
+                temperature,
+                derived_seed(purpose, self.settings.seed, row.input, attempt),
+                self.settings.reasoner_tokens,
+            )
             for row in rows
         ]
-        generations = self.store.complete(self.backend, requests, what)
-        return [self.form.answer(made.text) for made in generations]
+        return [made.text for made in self.store.complete(self.backend, requests, what)]
 
     def emulate(
         self, candidates: Sequence[str], rows: Sequence[TaskRow], what: str
@@ -118,17 +124,10 @@ class Scorer:
 
     def accuracy(self, answers: Sequence[Any], rows: Sequence[TaskRow]) -> dict[str, Any]:
         """Return the share of right answers with its 95% interval (Wilson)."""
-        return share(sum(self.right(answers, rows)), len(rows))
-
-    def _reasoner_request(
-        self, row: TaskRow, temperature: float, purpose: str, attempt: int
-    ) -> Request:
-        return Request(
-            self.form.reasoner_prompt(self.task.card.instruction, row.input),
-            temperature,
-            derived_seed(purpose, self.settings.seed, row.input, attempt),
-            self.settings.reasoner_tokens,
-        )
+        right = sum(self.right(answers, rows))
+        low, high = wilson(right, len(rows))
+        share = right / len(rows)
+        return {"right": right, "rows": len(rows), "share": share, "interval_95": [low, high]}
 
 
 def emulator_request(
@@ -141,9 +140,3 @@ def emulator_request(
         derived_seed("emulate", settings.seed, candidate, input),
         settings.emulator_tokens,
     )
-
-
-def share(right: int, rows: int) -> dict[str, Any]:
-    """Return a count of rows with its share and Wilson's 95% interval."""
-    low, high = wilson(right, rows)
-    return {"right": right, "rows": rows, "share": right / rows, "interval_95": [low, high]}

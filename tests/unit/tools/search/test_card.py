@@ -53,7 +53,6 @@ def test_every_card_of_the_folder_is_read_and_the_papers_nine_are_there() -> Non
         ),
         ({"data": {"train": {"hub": "a/b", "revision": "0" * 40}}}, r"`data.train.split`: is miss"),
         ({"data": {"train": {"generator": "no", "seed": 1, "rows": 1}}}, r"`data.train.generator`"),
-        ({"extra": 1, "another": 2}, r"\(and 1 more\)"),
     ],
 )
 def test_faulty_card_is_refused_with_file_and_key(

@@ -30,12 +30,15 @@ def inputs(rows: tuple[TaskRow, ...]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["coin", "sum", "tiny-coin", "tiny-sum", "tiny-word_sorting"])
-def test_generated_task_has_its_splits(name: str) -> None:
+def test_generated_task_has_its_splits_and_no_row_of_the_demos(name: str) -> None:
+    from tools.demo import ROWS, SEED
+
     task = load_task(ROOT / "tasks" / f"{name}.yml")
     sizes = task.card.split
     splits = [inputs(rows) for rows in (task.train, task.dev, task.test)]
     assert list(map(len, splits)) == [sizes.train, sizes.dev, sizes.test]
     assert len(set.union(*splits)) == sum(map(len, splits))
+    assert set.union(*splits).isdisjoint(row["input"] for row in cogex_rows(ROWS, SEED))
 
 
 def test_the_same_card_gives_the_same_rows_and_another_seed_others(tmp_path: Path) -> None:
@@ -61,21 +64,10 @@ def test_made_rows_are_right(tmp_path: Path) -> None:
         flips = row.input.count(" flips the coin")
         assert 2 <= flips + row.input.count("does not flip") <= 4
         assert row.answer == ("no" if flips % 2 else "yes")
-    assert {row.answer for row in task.train + task.dev} == {"yes", "no"}
     task = load(tmp_path, data={"train": {"generator": "word_sorting", "seed": 1, "rows": 30}})
     for row in task.train:
         words = row.input.removeprefix("List: ").split()
-        assert row.answer.split() == sorted(words)
-        assert len(words) >= 2
-
-
-def test_tiny_rows_are_none_of_the_demos() -> None:
-    from tools.demo import ROWS, SEED
-
-    trained = {row["input"] for row in cogex_rows(ROWS, SEED)}
-    for name in ("tiny-coin", "tiny-sum", "tiny-word_sorting"):
-        task = load_task(ROOT / "tasks" / f"{name}.yml")
-        assert trained.isdisjoint(inputs(task.train + task.dev + task.test))
+        assert row.answer.split() == sorted(words) and len(words) >= 2
 
 
 def test_json_and_json_lines_are_read_alike(tmp_path: Path) -> None:
@@ -83,8 +75,7 @@ def test_json_and_json_lines_are_read_alike(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text(json.dumps({"examples": rows}))
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
     fields = {"input": "{{ q | upper }}", "answer": "{{ a }}"}
-    one = load(tmp_path, data={"train": {"file": f"{tmp_path}/rows.json", "rows": "examples"}},
-               **fields)  # fmt: skip
+    one = load(tmp_path, data={"train": {"file": f"{tmp_path}/rows.json"}}, **fields)
     other = load(tmp_path, data={"train": {"file": f"{tmp_path}/rows.jsonl"}}, **fields)
     assert one.train == other.train
     assert one.train[0].input.startswith("WORD ")
@@ -135,7 +126,7 @@ def test_hub_rows_are_read_by_datasets(tmp_path: Path, monkeypatch: pytest.Monke
         ({"answer": "{{ range(10**9) | list }}"}, "does not fit row 1"),
         ({"answer": "{{ none }}"}, "does not fit row 1.*a field that it names is null"),
         ({"answer": "so", "metric": "numeric"}, "row 1 of `data.train` gives the answer 'so', wh"),
-        ({"split": {"train": 5, "dev": 50, "test": 5}}, "has 30 rows, and the splits need 60"),
+        ({"split": {"train": 5, "dev": 50, "test": 5}}, "has 30 rows .*, and the splits need 60"),
         ({"metric": "os.nothing"}, "metric: os.nothing: "),
         ({"data": {"train": {"generator": "sum", "seed": 1, "rows": 500,
                              "options": {"digits": 1}}}}, "gave 81 different rows, not 500"),
@@ -143,7 +134,7 @@ def test_hub_rows_are_read_by_datasets(tmp_path: Path, monkeypatch: pytest.Monke
                              "options": {"digit": 1}}}}, "`data.train.options`: "),
         ({"data": {"train": {"generator": "tiny", "seed": 1, "rows": 5,
                              "options": {"family": "no"}}}}, "options`: family: .* of .*coin"),
-        ({"data": {"train": {"file": "nowhere.json"}}}, "nowhere.json: cannot be read"),
+        ({"data": {"train": {"file": "nowhere.json"}}}, "nowhere.json: there is no such file"),
         ({"data": {"train": {"hub": "no-such/rows", "revision": "0" * 40, "split": "train"}}},
          "no-such/rows at 0000000 cannot be loaded"),
     ],
@@ -153,10 +144,10 @@ def test_unusable_data_is_one_message(tmp_path: Path, change: dict[str, Any], me
         load(tmp_path, **change)
 
 
-@pytest.mark.parametrize("text", ["{", '{"a": 1}', "[1]", "3"])
+@pytest.mark.parametrize("text", ["{", "[1]", "3", "[]"])
 def test_file_without_rows(tmp_path: Path, text: str) -> None:
     (tmp_path / "rows.json").write_text(text)
-    with pytest.raises(UserError, match=r"rows\.json: (is not JSON|holds no list)"):
+    with pytest.raises(UserError, match=r"rows\.json"):
         load(tmp_path, data={"train": {"file": f"{tmp_path}/rows.json"}})
 
 

@@ -22,7 +22,7 @@ from validation.selection.select import select, validation_rows
 BASE = Path(__file__).parents[4] / "models/tiny-base"
 SEED = 42
 NOISE = (0.5, 0.05, 0.2)
-CHANGE = {  # these leave another base behind
+RELOAD = {  # these leave another base behind, or may
     "pissa": {"init_lora_weights": "pissa"},
     "pissa by a random projection": {"init_lora_weights": "pissa_niter_1"},
     "olora": {"init_lora_weights": "olora"},
@@ -31,6 +31,11 @@ CHANGE = {  # these leave another base behind
     # the base ties its head to its embeddings
     "whole head": {"modules_to_save": ["lm_head"]},
     "whole head and embeddings": {"modules_to_save": ["lm_head", "embed_tokens"]},
+    "biases": {"bias": "all"},
+    **{
+        name: {"init_lora_weights": name}
+        for name in ("gaussian", "orthogonal", "mica", "eva", "lora_ga")
+    },
 }
 KEEP = {
     "DoRA": {"use_dora": True},
@@ -38,10 +43,6 @@ KEEP = {
     "embeddings as target": {"target_modules": ["embed_tokens", "q_proj"]},
     "tokens": {"trainable_token_indices": [5, 6, 7, 300]},
     "all linear": {"target_modules": "all-linear"},
-    **{
-        name: {"init_lora_weights": name}
-        for name in ("gaussian", "orthogonal", "mica", "eva", "lora_ga")
-    },
 }
 PLAIN: dict[str, Any] = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]}
 QUANTIZED = {"adapter": "qlora", "load_in_4bit": True}
@@ -90,14 +91,14 @@ def make_run(recipe: Recipe, **settings: Any) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("kind", [*CHANGE, *KEEP, "olora in 4 bits"])
+@pytest.mark.parametrize("kind", [*RELOAD, *KEEP, "olora in 4 bits"])
 @pytest.mark.filterwarnings("ignore")
 def test_each_checkpoint_is_scored_as_it_was_trained(
     recipe: Recipe, kind: str, loads: list[Any]
 ) -> None:
     if kind == "olora in 4 bits":
         recipe.values.update(QUANTIZED)
-    settings = (CHANGE | KEEP).get(kind, CHANGE["olora"])
+    settings = (RELOAD | KEEP).get(kind, RELOAD["olora"])
     expected = make_run(recipe, **settings)
     result = select(recipe)
     scored = {item.name: item.perplexity for item in result.checkpoints}
