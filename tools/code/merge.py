@@ -114,23 +114,21 @@ def rows_file(path: Path) -> Path:
 
 
 def unwanted(rows: Sequence[dict[str, str]], held_out: Sequence[Path]) -> dict[int, str]:
-    """Return why rows are not used, by index: they are or resemble a held-out row, or repeat one.
-
-    Raises UserError for a row that cannot be compared.
-    """
+    """Return why rows are not used, by index: they resemble a held-out row, or repeat another."""
     kept_away = [task.row for task in own_tasks(MINI)]
     for path in held_out:
         kept_away += read_prepared_rows(rows_file(path), CodeStrategy.columns)
     held_ids = {row["id"] for row in kept_away}
-    held_keys = {key: row["id"] for row in kept_away for key in _keys(row)}
+    held_keys = {key: row["id"] for row in kept_away for key in near_duplicates.keys(row)}
     texts: dict[tuple[str, str], str] = {}
     ids: set[str] = set()
     reasons = {}
     for index, row in enumerate(rows):
         if row["id"] in held_ids:
             reasons[index] = "held out: by its id"
-        elif resembled := sorted(held_keys[key] for key in _keys(row) & held_keys.keys()):
-            reasons[index] = f"held out: near-duplicate of {resembled[0]}"
+        elif resembled := near_duplicates.keys(row) & held_keys.keys():
+            first = min(held_keys[key] for key in resembled)
+            reasons[index] = f"held out: near-duplicate of {first}"
         else:
             earlier = texts.setdefault((row["prompt"], row["solution"]), row["id"])
             if row["id"] in ids:
@@ -140,15 +138,6 @@ def unwanted(rows: Sequence[dict[str, str]], held_out: Sequence[Path]) -> dict[i
             else:
                 ids.add(row["id"])
     return reasons
-
-
-def _keys(row: dict[str, str]) -> frozenset[tuple[str, str]]:
-    try:
-        return near_duplicates.keys(row)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UserError(
-            f"row {row['id']}: cannot be compared with others: {error}; prepare it again"
-        ) from None
 
 
 def _count(reasons: dict[int, str]) -> dict[str, int]:

@@ -18,9 +18,12 @@ from tools.code.function_shapes import Function, shape
 
 
 def keys(row: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    """Return a row's keys; near-duplicates share one. Raises SyntaxError or ValueError."""
-    function = _function(row)
-    found = {("name", _plain(function.name)), ("body", shape(function, constants=False))}
+    """Return a row's keys; near-duplicates share one. Without a function it is the text alone."""
+    try:
+        function = _function(row)
+        found = {("name", _plain(function.name)), ("body", shape(function, constants=False))}
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset({("row", row["prompt"] + row["solution"])})
     if said := _said(ast.get_docstring(function) or ""):
         found.add(("text", said))
     return frozenset(found)

@@ -145,7 +145,8 @@ def _refuse_unwanted(task: Task, max_lines: int | None, difficulty: Difficulty) 
             raise RejectedError(f"more than {max_lines} lines")
         if difficulty == "simple" and (problem := not_simple(program)):
             raise RejectedError(f"not simple: {problem}")
-        near_duplicates.keys(task.row)
+        if not any(kind == "name" for kind, _ in near_duplicates.keys(task.row)):
+            raise RejectedError("prompt and solution are no function in Python")
     except (SyntaxError, ValueError):
         raise RejectedError("prompt and solution are no function in Python") from None
     except (RecursionError, MemoryError):

@@ -280,15 +280,12 @@ def trained_on(recipe: Recipe, tasks: Sequence[Task]) -> list[str]:
     path = Path(recipe.training["path"])
     if not path.is_file():
         return []
-    known = {key for row in read_prepared_rows(path, strategy.columns) for key in _keys(row)}
-    return [task.id for task in tasks if _keys(task.row) & known]
-
-
-def _keys(row: dict[str, str]) -> frozenset[tuple[str, str]]:
-    try:
-        return near_duplicates.keys(row)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # it defines no function
-        return frozenset({("row", row["prompt"] + row["solution"])})
+    known = {
+        key
+        for row in read_prepared_rows(path, strategy.columns)
+        for key in near_duplicates.keys(row)
+    }
+    return [task.id for task in tasks if near_duplicates.keys(task.row) & known]
 
 
 def print_codebench(result: dict[str, Any], console: Console) -> None:

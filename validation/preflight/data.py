@@ -125,10 +125,7 @@ def _task_keys(
     """
     if strategy.task != "code":
         return frozenset({group_key(row, strategy.given)})
-    try:
-        return near_duplicates.keys(row)
-    except (SyntaxError, ValueError):  # no function: then the very text
-        return frozenset({("text", row["prompt"])})
+    return near_duplicates.keys(row)
 
 
 def _check_validation(recipe: Recipe, found: int) -> VerdictRow:
