@@ -18,7 +18,7 @@ tests/unit/validation/code/test_codebertscore.py has its scores with a tiny enco
 """
 
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,12 @@ MODEL = "neulab/codebert-python"
 LAYER = 11  # model2layers["neulab/codebert-python"] of code_bert_score/utils.py
 MAX_LENGTH = 512  # RoBERTa's positions, without its two reserved ones
 OVERLAP = 0.5  # of a window and the next
-TOKENS_PER_BATCH = 8192
-CHUNK = 128  # pairs with embeddings in memory at once: 400 MB for texts of 512 tokens
 # the package's: operators say what a program does
 _PUNCTUATION = set(string.punctuation) - set("+-*/&|~")
 _SPACES = "\u0120\u010a\u0109"  # space, newline and tab as byte-level BPE writes them
 # the package ships no baseline file; `rescale_with_baseline=True` then takes this one
 _BASELINE = 0.5
 
-Text = tuple[str, str]  # instruction and code
 Side = tuple[Tensor, Tensor]  # of a text: unit vectors (tokens, width), and which count (tokens,)
 
 
@@ -96,17 +93,14 @@ def load_encoder(name: str | Path, layer: int = LAYER) -> Encoder:
 
 
 def score_pairs(encoder: Encoder, pairs: Sequence[Pair]) -> list[BertScore]:
-    """Return the score of each pair, in their order.
-
-    Other pairs change only the rounding of a pair's embeddings.
-    """
-    scores: list[BertScore] = []
-    chunks = [pairs[at : at + CHUNK] for at in range(0, len(pairs), CHUNK)]
-    for chunk in track(chunks, "CodeBERTScore", transient=True, disable=len(chunks) < 2):
-        sides = _encode(encoder, {text for pair in chunk for text in _texts(pair)})
-        for pair in chunk:
-            candidate, reference = (sides[text] for text in _texts(pair))
-            scores.append(match(*candidate, *reference))
+    """Return the score of each pair, in their order."""
+    scores = []
+    for pair in track(pairs, "CodeBERTScore", transient=True, disable=len(pairs) < 2):
+        candidate, reference = (
+            _encode(encoder, pair.instruction.strip(), code.strip())
+            for code in (pair.candidate, pair.reference)
+        )
+        scores.append(match(*candidate, *reference))
     return scores
 
 
@@ -156,40 +150,21 @@ def windows(length: int, limit: int = MAX_LENGTH) -> list[tuple[int, int, int, i
     return found
 
 
-def _texts(pair: Pair) -> tuple[Text, Text]:
-    """Return candidate and reference, each with the instruction."""
-    instruction = pair.instruction.strip()
-    return (instruction, pair.candidate.strip()), (instruction, pair.reference.strip())
-
-
 def _ratio(above: float, below: float) -> float:
     return above / below if below else 0.0
 
 
-def _encode(encoder: Encoder, texts: set[Text]) -> dict[Text, Side]:
-    """Return the tokens to match of each text; texts of similar length are encoded together."""
-    tokenized = {text: _tokenize(encoder.tokenizer, *text) for text in texts}
-    sides = {}
-    for batch in _batches({text: len(ids) for text, (ids, _, _) in tokenized.items()}):
-        hidden = _embed(encoder, [tokenized[text][0] for text in batch])
-        for text, vectors in zip(batch, hidden, strict=True):
-            _, kept, counts = tokenized[text]
-            unit = torch.nn.functional.normalize(vectors[kept].float(), dim=-1)
-            sides[text] = (unit, counts[kept])
-    return sides
-
-
-def _batches(lengths: dict[Text, int]) -> Iterator[list[Text]]:
-    """Yield batches of texts, the shortest first; a text with windows is a batch of its own."""
-    batch: list[Text] = []
-    for text in sorted(lengths, key=lambda text: (lengths[text], text)):
-        length = lengths[text]
-        if batch and (length > MAX_LENGTH or (len(batch) + 1) * length > TOKENS_PER_BATCH):
-            yield batch
-            batch = []
-        batch.append(text)
-    if batch:
-        yield batch
+@torch.inference_mode()
+def _encode(encoder: Encoder, instruction: str, code: str) -> Side:
+    """Return the tokens of a text that are matched, on the CPU."""
+    ids, kept, counts = _tokenize(encoder.tokenizer, instruction, code)
+    row = torch.tensor([ids]).to(device())
+    parts = [
+        encoder.model(input_ids=row[:, start:end]).last_hidden_state[0, first:last].cpu()
+        for start, end, first, last in windows(len(ids))
+    ]
+    vectors = torch.cat(parts)[kept].float()
+    return torch.nn.functional.normalize(vectors, dim=-1), counts[kept]
 
 
 def _tokenize(tokenizer: Any, instruction: str, code: str) -> tuple[list[int], Tensor, Tensor]:
@@ -216,27 +191,6 @@ def _tokenize(tokenizer: Any, instruction: str, code: str) -> tuple[list[int], T
 
 def _is_punctuation(token: str) -> bool:
     return all(character in _PUNCTUATION for character in token.strip(_SPACES))
-
-
-@torch.inference_mode()
-def _embed(encoder: Encoder, rows: Sequence[list[int]]) -> list[Tensor]:
-    """Return the last hidden states of each row, of shape (tokens, width), on the CPU.
-
-    A row of more than `MAX_LENGTH` tokens is the only one.
-    """
-    width = max(map(len, rows))
-    pad = encoder.tokenizer.pad_token_id
-    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-    parts = []
-    for start, end, first, last in windows(width):
-        out = encoder.model(
-            input_ids=ids[:, start:end].to(device()),
-            attention_mask=mask[:, start:end].to(device()),
-        )
-        parts.append(out.last_hidden_state[:, first:last].cpu())
-    hidden = torch.cat(parts, dim=1)
-    return [hidden[index, : len(row)] for index, row in enumerate(rows)]
 
 
 def _load_model(name: str | Path) -> Any:

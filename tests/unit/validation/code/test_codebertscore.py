@@ -99,14 +99,6 @@ def test_only_the_code_is_matched(encoder: Encoder, mark: str) -> None:
     assert int(counts.sum()) == 2
 
 
-def test_a_pairs_score_does_not_depend_on_the_others(encoder: Encoder) -> None:
-    long = Pair("value = compute(1) + 2\n" * 90, CODE, "Write it out.")
-    middle = Pair("value = compute(3) * 4\n" * 18, OTHER, "Write it.")
-    together = score_pairs(encoder, [long, *PAIRS, middle, middle])
-    for pair, score in zip([long, *PAIRS, middle, middle], together, strict=True):
-        assert numbers(score_pairs(encoder, [pair])[0]) == pytest.approx(numbers(score), abs=1e-5)
-
-
 def test_a_control_token_in_the_code_stays_text(encoder: Encoder) -> None:
     ids = _tokenize(encoder.tokenizer, "", "a = '</s>'")[0]
     assert (ids[0], ids[-1]) == (0, 2)
