@@ -213,7 +213,7 @@ def _score(
     lines = [
         {
             "model": name,
-            "task_id": sample.task_id,
+            "task_id": sample.task.task_id,
             "passed": verdict.passed,
             "result": verdict.kind,
             "detail": verdict.detail,

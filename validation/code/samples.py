@@ -44,7 +44,6 @@ class Sample:
     """
 
     task: Task
-    task_id: Any  # as it was given
     completion: str
     generation: Generation | None = None
     too_long: bool = False
@@ -119,9 +118,9 @@ def _generate(
         seed=sampling.seed,
     )
     return [
-        Sample(task, task.task_id, "", too_long=True)
+        Sample(task, "", too_long=True)
         if written == NOTHING
-        else Sample(task, task.task_id, cut(written.text), written)
+        else Sample(task, cut(written.text), written)
         for task, written in zip(every, generations, strict=True)
     ]
 
@@ -143,7 +142,7 @@ def read_samples(path: Path, tasks: Sequence[Task]) -> tuple[list[Sample], list[
     made, unknown = [], []
     for task_id, text, whole in _lines(path, by_id):
         if task := by_id.get(str(task_id)):
-            made.append(Sample(task, task_id, text, whole=whole))
+            made.append(Sample(task, text, whole=whole))
         else:
             unknown.append(str(task_id))
     if not made:

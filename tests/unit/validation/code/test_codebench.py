@@ -78,7 +78,7 @@ def test_completion_is_cut_where_something_new_begins(text: str, kept: str) -> N
      ("    return '\0'", False), ("    # nothing\n", True)],
 )  # fmt: skip
 def test_valid_syntax_is_of_the_program_and_not_blank(completion: str, valid: bool) -> None:
-    assert is_python(Sample(ADD, ADD.task_id, completion)) is valid
+    assert is_python(Sample(ADD, completion)) is valid
 
 
 ODD = "    return a + b\n" + "#" * 20_000_000  # its loops are searched for in its beginning
