@@ -270,20 +270,11 @@ def merged_reasons(tmp_path: Path, rows: list[dict[str, str]], **options: Any) -
 
 
 def test_mini_suite_is_never_trained_on(tmp_path: Path) -> None:
-    """Not its rows, not its names with another body, not its bodies with another name."""
-    tasks = own_tasks(MINI)
-    own = [task.row for task in tasks]
-    renamed = [
-        {**task.row, "id": f"n_{task.id}", "prompt": f"def other{i}({task.prompt.split('(', 1)[1]}"}
-        for i, task in enumerate(tasks)
-    ]
-    rewritten = [
-        row(task.entry_point.title(), f"return [x, {i}]", id=f"b_{task.id}")
-        for i, task in enumerate(tasks)
-    ]
-    reasons = merged_reasons(tmp_path, [*own, *renamed, *rewritten, row("f", "return x ** y")])
-    assert len(reasons) == 60 and all(reason.startswith("held out") for reason in reasons.values())
-    assert reasons["mini_gcd"] == "held out: by its id"
+    own = [task.row for task in own_tasks(MINI)]
+    reasons = merged_reasons(tmp_path, [*own, row("Gcd", "return x"), row("f", "return x ** y")])
+    assert reasons == {each["id"]: "held out: by its id" for each in own} | {
+        "id_Gcd": "held out: near-duplicate of mini_gcd"
+    }
 
 
 def test_held_out_rows_and_repetitions_are_not_used(tmp_path: Path) -> None:

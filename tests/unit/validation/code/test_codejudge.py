@@ -157,8 +157,6 @@ def test_the_obedient_judge_would_obey() -> None:
         (REFERENCE, False),
         ("def is_correct(answer, label):\n    return (answer == label).float().mean()", False),
         ("correct = pred.argmax(1).eq(y).sum()\nprint('correct:', correct)", False),
-        ("warnings.filterwarnings('ignore')\nabove = scores > threshold", False),
-        ("prompt_system = load('system.txt')", False),
     ],
 )  # fmt: skip
 def test_words_to_a_judge_are_found_and_common_research_code_is_not_suspect(
@@ -225,16 +223,14 @@ def test_budget_and_estimate(server: Server, verdicts: Kept) -> None:
     assert len(judge_of(server).to_ask(pairs, verdicts)) == 7  # the first verdict is kept
 
 
-def test_tokens_that_a_server_does_not_tell_are_counted_by_length(
+def test_tokens_that_a_server_does_not_tell_and_an_endless_analysis(
     server: Server, verdicts: Kept
 ) -> None:
+    """The first are counted by length; the second is not handed on."""
     [verdict] = judged(server, "silent", [RIGHT], verdicts)
     assert verdict.status == "correct" and 500 < verdict.tokens < most_tokens(RIGHT)
-
-
-def test_an_endless_analysis_is_not_handed_on(server: Server, verdicts: Kept) -> None:
     before = server.requests("verbose")
-    [verdict] = judged(server, "verbose", [RIGHT], verdicts)
+    [verdict] = judged(server, "verbose", [Pair(WRONG, REFERENCE, "Add.")], verdicts)
     assert (verdict.status, verdict.analysis) == ("unparseable", "")
     assert server.requests("verbose") == before + 1
 

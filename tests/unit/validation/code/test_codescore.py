@@ -72,6 +72,10 @@ def metrics(encoder: Path, server: Server) -> MakeMetrics:
     return make
 
 
+def command(*arguments: str) -> Any:
+    return CliRunner().invoke(cogex.app, ["codescore", *arguments])
+
+
 def pairs_file(folder: Path) -> Path:
     write_jsonl(folder / "made.jsonl", PAIRS)
     return folder / "made.jsonl"
@@ -80,8 +84,15 @@ def pairs_file(folder: Path) -> Path:
 # pairs made elsewhere
 
 
-def test_pairs_are_scored_by_both(tmp_path: Path, metrics: MakeMetrics) -> None:
-    result = codescore_pairs(pairs_file(tmp_path), metrics(), None)
+def test_the_command_scores_pairs_by_both(tmp_path: Path, encoder: Path, server: Server) -> None:
+    done = command(
+        "--pairs", str(pairs_file(tmp_path)), "--metrics", "codebertscore,codejudge",
+        "--encoder", str(encoder), "--encoder-layer", "2", "--base-url", server.url("honest"),
+        "--judge-model", "judge",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "2 of 3 pairs to be judged by judge, at most" in done.output
+    result = json.loads((tmp_path / "codescore-made/codescore.json").read_text())
     scored = result["models"]["made"]
     assert scored["codejudge"]["score"] == pytest.approx(1 / 3)
     lines = [json.loads(line) for line in (tmp_path / "codescore-made/made.jsonl").open()]
@@ -91,7 +102,6 @@ def test_pairs_are_scored_by_both(tmp_path: Path, metrics: MakeMetrics) -> None:
     assert scored["codebertscore"]["f1_rescaled"] == pytest.approx(2 * sum(f1) / 3 - 1)
     assert [line["codejudge"]["status"] for line in lines] == ["correct", "incorrect", "incorrect"]
     assert scored["agreement"]["auc"] == 1.0
-    assert json.loads((tmp_path / "codescore-made/codescore.json").read_text()) == result
 
 
 def test_what_is_kept_is_not_made_again_and_another_layer_is(
@@ -117,7 +127,6 @@ def test_what_is_kept_is_not_made_again_and_another_layer_is(
         ({"candidate": "a", "reference": "b"}, "pair 2: missing: instruction; a pair has the"),
         ({"candidate": 1, "reference": "b", "instruction": "c"}, "pair 2: wrong type: candidate"),
         ({"candidate": "\ud800", "reference": "b", "instruction": "c"}, "not UTF-8: candidate"),
-        (["candidate"], "pair 2: not an object"),
     ],
 )
 def test_a_pair_that_cannot_be_read_is_named(tmp_path: Path, pair: Any, says: str) -> None:
@@ -256,25 +265,6 @@ def test_all_models_are_judged_under_one_estimate(
         written.add(tuple(json.loads(line)["candidate"] for line in lines))
     assert len(written) == 3  # each has written its own
     assert [item["name"] for item in result["left_out"]] == ["checkpoint-30"]
-
-
-# the command
-
-
-def command(*arguments: str) -> Any:
-    return CliRunner().invoke(cogex.app, ["codescore", *arguments])
-
-
-def test_the_command_scores_pairs(tmp_path: Path, encoder: Path, server: Server) -> None:
-    done = command(
-        "--pairs", str(pairs_file(tmp_path)), "--metrics", "codebertscore,codejudge",
-        "--encoder", str(encoder), "--encoder-layer", "2", "--base-url", server.url("honest"),
-        "--judge-model", "judge",
-    )  # fmt: skip
-    assert done.exit_code == 0, done.output
-    assert "2 of 3 pairs to be judged by judge, at most" in done.output
-    result = json.loads((tmp_path / "codescore-made/codescore.json").read_text())
-    assert result["models"]["made"]["codejudge"]["correct"] == 1
 
 
 @pytest.mark.parametrize(
