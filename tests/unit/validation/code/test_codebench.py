@@ -382,9 +382,8 @@ NONE, NO_PYTHON, LOOP = "    return None\n", "    return (\n", "    x = 1\n" + "
 @pytest.mark.parametrize(
     ("texts", "failed"),
     [
-        ([NONE] * 15, []),
+        ([NO_PYTHON, *[NONE] * 14], []),
         ([NONE] * 16, ["tasks solved"]),
-        ([NO_PYTHON], []),
         ([NO_PYTHON] * 2, ["valid syntax"]),
         ([LOOP], ["loops"]),
     ],
