@@ -29,6 +29,7 @@ _CARDS = re.compile(rf"({'|'.join(NUMBERS)}) (\d+) GB GPU")
 class Header:
     """What a header says; `fields` holds each label's text, its lines joined."""
 
+    purpose: str  # the title of the report
     fields: dict[str, str]
     ranks: int  # GPUs; 1 for a recipe that runs on a CPU
     card_gb: int | None  # memory of each GPU in GB; None for a recipe that runs on a CPU
@@ -49,6 +50,7 @@ def read_header(path: Path) -> Header:
             f"{', '.join(NUMBERS)}; correct it"
         )
     return Header(
+        purpose=comment[0].removeprefix("#").strip(),
         fields=fields,
         ranks=NUMBERS[cards[1]] if cards else 1,
         card_gb=int(cards[2]) if cards else None,

@@ -31,6 +31,7 @@ def recipe(tmp_path: Path) -> Path:
 
 def test_labels_and_joined_lines(recipe: Path) -> None:
     header = read_header(recipe)
+    assert header.purpose == "A purpose."
     assert header.fields["Needs"] == "data, and more"
     assert tuple(header.fields) == LABELS
 
