@@ -34,8 +34,7 @@ from tools.code.tasks import MINI, own_tasks, read_published
 from tools.errors import UserError
 from tools.files import sha256, whole_file, write_json
 from tools.prepare.fields import RejectedError
-from tools.prepare.folder import counts_table
-from tools.prepare.pipeline import commonest_first
+from tools.prepare.folder import commonest_first, print_counts
 from tools.python_text import quietly
 
 OUTPUTS = ("train.jsonl", "val.jsonl", "rejected.jsonl")
@@ -267,8 +266,7 @@ def short_functions(tree: ast.Module, most_lines: int) -> Iterator[ast.FunctionD
 
 def print_summary(summary: Summary, console: Console) -> None:
     """Print what became of the files."""
-    counts = {"read": summary.read, "kept": summary.kept, "rejected": summary.rejected}
-    reasons = commonest_first(Counter(summary.reasons))
-    console.print(counts_table("files", counts, reasons))
+    found = {"rejected": summary.rejected, "reasons": commonest_first(Counter(summary.reasons))}
+    print_counts("files", {"read": summary.read, "kept": summary.kept}, found, console)
     for split, count in summary.documents.items():
         console.print(f"{split}: {count:,} documents, {summary.characters[split]:,} characters")

@@ -26,7 +26,7 @@ from tools.files import sha256
 from tools.prepare.folder import (
     check_out,
     commonest_first,
-    counts_table,
+    print_counts,
     rejected_lines,
     told,
     write_folder,
@@ -86,8 +86,7 @@ def merge(
         "reasons": _count(reasons),
         "seed": seed,
     }
-    write_folder(out, files, manifest, hashed=["train.jsonl", "val.jsonl"])
-    return manifest
+    return write_folder(out, files, manifest, hashed=["train.jsonl", "val.jsonl"])
 
 
 def prepared_tasks(
@@ -154,6 +153,6 @@ def origin(path: Path) -> dict[str, Any]:
 
 def print_summary(manifest: dict[str, Any], console: Console) -> None:
     """Print every count and reason."""
-    counts = {name: manifest[name] for name in ("read", "train", "val", "rejected")}
-    console.print(counts_table("rows", counts, manifest["reasons"]))
-    console.print(f"groups of near-duplicates: {manifest['near_duplicate_groups']:,}")
+    counts = {name: manifest[name] for name in ("read", "train", "val")}
+    counts["groups of near-duplicates"] = manifest["near_duplicate_groups"]
+    print_counts("rows", counts, manifest, console)

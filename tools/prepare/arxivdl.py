@@ -19,13 +19,10 @@ as the source names it;
 """
 
 import hashlib
-import heapq
-import itertools
 import json
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,14 +34,13 @@ from tools.files import whole_file
 from tools.prepare.arxivdl_source import RowStream
 from tools.prepare.fields import (
     PreparedRow,
-    ReadRow,
     RejectedError,
     read_fields,
     without_blank_ends,
 )
 from tools.prepare.folder import (
     commonest_first,
-    counts_table,
+    print_counts,
     told,
     write_folder,
 )
@@ -60,46 +56,6 @@ Unit = Literal["characters", "tokens"]
 Length = Callable[[str], int]
 
 
-def _read(row: dict[str, Any], *, augmented: bool) -> ReadRow:
-    """Return the columns of a row; the input of an augmented one is its file without the function.
-
-    The file must not hold the answer in another form. Raises RejectedError.
-    """
-    plain = [field for field in FIELDS if augmented or field.column != "input"]
-    file = row.get("file")
-    read = read_fields(row | {"file": file if isinstance(file, str) else ""}, plain)
-    code, function = read.texts.get("input", ""), read.texts["output"]
-    if augmented and not code:
-        raise RejectedError("missing: full_code")
-    if len(code) > LONGEST_FILE:
-        raise RejectedError(f"file longer than {LONGEST_FILE:,} characters")
-    if augmented and function not in code:
-        raise RejectedError("function not in its file")
-    read.texts["input"] = without_blank_ends(code.replace(function, ""))
-    return read
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What became of the rows.
-
-    `reasons` counts the rejected, the commonest first; `offered` the usable rows of each split;
-    `sizes`, `val` and `test` are rows written; `copies` were left out of validation and test
-    because a training row, or one of validation, has their function or instruction.
-    """
-
-    read: int
-    kept: int
-    rejected: int
-    reasons: dict[str, int]
-    offered: dict[str, int]
-    normalised: int
-    sizes: list[int]
-    val: int
-    test: int
-    copies: int
-
-
 def prepare_arxivdl(
     source: RowStream,
     out: Path,
@@ -112,59 +68,105 @@ def prepare_arxivdl(
     val_size: int = 200,
     test_size: int = 1000,
     seed: int = 42,
-) -> Summary:
+) -> dict[str, Any]:
     """Write for each size the folder `out`/SIZE, and `out`/rejected.jsonl for all of them.
 
     A folder holds train.jsonl, val.jsonl, test.jsonl (`test_size` rows, or all there are) and
-    manifest.json. `max_length` is the longest function in `unit`s. Raises UserError, with nothing
-    written, if the source or a setting cannot be used, or if it has too few rows for a size.
+    manifest.json; that of the last size is returned. `max_length` is the longest function in
+    `unit`s. Raises UserError, with nothing written, if the source or a setting cannot be used, or
+    if it has too few rows for a size.
     """
-    _check_settings(source, out, sizes, max_length, unit, tokenizer, val_size, test_size)
+    _check_settings(source, out, sizes, unit, tokenizer)
     length = _token_counter(tokenizer) if tokenizer else len
     samples = {
         "train": SmallestRanks(max(SIZES)),
         "val": SmallestRanks(2 * val_size),  # twice as many: some may be copies of training rows
         "test": SmallestRanks(2 * test_size),
     }
-    counts = _Counts()
+    reasons: Counter[str] = Counter()
+    offered: Counter[str] = Counter()
+    normalised = 0
     with whole_file(out / "rejected.jsonl") as rejected:
         for index, raw in enumerate(source.rows()):
             try:
-                row = _prepared(index, raw, augmented, length, max_length, unit, counts)
+                row = _read(raw, augmented=augmented)
+                if length(row["output"]) > max_length:
+                    raise RejectedError(f"longer than {max_length:,} {unit}")
             except RejectedError as reason:
-                counts.reasons[str(reason)] += 1
+                reasons[str(reason)] += 1
                 line = {"index": index, "reason": str(reason)}  # the row lies in the source
                 rejected.write(json.dumps(line, ensure_ascii=False) + "\n")
                 continue
+            # a method moves to the left margin, and loses the blank lines around it
+            row["output"] = textwrap.dedent(without_blank_ends(row["output"]))
+            normalised += row["output"] != raw["function"]
             name = split_of(row["repo"], seed)
-            counts.offered[name] += 1
-            samples[name].offer(rank_of(row["output"], seed), row)
-        chosen = _choose(samples, counts, sizes, val_size, test_size, source)
-    summary = _summary(counts, chosen, sizes)
-    settings = {
+            offered[name] += 1
+            samples[name].offer(rank_of(row["output"], seed), {"id": f"row-{index}"} | row)
+        chosen, copies = _choose(samples, {"val": val_size, "test": test_size})
+        _check_enough(source.name, chosen, max(sizes), reasons)
+    read = offered.total() + reasons.total()
+    manifest = {
+        "source": {"path": source.name, "sha256": source.sha256(), "rows": read},
+        "read": read,
+        "kept": offered.total(),
+        "rejected": reasons.total(),
+        "reasons": commonest_first(reasons),
+        "offered": {name: offered[name] for name in samples},  # the usable rows of each split
+        "normalised": normalised,
+        "val": len(chosen["val"]),
+        "test": len(chosen["test"]),
+        # left out of validation and test: training, or validation, has function or instruction
+        "copies": copies,
         "seed": seed,
         "augmented": augmented,
         "max_length": max_length,
         "unit": unit,
         "tokenizer": tokenizer,
+        "val_size": val_size,
         "test_size": test_size,
         "format": ArxivdlStrategy.dataset,
         "layout_version": ArxivdlStrategy.layout_version,
     }
-    origin = {"path": source.name, "sha256": source.sha256(), "rows": summary.read}
     for size in sizes:
-        _write(out / str(size), size, chosen, summary, {"source": origin} | settings, val_size)
-    return summary
+        rows = chosen | {"train": chosen["train"][:size]}
+        files = {f"{name}.jsonl": part for name, part in rows.items()}
+        manifest["train"] = size
+        manifest = write_folder(out / str(size), files, manifest, hashed=list(files))
+    return manifest
 
 
-def print_summary(summary: Summary, out: Path, console: Console) -> None:
+def _read(row: Any, *, augmented: bool) -> PreparedRow:
+    """Return the columns of a row; the input of an augmented one is its file without the function.
+
+    The file must not hold the answer in another form. Raises RejectedError.
+    """
+    if not isinstance(row, dict):
+        raise RejectedError("not an object")
+    plain = [field for field in FIELDS if augmented or field.column != "input"]
+    file = row.get("file")
+    texts = read_fields(row | {"file": file if isinstance(file, str) else ""}, plain).texts
+    code, function = texts.get("input", ""), texts["output"]
+    if augmented and not code:
+        raise RejectedError("missing: full_code")
+    if len(code) > LONGEST_FILE:
+        raise RejectedError(f"file longer than {LONGEST_FILE:,} characters")
+    if augmented and function not in code:
+        raise RejectedError("function not in its file")
+    texts["input"] = without_blank_ends(code.replace(function, ""))
+    return {name: texts[name] for name in _COLUMNS}
+
+
+def print_summary(
+    manifest: dict[str, Any], sizes: Sequence[int], out: Path, console: Console
+) -> None:
     """Print every count and reason, and where the rows are."""
-    counts = {"read": summary.read}
-    counts |= {f"usable for {name}": count for name, count in summary.offered.items()}
-    counts |= {"validation": summary.val, "test": summary.test}
-    counts |= {"copies left out of both": summary.copies, "rejected": summary.rejected}
-    console.print(counts_table("rows", counts, summary.reasons))
-    for size in summary.sizes:
+    counts = {"read": manifest["read"]}
+    counts |= {f"usable for {name}": count for name, count in manifest["offered"].items()}
+    counts |= {"validation": manifest["val"], "test": manifest["test"]}
+    counts |= {"copies left out of both": manifest["copies"]}
+    print_counts("rows", counts, manifest, console)
+    for size in sizes:
         console.print(f"{out / str(size)}: {size:,} training rows", markup=False)
 
 
@@ -177,25 +179,20 @@ class SmallestRanks:
     def __init__(self, capacity: int) -> None:
         """Hold no row yet."""
         self.capacity = capacity
-        self._heap: list[tuple[int, int, PreparedRow]] = []  # the largest rank on top, negated
-        self._ranks: set[int] = set()
-        self._order = itertools.count()  # no two rows are compared
+        self.held: dict[int, PreparedRow] = {}
 
     def offer(self, rank: int, row: PreparedRow) -> None:
-        """Take the row if its rank is among the smallest and new."""
-        full = len(self._heap) >= self.capacity
-        if rank in self._ranks or (full and (not self.capacity or rank > -self._heap[0][0])):
-            return
-        item = (-rank, next(self._order), row)
-        if full:
-            self._ranks.discard(-heapq.heapreplace(self._heap, item)[0])
-        else:
-            heapq.heappush(self._heap, item)
-        self._ranks.add(rank)
+        """Take the row if its rank is new; drop the largest where twice too many are held."""
+        self.held.setdefault(rank, row)
+        if len(self.held) >= 2 * self.capacity:
+            self.held = dict(self._smallest())
+
+    def _smallest(self) -> list[tuple[int, PreparedRow]]:
+        return [(rank, self.held[rank]) for rank in sorted(self.held)[: self.capacity]]
 
     def rows(self) -> list[PreparedRow]:
         """Return the rows, the smallest rank first."""
-        return [row for _, _, row in sorted(self._heap, key=lambda item: -item[0])]
+        return [row for _, row in self._smallest()]
 
 
 def split_of(repo: str, seed: int) -> str:
@@ -219,36 +216,14 @@ def _folded(function: str) -> str:
     return " ".join(function.split())
 
 
-@dataclass
-class _Counts:
-    reasons: Counter[str] = field(default_factory=Counter)
-    offered: Counter[str] = field(default_factory=Counter)
-    normalised: int = 0
-    copies: int = 0
-
-
 def _check_settings(
-    source: RowStream,
-    out: Path,
-    sizes: list[int],
-    max_length: int,
-    unit: Unit,
-    tokenizer: str | None,
-    val_size: int,
-    test_size: int,
+    source: RowStream, out: Path, sizes: list[int], unit: Unit, tokenizer: str | None
 ) -> None:
-    known = ", ".join(map(str, SIZES))
     if odd := [size for size in sizes if size not in SIZES]:
         raise UserError(
-            f"--size {odd[0]} is none of {known}: give one of them, or leave --size out for all."
+            f"--size {odd[0]} is none of {', '.join(map(str, SIZES))}: give one of them, or leave "
+            "--size out for all."
         )
-    for name, value in (
-        ("--max-length", max_length),
-        ("--val-size", val_size),
-        ("--test-size", test_size),
-    ):
-        if value < 1:
-            raise UserError(f"{name} is {value}: give 1 or more.")
     if (unit == "tokens") != (tokenizer is not None):
         raise UserError("--unit tokens and --tokenizer belong together: give both, or neither.")
     if out.exists() and not out.is_dir():
@@ -264,57 +239,20 @@ def _token_counter(name: str) -> Length:
     return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _prepared(
-    index: int,
-    raw: Any,
-    augmented: bool,
-    length: Length,
-    max_length: int,
-    unit: Unit,
-    counts: _Counts,
-) -> PreparedRow:
-    """Return the row as it is written. Raises RejectedError."""
-    if not isinstance(raw, dict):
-        raise RejectedError("not an object")
-    texts = _read(raw, augmented=augmented).texts
-    if length(texts["output"]) > max_length:
-        raise RejectedError(f"longer than {max_length:,} {unit}")
-    # a method moves to the left margin, and loses the blank lines around it
-    texts["output"] = textwrap.dedent(without_blank_ends(texts["output"]))
-    counts.normalised += texts["output"] != raw["function"]
-    return {"id": f"row-{index}"} | {name: texts[name] for name in _COLUMNS}
-
-
 def _choose(
-    samples: dict[str, SmallestRanks],
-    counts: _Counts,
-    sizes: list[int],
-    val_size: int,
-    test_size: int,
-    source: RowStream,
-) -> dict[str, list[PreparedRow]]:
-    """Return the rows of each split, in the order of their ranks.
-
-    Raises UserError if there are too few.
-    """
-    train = samples["train"].rows()
-    taken = {key for row in train for key in _keys(row)}
-    chosen = {"train": train}
-    for name, size in (("val", val_size), ("test", test_size)):
+    samples: dict[str, SmallestRanks], sizes: dict[str, int]
+) -> tuple[dict[str, list[PreparedRow]], int]:
+    """Return the rows of each split in the order of their ranks, and how many were copies."""
+    chosen = {"train": samples["train"].rows()}
+    taken = {key for row in chosen["train"] for key in _keys(row)}
+    copies = 0
+    for name, size in sizes.items():
         offered = samples[name].rows()
         own = [row for row in offered if taken.isdisjoint(_keys(row))]
-        counts.copies += len(offered) - len(own)
+        copies += len(offered) - len(own)
         chosen[name] = own[:size]
         taken |= {key for row in chosen[name] for key in _keys(row)}
-    found = ", ".join(f"{len(rows)} for {name}" for name, rows in chosen.items())
-    if max(sizes) > len(train) or not chosen["val"] or not chosen["test"]:
-        reasons = told(commonest_first(counts.reasons))
-        raise UserError(
-            f"{source.name}: has too few usable rows for --size {max(sizes)}: {found} (rejected: "
-            f"{reasons or 'none'}). Give the whole dataset, whose rows have "
-            f"prompt, function and repo, or a smaller --size."
-        )
-    return chosen
+    return chosen, copies
 
 
 def _keys(row: PreparedRow) -> Iterator[tuple[str, ...]]:
@@ -323,33 +261,13 @@ def _keys(row: PreparedRow) -> Iterator[tuple[str, ...]]:
     yield group_key(row, ArxivdlStrategy.given)
 
 
-def _summary(counts: _Counts, chosen: dict[str, list[PreparedRow]], sizes: list[int]) -> Summary:
-    kept, rejected = counts.offered.total(), counts.reasons.total()
-    return Summary(
-        read=kept + rejected,
-        kept=kept,
-        rejected=rejected,
-        reasons=commonest_first(counts.reasons),
-        offered={name: counts.offered[name] for name in ("train", "val", "test")},
-        normalised=counts.normalised,
-        sizes=sorted(sizes),
-        val=len(chosen["val"]),
-        test=len(chosen["test"]),
-        copies=counts.copies,
-    )
-
-
-def _write(
-    folder: Path,
-    size: int,
-    chosen: dict[str, list[PreparedRow]],
-    summary: Summary,
-    settings: dict[str, Any],
-    val_size: int,
+def _check_enough(
+    source: str, chosen: dict[str, list[PreparedRow]], size: int, reasons: Counter[str]
 ) -> None:
-    """Write the folder of one size."""
-    rows = {"train": chosen["train"][:size], "val": chosen["val"], "test": chosen["test"]}
-    counts = vars(summary) | {"train": size, "val_size": val_size}
-    del counts["sizes"]
-    files = {f"{name}.jsonl": part for name, part in rows.items()}
-    write_folder(folder, files, settings | counts, hashed=list(files))
+    if len(chosen["train"]) < size or not chosen["val"] or not chosen["test"]:
+        found = ", ".join(f"{len(rows)} for {name}" for name, rows in chosen.items())
+        raise UserError(
+            f"{source}: has too few usable rows for --size {size}: {found} (rejected: "
+            f"{told(commonest_first(reasons)) or 'none'}). Give the whole dataset, whose rows have "
+            "prompt, function and repo, or a smaller --size."
+        )

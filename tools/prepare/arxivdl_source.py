@@ -34,10 +34,21 @@ class RowStream:
 
         Raises UserError if the source cannot be read.
         """
-        if not self.files:
-            yield from _hub_rows(self.name, self.revision)
-        for path in self.files:
-            yield from (_parquet_rows if path.suffix == ".parquet" else _json_rows)(path)
+        import datasets
+
+        try:
+            if not self.files:
+                yield from _hub_rows(self.name.removesuffix(f"@{self.revision}"), self.revision)
+            for path in self.files:
+                yield from (_parquet_rows if path.suffix == ".parquet" else _json_rows)(path)
+        except (
+            OSError, ValueError, NotImplementedError, datasets.exceptions.DatasetsError
+        ) as error:  # fmt: skip
+            what = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{self.name}: cannot be read: {what}. Correct or download it again, or give the "
+                "folder of the dataset's Parquet files with --input."
+            ) from None
 
     def sha256(self) -> str:
         """The hash of the file, or of the hashes of the files; the hub's revision names itself."""
@@ -69,54 +80,30 @@ def open_stream(path: Path | None, revision: str = REVISION) -> RowStream:
     return RowStream(str(path), (path,))
 
 
-def _hub_rows(name: str, revision: str) -> Iterator[dict[str, Any]]:
+def _hub_rows(repository: str, revision: str) -> Iterator[dict[str, Any]]:
     import datasets
 
-    repository = name.removesuffix(f"@{revision}")
-    try:
-        stream = datasets.load_dataset(repository, split="train", streaming=True, revision=revision)
-        columns = [column for column in COLUMNS if column in (stream.column_names or COLUMNS)]
-        yield from stream.select_columns(columns)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        what = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"{name}: cannot be streamed from the Hugging Face hub: {what}. Try again, or download "
-            "its Parquet files and give their folder with --input."
-        ) from None
+    stream = datasets.load_dataset(repository, split="train", streaming=True, revision=revision)
+    columns = [column for column in COLUMNS if column in (stream.column_names or COLUMNS)]
+    yield from stream.select_columns(columns)
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow  # type: ignore[import-untyped]
-    from pyarrow import parquet
+    from pyarrow import parquet  # type: ignore[import-untyped]
 
-    try:
-        # asked for all at once, row groups that were read stay in memory
-        with parquet.ParquetFile(path, pre_buffer=False) as file:
-            held = set(file.schema_arrow.names)
-            columns = [column for column in COLUMNS if column in held]
-            for group in range(file.num_row_groups):
-                for batch in file.iter_batches(BATCH, row_groups=[group], columns=columns):
-                    yield from batch.to_pylist()
-    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
-        what = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: is no readable Parquet file: {what}; download it again") from None
+    # one row group at a time: asked for all at once, those that were read stay in memory
+    with parquet.ParquetFile(path, pre_buffer=False) as file:
+        columns = [column for column in COLUMNS if column in file.schema_arrow.names]
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(BATCH, row_groups=[group], columns=columns):
+                yield from batch.to_pylist()
 
 
 def _json_rows(path: Path) -> Iterator[Any]:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
                 if line.strip():
-                    yield _parsed(path, number, line)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-
-
-def _parsed(path: Path, number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path}, line {number}: is not valid JSON: {error}; JSON lines need one whole row a "
-            "line: correct it there, or download the file again"
-        ) from None
+                    yield json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise ValueError(f"line {number} is not valid JSON: {error}") from None

@@ -10,7 +10,6 @@ Every task of the file is either kept or in rejected.jsonl with its reason:
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ from tools.prepare.folder import (
     MANIFEST,
     check_out,
     commonest_first,
-    counts_table,
+    print_counts,
     rejected_lines,
     told,
     write_folder,
@@ -46,17 +45,6 @@ _MAKE: dict[TaskFile, Callable[[Any], Task]] = {
 }
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What became of the tasks; `reasons` counts the rejected, the commonest first."""
-
-    source: dict[str, Any]
-    read: int
-    kept: int
-    rejected: int
-    reasons: dict[str, int]
-
-
 def prepare_tasks(
     name: TaskFile,
     source: Path | None,
@@ -65,12 +53,12 @@ def prepare_tasks(
     allow_code_execution: bool,
     max_lines: int | None = None,
     difficulty: Difficulty = "any",
-) -> Summary:
+) -> dict[str, Any]:
     """Filter and verify the tasks of a file, and write those kept into the folder `out`.
 
     Without `source` the file is the fetched one, or this project's own for `synthetic`. Raises
     UserError, with nothing written, if the file cannot be used, if no task is left, or without
-    consent.
+    consent. Returns manifest.json.
     """
     path = source or (SYNTHETIC if name == "synthetic" else verified(name))
     check_out(out, path, OUTPUTS)
@@ -100,17 +88,19 @@ def prepare_tasks(
     }
     if name != "synthetic":
         origin["known_as"] = PUBLISHED.get(published.sha256)
-    summary = Summary(origin, len(published.rows), len(kept), len(rejected), counts)
     manifest = {
         "format": f"code/{name}",
-        **vars(summary),
+        "source": origin,
+        "read": len(published.rows),
+        "kept": len(kept),
+        "rejected": len(rejected),
+        "reasons": counts,
         "max_lines": max_lines,
         "difficulty": difficulty,
         "simple": {"most_decisions": MOST_DECISIONS, "deepest": DEEPEST},
     }
     files = {"rows.jsonl": kept, "rejected.jsonl": rejected}
-    write_folder(out, files, manifest, hashed=["rows.jsonl"])
-    return summary
+    return write_folder(out, files, manifest, hashed=["rows.jsonl"])
 
 
 def _select(
@@ -169,11 +159,10 @@ def _class_of(reason: str) -> str:
     return reason.split(": ")[0] if reason.startswith("its own solution") else reason
 
 
-def print_summary(summary: Summary, console: Console) -> None:
+def print_summary(manifest: dict[str, Any], console: Console) -> None:
     """Print every count and reason."""
-    counts = {name: getattr(summary, name) for name in ("read", "kept", "rejected")}
-    console.print(counts_table("tasks", counts, summary.reasons))
-    if not summary.source.get("known_as", "none was published"):
+    print_counts("tasks", {name: manifest[name] for name in ("read", "kept")}, manifest, console)
+    if not manifest["source"].get("known_as", "none was published"):
         console.print(
             "The file is not the published one, byte for byte; manifest.json has its hash."
         )

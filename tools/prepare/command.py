@@ -9,7 +9,6 @@ from rich.console import Console
 
 from prompt_strategies.arxivdl import ArxivdlStrategy
 from prompt_strategies.base import CompletionStrategy, own_strategies
-from tools.errors import UserError
 from tools.prepare.schema import help_text
 
 prepare = typer.Typer(
@@ -28,38 +27,33 @@ def _add_rows_command(strategy: type[CompletionStrategy]) -> None:
             typer.Option("--input", help="JSON, JSON lines, CSV, Parquet or Arrow; may be packed."),
         ],
         out: Annotated[Path, typer.Option(help="Folder for train.jsonl, val.jsonl and the rest.")],
-        val_size: Annotated[int, typer.Option(help="Validation rows.")] = 2000,
+        val_size: Annotated[int, typer.Option(min=1, help="Validation rows.")] = 2000,
         seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
         strict: Annotated[
             bool, typer.Option(help="Reject flagged rows too: docs/data.md.")
         ] = False,
-        max_rejected: Annotated[float, typer.Option(help="Largest share of rejected rows.")] = 0.05,
-        sequence_len: Annotated[int, typer.Option(help="Flag rows of more tokens.")] = 2048,
+        max_rejected: Annotated[
+            float, typer.Option(min=0, max=1, help="Largest share of rejected rows.")
+        ] = 0.05,
+        sequence_len: Annotated[int, typer.Option(min=1, help="Flag rows of more tokens.")] = 2048,
         tokenizer: Annotated[
             str | None, typer.Option(help="Count tokens with this; else they are estimated.")
         ] = None,
     ) -> None:
-        from tools.prepare.pipeline import prepare_rows, print_summary
+        from tools.prepare.pipeline import prepare_rows, print_summary, rejected_share
 
-        if not val_size:
-            raise UserError(
-                "--val-size is 0: every recipe chooses its checkpoint by validation rows. Give 1 "
-                "or more."
-            )
-        module = import_module(f"tools.prepare.{strategy.dataset}")
-        summary = prepare_rows(
-            module.FORMAT,
+        manifest = prepare_rows(
+            import_module(f"tools.prepare.{strategy.dataset}").FORMAT,
             source,
             out,
             val_size=val_size,
             seed=seed,
             strict=strict,
-            max_rejected=max_rejected,
             sequence_len=sequence_len,
             tokenizer=tokenizer,
         )
-        print_summary(summary, out, Console())
-        raise typer.Exit(0 if summary.ok else 1)
+        print_summary(manifest, out, max_rejected, Console())
+        raise typer.Exit(0 if rejected_share(manifest) <= max_rejected else 1)
 
 
 for _strategy in {each.dataset: each for each in own_strategies() if each.published}.values():
@@ -265,23 +259,24 @@ def arxivdl(
     augmented: Annotated[
         bool, typer.Option("--augmented", help="The rest of the function's file is the input.")
     ] = False,
-    max_length: Annotated[int, typer.Option(help="Longest function.")] = 1000,
+    max_length: Annotated[int, typer.Option(min=1, help="Longest function.")] = 1000,
     unit: Annotated[
         Literal["characters", "tokens"], typer.Option(help="What --max-length counts.")
     ] = "characters",
     tokenizer: Annotated[str | None, typer.Option(help="Counts tokens.")] = None,
-    val_size: Annotated[int, typer.Option(help="Validation rows.")] = 200,
-    test_size: Annotated[int, typer.Option(help="Most test rows.")] = 1000,
+    val_size: Annotated[int, typer.Option(min=1, help="Validation rows.")] = 200,
+    test_size: Annotated[int, typer.Option(min=1, help="Most test rows.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of split and order.")] = 42,
 ) -> None:
     """See the help text above."""
     from tools.prepare.arxivdl import SIZES, prepare_arxivdl, print_summary
     from tools.prepare.arxivdl_source import open_stream
 
-    summary = prepare_arxivdl(
+    sizes = sorted(sizes or SIZES)
+    manifest = prepare_arxivdl(
         open_stream(source),
         out,
-        sizes=sizes or list(SIZES),
+        sizes=sizes,
         augmented=augmented,
         max_length=max_length,
         unit=unit,
@@ -290,4 +285,4 @@ def arxivdl(
         test_size=test_size,
         seed=seed,
     )
-    print_summary(summary, out, Console())
+    print_summary(manifest, sizes, out, Console())

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from prompt_strategies.date_texts import to_file
@@ -31,11 +32,11 @@ def write_folder(
     manifest: Mapping[str, Any],
     *,
     hashed: Sequence[str],
-) -> None:
+) -> dict[str, Any]:
     """Write files of JSON lines, then manifest.json with the SHA-256 of those in `hashed`.
 
     Those hold the prepared rows, which the engine reads as texts. A folder with a manifest is
-    whole. Raises UserError if the folder cannot be written.
+    whole. Returns the manifest. Raises UserError if the folder cannot be written.
     """
     with writing(out / MANIFEST):
         (out / MANIFEST).unlink(missing_ok=True)
@@ -46,6 +47,7 @@ def write_folder(
         written = {**manifest, "sha256": {name: sha256(out / name) for name in hashed}}
         Manifest.model_validate(written)  # its readers' keys are there
         write_json(out / MANIFEST, written)
+    return written
 
 
 def _stored(row: Mapping[str, str]) -> dict[str, str]:
@@ -79,10 +81,13 @@ def told(reasons: Mapping[str, int], most: int = 5) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in list(reasons.items())[:most])
 
 
-def counts_table(what: str, counts: Mapping[str, int], reasons: Mapping[str, int]) -> Table:
-    """Return a table of counts; the last one is of what was rejected, by the reasons below it."""
+def print_counts(
+    what: str, counts: Mapping[str, int], manifest: Mapping[str, Any], console: Console
+) -> None:
+    """Print counts, then those of what the manifest says was rejected, by its reasons."""
     table = Table(what, "count")
     table.columns[1].justify = "right"
-    for name, count in [*counts.items(), *((f"  {name}", n) for name, n in reasons.items())]:
+    reasons = {f"  {name}": count for name, count in manifest["reasons"].items()}
+    for name, count in {**counts, "rejected": manifest["rejected"], **reasons}.items():
         table.add_row(name, f"{count:,}")
-    return table
+    console.print(table)

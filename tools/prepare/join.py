@@ -27,7 +27,7 @@ from tools.prepare.folder import (
     MANIFEST,
     check_out,
     commonest_first,
-    counts_table,
+    print_counts,
     rejected_line,
     write_folder,
 )
@@ -58,22 +58,7 @@ class Part:
         }
 
 
-@dataclass(frozen=True)
-class Summary:
-    """How many rows went where; `parts` has each folder with hashes, rows read and rows taken."""
-
-    parts: list[dict[str, Any]]
-    read: int
-    train: int
-    val: int
-    unseen: int
-    rejected: int
-    reasons: dict[str, int]
-    not_drawn: int
-    seed: int
-
-
-def join(inputs: Sequence[str], out: Path, *, seed: int = 42) -> Summary:
+def join(inputs: Sequence[str], out: Path, *, seed: int = 42) -> dict[str, Any]:
     """Write the joined folder. Each input is FOLDER or FOLDER:N, for N training rows.
 
     Raises UserError, with nothing written, if an input is no prepared folder, if the parts have
@@ -98,28 +83,23 @@ def join(inputs: Sequence[str], out: Path, *, seed: int = 42) -> Summary:
         for name in FILES:
             files[name] += drawn[name]
     _make_ids_unique(files)
-    summary = Summary(
-        parts=origins,
-        read=sum(len(rows) for part in parts for rows in part.rows.values()),
-        train=len(files[TRAIN]),
-        val=len(files[VAL]),
-        unseen=len(files[UNSEEN]),
-        rejected=len(rejected),
-        reasons=commonest_first(Counter(line["reason"].split(" of ")[0] for line in rejected)),
-        not_drawn=sum(len(rows[name]) for rows in joined for name in FILES)
+    manifest = {
+        "format": strategy.dataset,
+        "layout_version": parts[0].manifest.layout_version,
+        "parts": origins,
+        "read": sum(len(rows) for part in parts for rows in part.rows.values()),
+        "train": len(files[TRAIN]),
+        "val": len(files[VAL]),
+        "unseen": len(files[UNSEEN]),
+        "rejected": len(rejected),
+        "reasons": commonest_first(Counter(line["reason"].split(" of ")[0] for line in rejected)),
+        "not_drawn": sum(len(rows[name]) for rows in joined for name in FILES)
         - sum(map(len, files.values())),
-        seed=seed,
-    )
+        "seed": seed,
+    }
     if not files[UNSEEN]:
         del files[UNSEEN]
-    layout_version = parts[0].manifest.layout_version
-    write_folder(
-        out,
-        {**files, "rejected.jsonl": rejected},
-        {"format": strategy.dataset, "layout_version": layout_version, **vars(summary)},
-        hashed=list(files),
-    )
-    return summary
+    return write_folder(out, {**files, "rejected.jsonl": rejected}, manifest, hashed=list(files))
 
 
 def _part(text: str, out: Path) -> Part:
@@ -219,13 +199,13 @@ def _make_ids_unique(files: dict[str, list[Row]]) -> None:
             taken.add(row["id"])
 
 
-def print_summary(summary: Summary, console: Console) -> None:
+def print_summary(manifest: dict[str, Any], console: Console) -> None:
     """Print what each part gave, every count and every reason."""
     counts = {
         f"{part['path']}: {name}": taken
-        for part in summary.parts
+        for part in manifest["parts"]
         for name, taken in part["taken"].items()
     }
-    for name in ("read", "train", "val", "unseen", "not_drawn", "rejected"):
-        counts[name.replace("_", " ")] = getattr(summary, name)
-    console.print(counts_table("rows", counts, summary.reasons))
+    for name in ("read", "train", "val", "unseen", "not_drawn"):
+        counts[name.replace("_", " ")] = manifest[name]
+    print_counts("rows", counts, manifest, console)

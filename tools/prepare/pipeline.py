@@ -20,11 +20,11 @@ A kept row that looks odd is in flagged.jsonl too:
 - the dataset's own.
 """
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from prompt_strategies.base import CompletionStrategy, Rendered
-from prompt_strategies.date_texts import stored_texts
-from prompt_strategies.tokenise import encode_texts
+from prompt_strategies.tokenise import check_tokenizer, encode_texts
 from tools.errors import UserError
 from tools.prepare.fields import (
     Change,
@@ -44,10 +43,9 @@ from tools.prepare.fields import (
     refuse_surrogates,
 )
 from tools.prepare.folder import (
-    MANIFEST,
     check_out,
     commonest_first,
-    counts_table,
+    print_counts,
     rejected_line,
     told,
     write_folder,
@@ -61,33 +59,6 @@ CHARACTERS_PER_TOKEN = 3  # a low estimate for Llama tokenizers, so that few lon
 MOST_LEFT_OUT = 20  # names of fields that are shown: a file may have one for each row
 
 LengthCheck = Callable[[Rendered], str | None]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What became of the rows; each dict counts rows, the commonest first.
-
-    `normalised` rows have one of `changes`. `left_out` counts rows with a field that is not read,
-    `traits` what the dataset's own module counts. `ok` is False if the rejected share is above
-    `max_rejected`.
-    """
-
-    read: int
-    kept: int
-    rejected: int
-    flagged: int
-    normalised: int
-    train: int
-    val: int
-    groups: int
-    val_requested: int
-    max_rejected: float
-    reasons: dict[str, int]
-    flags: dict[str, int]
-    changes: dict[str, int]
-    left_out: dict[str, int]
-    traits: dict[str, int]
-    ok: bool
 
 
 @dataclass(frozen=True)
@@ -121,47 +92,43 @@ def prepare_rows(
     val_size: int = 2000,
     seed: int = 42,
     strict: bool = False,
-    max_rejected: float = 0.05,
     sequence_len: int = 2048,
     tokenizer: str | None = None,
-) -> Summary:
+) -> dict[str, Any]:
     """Write the prepared rows of the dataset file `source` into the folder `out`.
 
     Rows with the same instruction and input are never split between train and validation.
     Validation gets `val_size` rows, or the nearest smaller number that whole groups allow.
     `sequence_len` is in tokens; `tokenizer` is a folder or a name in the local cache. With
-    `strict`, flagged rows are rejected. The files are written even if too many rows are rejected:
-    see `Summary.ok`. Raises UserError, with nothing written, if the file or a setting cannot be
+    `strict`, flagged rows are rejected. Returns manifest.json, whose dicts count rows, the
+    commonest first. Raises UserError, with nothing written, if the file or a setting cannot be
     used.
     """
-    _check_settings(source, out, val_size, max_rejected, sequence_len)
-    check_length = _length_check(sequence_len, tokenizer)
+    check_out(out, source, OUTPUTS)
+    encoder = _load_tokenizer(tokenizer) if tokenizer else None
     data = read_source_file(source)
-    rows = _sort_rows(dataset, data, check_length, strict)
+    rows = _sort_rows(dataset, data, partial(_length_flag, sequence_len, encoder), strict)
     _check_kept(dataset, source, rows, val_size)
     groups = group_rows(rows.kept, dataset.strategy.given)
     validation = choose_validation(groups, val_size, seed)
     train = [row for index, row in enumerate(rows.kept) if index not in validation]
     val = [row for index, row in enumerate(rows.kept) if index in validation]
-    summary = Summary(
-        read=rows.read,
-        kept=len(rows.kept),
-        rejected=len(rows.rejected),
-        flagged=len(rows.flagged),
-        normalised=rows.normalised,
-        train=len(train),
-        val=len(val),
-        groups=len(groups),
-        val_requested=val_size,
-        max_rejected=max_rejected,
-        reasons=commonest_first(rows.reasons),
-        flags=commonest_first(Counter(flag for row in rows.flagged for flag in row["flags"])),
-        changes=commonest_first(rows.changes),
-        left_out=dict(list(commonest_first(rows.left_out).items())[:MOST_LEFT_OUT]),
-        traits=commonest_first(rows.traits),
-        ok=len(rows.rejected) / rows.read <= max_rejected,
-    )
-    settings = {
+    manifest = {
+        "source": {"path": str(source), "sha256": data.sha256, "rows": len(data.rows)},
+        "kept": len(rows.kept),
+        "rejected": len(rows.rejected),
+        "flagged": len(rows.flagged),
+        "normalised": rows.normalised,  # have one of the changes
+        "train": len(train),
+        "val": len(val),
+        "groups": len(groups),
+        "reasons": commonest_first(rows.reasons),
+        "flags": commonest_first(Counter(flag for row in rows.flagged for flag in row["flags"])),
+        "changes": commonest_first(rows.changes),
+        # fields that are not read
+        "left_out": dict(list(commonest_first(rows.left_out).items())[:MOST_LEFT_OUT]),
+        "traits": commonest_first(rows.traits),
+        "val_size": val_size,
         "seed": seed,
         "strict": strict,
         "sequence_len": sequence_len,
@@ -175,52 +142,50 @@ def prepare_rows(
         "rejected.jsonl": rows.rejected,
         "flagged.jsonl": rows.flagged,
     }
-    manifest = _manifest(data, summary) | settings
-    write_folder(out, files, manifest, hashed=["train.jsonl", "val.jsonl"])
-    return summary
+    return write_folder(out, files, manifest, hashed=["train.jsonl", "val.jsonl"])
 
 
-def _manifest(source: SourceFile, summary: Summary) -> dict[str, Any]:
-    counts = asdict(summary)
-    origin = {"path": str(source.path), "sha256": source.sha256, "rows": counts.pop("read")}
-    val_size = counts.pop("val_requested")
-    del counts["max_rejected"], counts["ok"]
-    return {"source": origin, **counts, "val_size": val_size}
+def rejected_share(manifest: dict[str, Any]) -> float:
+    """Return the share of the rows read that were rejected."""
+    return float(manifest["rejected"] / manifest["source"]["rows"])
 
 
-def print_summary(summary: Summary, out: Path, console: Console) -> None:
+def print_summary(
+    manifest: dict[str, Any], out: Path, max_rejected: float, console: Console
+) -> None:
     """Print every count, what is not as asked, where the rows lie, and what comes next."""
-    counts = {name: getattr(summary, name) for name in ("read", "kept", "train", "val", "groups")}
-    counts["changed"] = summary.normalised
-    counts |= {f"  {change}": count for change, count in summary.changes.items()}
-    counts |= {f"field left out: {name}": count for name, count in summary.left_out.items()}
-    counts |= {f"programs that {trait}": count for trait, count in summary.traits.items()}
-    counts |= {"flagged, kept": summary.flagged}
-    counts |= {f"  {flag}": count for flag, count in summary.flags.items()}
-    console.print(counts_table("rows", counts | {"rejected": summary.rejected}, summary.reasons))
-    for sentence in _sentences(summary, out):
+    counts = {"read": manifest["source"]["rows"]}
+    counts |= {name: manifest[name] for name in ("kept", "train", "val", "groups")}
+    counts["changed"] = manifest["normalised"]
+    counts |= {f"  {change}": count for change, count in manifest["changes"].items()}
+    counts |= {f"field left out: {name}": count for name, count in manifest["left_out"].items()}
+    counts |= {f"programs that {trait}": count for trait, count in manifest["traits"].items()}
+    counts |= {"flagged, kept": manifest["flagged"]}
+    counts |= {f"  {flag}": count for flag, count in manifest["flags"].items()}
+    print_counts("rows", counts, manifest, console)
+    for sentence in _sentences(manifest, out, max_rejected):
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def _sentences(summary: Summary, out: Path) -> Iterable[str]:
-    if "maybe-too-long" in summary.flags:
+def _sentences(manifest: dict[str, Any], out: Path, max_rejected: float) -> Iterable[str]:
+    if "maybe-too-long" in manifest["flags"]:
         yield (
             f"maybe-too-long is an estimate ({CHARACTERS_PER_TOKEN} characters a token): give a "
             "tokenizer to count."
         )
-    if summary.val != summary.val_requested:
+    if manifest["val"] != manifest["val_size"]:
         yield (
-            f"Validation has {summary.val:,} rows, not {summary.val_requested:,}: rows with the "
+            f"Validation has {manifest['val']:,} rows, not {manifest['val_size']:,}: rows with the "
             "same instruction and input stay together."
         )
-    if not summary.ok:
+    if (share := rejected_share(manifest)) > max_rejected:
         yield (
-            f"{summary.rejected / summary.read:.1%} of the rows were rejected, more than the "
-            f"{summary.max_rejected:.1%} that --max-rejected allows: read {out / 'rejected.jsonl'}."
+            f"{share:.1%} of the rows were rejected, more than the {max_rejected:.1%} that "
+            f"--max-rejected allows: read {out / 'rejected.jsonl'}."
         )
-    elif summary.rejected:
+    elif manifest["rejected"]:
         yield f"Rejected rows, each with its reason: {out / 'rejected.jsonl'}."
-    if summary.flagged:
+    if manifest["flagged"]:
         yield (
             f"Flagged rows, which are kept: {out / 'flagged.jsonl'}. --strict rejects them; "
             "docs/data.md says what each flag means."
@@ -238,53 +203,27 @@ def _next_command(out: Path) -> str:
     return f"cogex new NAME --base BASE --data {out}, which writes a recipe for these rows."
 
 
-def _check_settings(
-    source: Path, out: Path, val_size: int, max_rejected: float, sequence_len: int
-) -> None:
-    if val_size < 0:
-        raise UserError(f"--val-size is {val_size}: give 1 or more rows.")
-    if not 0 <= max_rejected <= 1:
-        raise UserError(f"--max-rejected is {max_rejected}: give a share from 0 to 1.")
-    if sequence_len < 1:
-        raise UserError(f"--sequence-len is {sequence_len}: give 1 or more tokens.")
-    check_out(out, source, OUTPUTS)
-
-
-def _length_check(sequence_len: int, tokenizer: str | None) -> LengthCheck:
-    """Return what tells the flag of a row that is too long, else None."""
-    if tokenizer is None:
-        limit = sequence_len * CHARACTERS_PER_TOKEN
-
-        def estimate(row: Rendered) -> str | None:
-            return "maybe-too-long" if len(row.prompt + row.completion) > limit else None
-
-        return estimate
-    encoder = _load_tokenizer(tokenizer)
-
-    def count(rendered: Rendered) -> str | None:
-        text = rendered.prompt + rendered.completion
-        try:
-            [row] = encode_texts(encoder, [text], [len(rendered.prompt)], ["0"])
-        except ValueError:
-            return "not-tokenisable"
-        return "too-long" if len(row.ids) > sequence_len else None
-
-    return count
-
-
 def _load_tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer  # slow to import, and seldom asked for
+    from tools.models import load_tokenizer  # takes seconds to import, and is seldom asked for
 
+    tokenizer = load_tokenizer(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
-        encode_texts(tokenizer, ["a\nb"], [2], ["0"])  # a tokenizer without EOS fails on every row
-    except Exception as error:  # the tokenizers library raises Exception itself
-        first_line = str(error).partition("\n")[0].rstrip(".")
-        raise UserError(
-            f"--tokenizer {name} cannot be used: {first_line}. Give a folder with a tokenizer, "
-            "or a name that is already in the local cache."
-        ) from None
+        check_tokenizer(tokenizer)
+    except ValueError as error:
+        raise UserError(f"--tokenizer {name} cannot be used: {error}; give another") from None
     return tokenizer
+
+
+def _length_flag(sequence_len: int, encoder: Any, rendered: Rendered) -> str | None:
+    """Return the flag of a row that is too long, else None."""
+    text = rendered.prompt + rendered.completion
+    if encoder is None:
+        return "maybe-too-long" if len(text) > sequence_len * CHARACTERS_PER_TOKEN else None
+    try:
+        [row] = encode_texts(encoder, [text], [len(rendered.prompt)], ["0"])
+    except ValueError:
+        return "not-tokenisable"
+    return "too-long" if len(row.ids) > sequence_len else None
 
 
 @dataclass
@@ -301,10 +240,6 @@ class _Rows:
     texts: set[tuple[str, ...]] = field(default_factory=set)  # whole rows that are kept
     answers: dict[tuple[str, ...], str] = field(default_factory=dict)  # the first of each task
 
-    @property
-    def read(self) -> int:
-        return len(self.kept) + len(self.rejected)
-
 
 def _sort_rows(
     dataset: Format, source: SourceFile, check_length: LengthCheck, strict: bool
@@ -317,15 +252,13 @@ def _sort_rows(
         Progress(console=console, transient=True, disable=not console.is_terminal) as bar,
     ):
         warnings.simplefilter("ignore")  # a program with "\d" is no concern here
-        prepared = _was_prepared(source)
         for index, row in enumerate(bar.track(source.rows, description="rows")):
             try:
                 if not isinstance(row, dict):
                     raise RejectedError("not an object")
                 if isinstance(row, DoubledKey):
                     raise RejectedError("duplicate key")
-                given = stored_texts(row) if prepared else row
-                _keep(dataset, rows, index, given, check_length, strict)
+                _keep(dataset, rows, index, row, check_length, strict)
             except RejectedError as reason:
                 rows.reasons[str(reason)] += 1
                 rows.rejected.append(rejected_line(index, str(reason), row))
@@ -334,15 +267,6 @@ def _sort_rows(
     for kept in rows.kept:  # the engine wants each column in every row, or in none
         del kept["family"]
     return rows
-
-
-def _was_prepared(source: SourceFile) -> bool:
-    """Say whether the manifest beside a file names it as one of `cogex prepare`."""
-    try:
-        manifest = json.loads((source.path.parent / MANIFEST).read_text(encoding="utf-8"))
-        return source.sha256 in manifest["sha256"].values()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
 
 
 def _keep(
@@ -402,8 +326,8 @@ def _check_kept(dataset: Format, source: Path, rows: _Rows, val_size: int) -> No
     reasons = told(commonest_first(rows.reasons))
     if not rows.kept:
         raise UserError(
-            f"{source}: none of its {rows.read} rows can be used ({reasons}). Give a file whose "
-            f"rows have {dataset.published_fields}."
+            f"{source}: none of its {len(rows.rejected)} rows can be used ({reasons}). Give a file "
+            f"whose rows have {dataset.published_fields}."
         )
     if val_size >= len(rows.kept):
         rejected = f" ({len(rows.rejected)} rejected: {reasons})" if rows.rejected else ""

@@ -35,7 +35,7 @@ from tools.errors import UserError
 from tools.prepare.folder import (
     check_out,
     commonest_first,
-    counts_table,
+    print_counts,
     rejected_lines,
     write_folder,
 )
@@ -67,23 +67,6 @@ class Call:
         return program, f"{main}({', '.join(self.arguments)})"
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What became of the tasks and of their calls."""
-
-    inputs: list[dict[str, Any]]
-    held_out: list[dict[str, Any]]
-    read: int  # tasks
-    rejected: int
-    rows: int
-    train: int
-    val: int
-    with_intermediates: int
-    reasons: dict[str, int]
-    calls_rejected: dict[str, int]
-    seed: int
-
-
 def prepare_verified(
     inputs: Sequence[Path],
     out: Path,
@@ -93,11 +76,12 @@ def prepare_verified(
     val_size: int = 200,
     seed: int = 42,
     held_out: Sequence[Path] = (),
-) -> Summary:
+) -> dict[str, Any]:
     """Write train.jsonl and val.jsonl of true rows; a task and what resembles it stay together.
 
     `calls` is the most rows of a task. Raises UserError, with nothing written, if an input is not
     as `cogex prepare` left it, if too few rows are left, or without consent.
+    Returns manifest.json.
     """
     check_out(out, inputs[0] if inputs else out, ())
     tasks = [task for folder in inputs for task in prepared_tasks(folder, FIELDS)]
@@ -131,27 +115,23 @@ def prepare_verified(
         "val.jsonl": [row for place, (_, row) in enumerate(flat) if place in validation],
         "rejected.jsonl": rejected_lines(reasons, tasks),
     }
-    summary = Summary(
-        inputs=[origin(folder / "rows.jsonl") for folder in inputs],
-        held_out=[origin(rows_file(path)) for path in held_out],
-        read=len(tasks),
-        rejected=len(reasons),
-        rows=len(flat),
-        train=len(flat) - len(validation),
-        val=len(validation),
-        with_intermediates=sum(len(literal(row["output"])) > 1 for _, row in flat),
-        reasons=_count(reasons.values()),
-        calls_rejected=_count(reason for why in failed.values() for reason in why),
-        seed=seed,
-    )
     manifest = {
         "format": CogexStrategy.dataset,
         "layout_version": CogexStrategy.layout_version,
+        "inputs": [origin(folder / "rows.jsonl") for folder in inputs],
+        "held_out": [origin(rows_file(path)) for path in held_out],
+        "read": len(tasks),
+        "rejected": len(reasons),  # tasks
+        "rows": len(flat),
+        "train": len(flat) - len(validation),
+        "val": len(validation),
+        "with_intermediates": sum(len(literal(row["output"])) > 1 for _, row in flat),
+        "reasons": _count(reasons.values()),
+        "calls_rejected": _count(reason for why in failed.values() for reason in why),
         "val_size": val_size,
-        **vars(summary),
+        "seed": seed,
     }
-    write_folder(out, files, manifest, hashed=["train.jsonl", "val.jsonl"])
-    return summary
+    return write_folder(out, files, manifest, hashed=["train.jsonl", "val.jsonl"])
 
 
 def _validation(
@@ -283,11 +263,11 @@ def _count(reasons: Any) -> dict[str, int]:
     return commonest_first(Counter(reason.split(" of ")[0] for reason in reasons))
 
 
-def print_summary(summary: Summary, console: Console) -> None:
+def print_summary(manifest: dict[str, Any], console: Console) -> None:
     """Print every count and reason."""
-    counts = {name: getattr(summary, name) for name in ("rows", "train", "val")}
-    counts |= {"with intermediate values": summary.with_intermediates}
-    counts |= {"calls left out": sum(summary.calls_rejected.values())}
-    counts |= {f"  {reason}": count for reason, count in summary.calls_rejected.items()}
-    counts |= {"tasks read": summary.read, "tasks rejected": summary.rejected}
-    console.print(counts_table("verified rows", counts, summary.reasons))
+    counts = {name: manifest[name] for name in ("rows", "train", "val")}
+    counts |= {"with intermediate values": manifest["with_intermediates"]}
+    counts |= {"calls left out": sum(manifest["calls_rejected"].values())}
+    counts |= {f"  {reason}": count for reason, count in manifest["calls_rejected"].items()}
+    counts |= {"tasks read": manifest["read"]}
+    print_counts("verified rows", counts, manifest, console)

@@ -54,7 +54,7 @@ def test_published_row_is_kept_as_strings_or_rejected(data: st.DataObject) -> No
         kept = [row for name in SPLITS for row in read_prepared_rows(out / name)]
         assert all(type(row[field]) is str for row in kept for field in CogexStrategy.columns)
         rejected = (out / "rejected.jsonl").read_text().count("\n")
-        assert summary.read == len(kept) + rejected
+        assert summary["source"]["rows"] == len(kept) + rejected
 
 
 # what a reader that guesses types would guess: dates alone in a column, or numbers, lists, nulls

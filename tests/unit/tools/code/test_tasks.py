@@ -353,7 +353,7 @@ def test_only_what_passes_its_own_tests_is_kept(tmp_path: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["read"], manifest["kept"], manifest["rejected"]) == (8, 2, 6)
     assert manifest["source"]["sha256"] == sha256(source)
-    assert manifest["source"]["known_as"] is None and summary.reasons["duplicate id"] == 1
+    assert manifest["source"]["known_as"] is None and summary["reasons"]["duplicate id"] == 1
 
 
 @needs_sandbox

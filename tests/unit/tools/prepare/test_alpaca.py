@@ -9,7 +9,7 @@ import pytest
 from prompt_strategies.alpaca_layout import LAYOUT_VERSION, render_completion, render_prompt
 from tools.errors import UserError
 from tools.prepare.alpaca import prepare_alpaca
-from tools.prepare.pipeline import CHARACTERS_PER_TOKEN, Summary
+from tools.prepare.pipeline import CHARACTERS_PER_TOKEN
 
 
 def make_row(number: int = 0, /, **changes: Any) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def read_lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def prepare(folder: Path, rows: list[Any], **options: Any) -> Summary:
+def prepare(folder: Path, rows: list[Any], **options: Any) -> dict[str, Any]:
     """Prepare `rows` into `folder`/out, with an empty validation set unless told."""
     source = folder / "alpaca_data.json"
     source.write_text(json.dumps(rows), encoding="utf-8")
@@ -41,29 +41,22 @@ def test_a_row_keeps_its_text_and_loses_the_field_text(tmp_path: Path) -> None:
     second = {"instruction": "Name animal 1.", "input": "", "output": "A wolf."}
     expected = [{"id": "row-0", **first}, {"id": "row-1", **second}]
     assert read_lines(tmp_path / "out/train.jsonl") == expected
-    assert summary.normalised == 1
+    assert summary["normalised"] == 1
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert (manifest["format"], manifest["layout_version"]) == ("alpaca", LAYOUT_VERSION)
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"output": ""}, "empty: output"),
-        ({"output": " \n"}, "empty: output"),
-        ({"output": ...}, "missing: output"),
-        ({"output": {"answer": 1}}, "wrong type: output"),
-        ({"instruction": ""}, "empty: instruction"),
-    ],
-)
-def test_an_unusable_row_is_rejected_and_counted(
-    tmp_path: Path, changes: dict[str, Any], reason: str
-) -> None:
-    rows = [make_row(0), make_row(1, **changes), make_row(2)]
-    summary = prepare(tmp_path, rows, max_rejected=0.3)
-    assert (summary.kept, summary.reasons, summary.ok) == (2, {reason: 1}, False)
+def test_an_unusable_row_is_rejected(tmp_path: Path) -> None:
+    odd = {
+        "empty: output": make_row(1, output=" \n"),
+        "missing: output": make_row(2, output=...),
+        "wrong type: output": make_row(3, output={"answer": 1}),
+        "empty: instruction": make_row(4, instruction=""),
+    }
+    prepare(tmp_path, [make_row(0), *odd.values()])
     assert read_lines(tmp_path / "out/rejected.jsonl") == [
-        {"index": 1, "reason": reason, "row": rows[1]}
+        {"index": index, "reason": reason, "row": row}
+        for index, (reason, row) in enumerate(odd.items(), 1)
     ]
 
 

@@ -57,7 +57,7 @@ def test_all_rows_are_joined_and_what_is_kept_away_is_not_trained_on(
         ("train", "v1"): "its task is in val.jsonl",
         ("train", "u"): "its task is in unseen.jsonl",
     }
-    assert summary.read == 39 == 22 + 11 + 1 + summary.rejected and summary.not_drawn == 0
+    assert summary["read"] == 39 == 22 + 11 + 1 + summary["rejected"] and summary["not_drawn"] == 0
 
 
 def test_a_quota_draws_by_seed_and_validation_in_proportion(
@@ -67,7 +67,7 @@ def test_a_quota_draws_by_seed_and_validation_in_proportion(
         summary = join([f"{parts[0]}:10", parts[1]], tmp_path / name, seed=seed)
     train = {name: _read(tmp_path / name / "train.jsonl") for name in ("one", "same", "other")}
     assert train["one"] == train["same"] != train["other"]
-    assert summary.train == 12 and summary.val == 6 and summary.not_drawn == 15
+    assert summary["train"] == 12 and summary["val"] == 6 and summary["not_drawn"] == 15
     manifest = json.loads((tmp_path / "one" / "manifest.json").read_text())
     first = manifest["parts"][0]
     assert first["taken"] == {"train": 10, "val": 5, "unseen": 0}

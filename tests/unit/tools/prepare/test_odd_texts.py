@@ -17,7 +17,7 @@ MARKERS += ["[]", "{}", '""', "(none)", "[None]", "...", " no  input\n", "false"
 @pytest.mark.parametrize("text", MARKERS)
 def test_text_that_says_there_is_no_input_is_flagged(tmp_path: Path, text: str) -> None:
     summary, _ = prepare_one(tmp_path, make_row(input=text))
-    assert summary.flags == {"no-input-marker": 1}
+    assert summary["flags"] == {"no-input-marker": 1}
 
 
 @pytest.mark.parametrize("text", ["", "0", "a", "no", "none of it", "-1", "7", "input", "No."])
@@ -68,11 +68,11 @@ def test_an_odd_row_is_flagged_kept_and_rejected_by_strict(
     tmp_path: Path, changes: dict[str, Any], flags: list[str]
 ) -> None:
     summary, files = prepare_one(tmp_path, make_row(**changes))
-    assert summary.flags == dict.fromkeys(sorted(flags), 1)
+    assert summary["flags"] == dict.fromkeys(sorted(flags), 1)
     assert files["flagged.jsonl"] == [{"index": 1, "id": "row-1", "flags": flags}][: len(flags)]
-    assert summary.kept == 2
+    assert summary["kept"] == 2
     summary, _ = prepare_one(tmp_path, make_row(**changes), strict=True)
-    assert summary.reasons == ({f"strict: {', '.join(flags)}": 1} if flags else {})
+    assert summary["reasons"] == ({f"strict: {', '.join(flags)}": 1} if flags else {})
 
 
 def test_repeated_and_contradictory_rows_are_flagged(tmp_path: Path) -> None:
@@ -85,16 +85,16 @@ def test_repeated_and_contradictory_rows_are_flagged(tmp_path: Path) -> None:
         make_row(1),
     ]
     summary, files = prepare(tmp_path, rows)
-    assert summary.flags == {"contradictory-row": 1, "duplicate-row": 1}
+    assert summary["flags"] == {"contradictory-row": 1, "duplicate-row": 1}
     assert [(row["index"], *row["flags"]) for row in files["flagged.jsonl"]] == [
         (1, "duplicate-row"),
         (2, "contradictory-row"),
     ]
     strict, _ = prepare(tmp_path, rows, strict=True)
-    assert strict.kept == 4
+    assert strict["kept"] == 4
     outputs = ["A wolf.", "A cow.", "A wolf."]
     plain = alpaca.prepare(tmp_path, [alpaca.make_row(0, output=text) for text in outputs])
-    assert plain.flags == {"contradictory-row": 1, "duplicate-row": 1}
+    assert plain["flags"] == {"contradictory-row": 1, "duplicate-row": 1}
 
 
 @pytest.mark.parametrize(
@@ -106,4 +106,4 @@ def test_variants_of_a_text_are_one_task(tmp_path: Path, text: str) -> None:
     assert folded(text) == "sort the list's"
     rows = [make_row(input="Sort the list's"), make_row(input=text)]
     summary, _ = prepare(tmp_path, [*rows, *(make_row(i) for i in range(1, 9))], val_size=3)
-    assert summary.groups == 9
+    assert summary["groups"] == 9
