@@ -71,21 +71,11 @@ def apply(path: Path, inputs: Sequence[str], target: Target | None = None) -> li
         outputs = [
             _output(program, made[index], metric) for index, program in enumerate(programs, first)
         ]
-        voted = vote(
-            [item["answer"] for item in outputs],
-            metric,
-            derived_seed("vote", settings.seed, text),
-        )
+        answers = [item["answer"] for item in outputs]
+        voted = vote(answers, metric, derived_seed("vote", settings.seed, text))
         votes = [{"answer": answer, "votes": count} for answer, count in voted.votes]
-        results.append(
-            {
-                "input": text,
-                "answer": voted.answer,
-                "tie": voted.tie,
-                "votes": votes,
-                "programs": outputs,
-            }
-        )
+        result = {"input": text, "answer": voted.answer, "tie": voted.tie, "votes": votes}
+        results.append(result | {"programs": outputs})
     return results
 
 
@@ -149,9 +139,8 @@ def _recorded(path: Path, found: _Found) -> Target:
     try:
         return TypeAdapter(Target).validate_python(found.model["target"])
     except (KeyError, ValidationError):
-        raise UserError(
-            f"{path}: names no model; give it by --recipe, --model or --endpoint"
-        ) from None
+        what = "names no model; give it by --recipe, --model or --endpoint"
+        raise UserError(f"{path}: {what}") from None
 
 
 def _check_same_model(path: Path, recorded: dict[str, Any], identity: dict[str, Any]) -> None:
@@ -168,11 +157,8 @@ def _read(path: Path) -> _Found:
     try:
         return _Found.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        todo = remedy(
-            path, "run `cogex search TASK --recipe RECIPE` first; it writes programs.json"
-        )
+        todo = remedy(path, "run `cogex search TASK --recipe RECIPE` first, which writes it")
         raise UserError(f"{path}: does not exist; {todo}") from None
     except (OSError, ValueError):  # pydantic's is a ValueError
-        raise UserError(
-            f"{path}: is not the whole result of a `cogex search`; search again"
-        ) from None
+        what = "is not the whole result of a `cogex search`; search again"
+        raise UserError(f"{path}: {what}") from None

@@ -13,8 +13,6 @@ from tools.errors import UserError
 from tools.generate import Generation
 from tools.training.run_record import Record, write
 
-GENERATED = "def add(a):\n    return {'answer': a}\n\n>>> add(1)\n### Output\n{'answer': 1}"
-
 
 def test_adapter_folder_answers_on_its_base(
     tiny_tokenizer, tmp_path: Path, write_adapter, tiny_base: Path
@@ -26,50 +24,29 @@ def test_adapter_folder_answers_on_its_base(
     assert answer != ask(tiny_base, "Add.", "1 and 2", max_new_tokens=20)
 
 
-def test_generation_is_split_into_its_parts(
-    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def generate(model, tokenizer, prompts, **options) -> list[Generation]:
-        assert prompts == ["### Instruction\nAdd.\n### Input\n1\n### Code\n"]
-        return [Generation(GENERATED, 9, True)]
-
-    monkeypatch.setattr(module, "generate", generate)
-    program = "def add(a):\n    return {'answer': a}"
-    parts = {"program": program, "call": ">>> add(1)", "output": "{'answer': 1}"}
-    assert ask(tiny_base, "Add.", "1") == parts
-
-
 ALPACA = "### Instruction:\nAdd.\n\n### Input:\n1\n\n### Response:\n"
-PLAN = "### Instruction\nAdd.\n### Input\n1\n### Plan\n"
 CODE = "    return 1\n"
+PLANNED = "# Step 1: Add\n### Output\n{'answer': 2}"
+PROGRAM = "def add(a):\n    return {'answer': a}"
 
 
 @pytest.mark.parametrize(
     ("kind", "prompt", "written", "parts"),
     [
-        ("prompt_strategies.alpaca", ALPACA, " 2\n", {"answer": "2"}),
-        ("prompt_strategies.arxivdl", ALPACA, " 2\n", {"answer": "2"}),
+        ("prompt_strategies.cogex", "\n### Code\n",
+         f"{PROGRAM}\n\n>>> add(1)\n### Output\n{{'answer': 1}}",
+         {"program": PROGRAM, "call": ">>> add(1)", "output": "{'answer': 1}"}),
+        ("prompt_strategies.nl_plan", "\n### Plan\n", PLANNED,
+         {"plan": "# Step 1: Add", "output": "{'answer': 2}"}),
         ("alpaca", ALPACA, " 2\n", {"answer": "2"}),
-        (
-            "prompt_strategies.nl_plan",
-            PLAN,
-            "# Step 1: Add\n### Output\n{'answer': 2}",
-            {"plan": "# Step 1: Add", "output": "{'answer': 2}"},
-        ),
-        ("prompt_strategies.code", "Add.", CODE, {"solution": CODE}),
         ("completion", "Add.", CODE, {"solution": CODE}),
     ],
-)
-@pytest.mark.parametrize("name", ["r.yml", "run", "run/best", "run/checkpoint-3"])
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["r.yml", "run", "run/best"])
 def test_model_is_asked_in_the_layout_of_its_rows(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    prompt: str,
-    written: str,
-    parts,
-    name,
-) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, prompt: str, written: str,
+    parts: dict[str, str], name: str,
+) -> None:  # fmt: skip
     def generate(model, tokenizer, prompts, **options) -> list[Generation]:
         assert prompts[0].endswith(prompt)
         return [Generation(written, 9, True)]

@@ -187,16 +187,3 @@ def test_adapter_folder_that_is_not_whole(
         (tmp_path / name).write_text(text.replace("BASE", config))
     with pytest.raises(UserError, match=message):
         load_trained(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ("recipe.yml", r"run/best: is not there; train .*recipe.yml, then run `cogex select"),
-        ("none.yml", r"none\.yml: there is no such recipe"),
-        ("nothing", r"nothing: there is no such model folder"),
-    ],
-)
-def test_target_that_is_not_there(recipe: Recipe, target: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        load_trained(recipe.path.parent / target)

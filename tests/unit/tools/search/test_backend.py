@@ -131,9 +131,7 @@ def test_requests_without_text_are_told_and_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "finish", "expected"),
     [
-        ("def f(): ...", "stop", Generation("def f(): ...", 10, True)),
         ("def f(): ...", "length", Generation("def f(): ...", 10, False)),
-        ("def f(): ...", "max_tokens", Generation("def f(): ...", 10, False)),
         ("Add.\ndef f(): ...", "stop", Generation("\ndef f(): ...", 10, True)),  # with its prompt
         ("def f(): ...EOSdef g", "stop", Generation("def f(): ...", 10, True)),
         ("one\ntwo", "length", Generation("one", 10, True)),

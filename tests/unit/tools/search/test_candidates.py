@@ -2,7 +2,6 @@
 
 import pytest
 
-from prompt_strategies.layout import parse_completion
 from tools.search.candidates import PLAN, PROGRAM, cut_plan, cut_program
 
 PROGRAM_TEXT = '''import math
@@ -60,12 +59,6 @@ def test_without_a_function_that_parses_there_is_no_candidate(text: str) -> None
     assert cut_program(text) is None
 
 
-def test_emulator_prompt_ends_after_the_program() -> None:
-    prompt = PROGRAM.emulator_prompt("Sort.", "b a", PROGRAM_TEXT)
-    assert prompt.endswith(PROGRAM_TEXT + "\n\n")
-    assert prompt.startswith(PROGRAM.reasoner_prompt("Sort.", "b a"))
-
-
 @pytest.mark.parametrize(
     "output",
     ["", "{'answer': ", "['a']", "{'result': 1}", "{'answer': f(1)}", "{'answer': " + "[" * 9999],
@@ -79,11 +72,10 @@ def test_plan_is_cut_and_numbered() -> None:
     text = "# Step 1: Look\n# Step 3: Sort\n### Output\n{'answer': 7}"
     assert cut_plan(text) == "# Step 1: Look\n# Step 2: Sort"
     assert cut_plan("Look, then sort.\n### Output\n{'answer': 7}") is None
-    assert PLAN.answer(text) == 7
+    assert PLAN.answer(text) == PLAN.answer("{'answer': 7}") == 7
 
 
-def test_plan_is_emulated_from_its_output_header_on() -> None:
-    prompt = PLAN.emulator_prompt("Sort.", "b a", "# Step 1: Look")
-    assert prompt == PLAN.reasoner_prompt("Sort.", "b a") + "# Step 1: Look\n### Output\n"
-    assert PLAN.answer("{'answer': 7}") == 7
-    assert parse_completion(prompt + "{'answer': 7}").output == "{'answer': 7}"
+def test_emulator_goes_on_after_program_or_plan() -> None:
+    """That these are the ids of training is tested in test_prompt_ids."""
+    assert PROGRAM.emulator_prompt("Sort.", "b a", PROGRAM_TEXT).endswith(f"{PROGRAM_TEXT}\n\n")
+    assert PLAN.emulator_prompt("Sort.", "b a", "# Step 1: Look").endswith("Look\n### Output\n")

@@ -48,6 +48,8 @@ def test_each_request_is_made_once_and_comes_in_order(tmp_path: Path) -> None:
     assert store.complete(backend, mixed[::-1], "y") == list(map(made, mixed[::-1]))
     assert backend.batches == []
     assert store.calls == 11
+    lines = [json.loads(line) for line in (tmp_path / NAME).read_text().split("\n") if line]
+    assert [(line["prompt"], line["what"]) for line in lines][:2] == [("a", "x"), ("b", "x")]
 
 
 @pytest.mark.parametrize(
@@ -89,14 +91,6 @@ def test_file_torn_at_any_byte_goes_on(tmp_path: Path) -> None:
         assert Store(tmp_path).complete(backend, TEN[:7], "x") == list(map(made, TEN[:7]))
         assert all(len(batch) == 3 for batch in backend.batches[:-1])
         assert path.read_bytes() == content, length
-
-
-def test_lines_can_be_read_by_people_and_machines(tmp_path: Path) -> None:
-    Store(tmp_path).complete(Echo(), TEN, "ranking")
-    lines = [json.loads(line) for line in (tmp_path / NAME).read_text().split("\n") if line]
-    assert [line["prompt"] for line in lines] == list("abcdefghij")
-    assert {line["what"] for line in lines} == {"ranking"}
-    assert lines[0]["text"] == made(TEN[0]).text
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", "{}", '{"key": 1}', "[" * 9999])
