@@ -17,11 +17,11 @@ from safetensors import safe_open
 from tests.engine.recipe_runs import ARXIVDL, RecipeRun
 from tests.openai_server import Server, judge
 from tests.unit.tiny_encoder import write_encoder
+from tools.kept import Kept
 from tools.models import load_base, load_tokenizer
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe
 from validation.code.codescore import codescore, make_metrics
-from validation.code.kept import Kept
 from validation.preflight.data import check_data
 from validation.preflight.model import check_model
 

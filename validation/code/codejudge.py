@@ -31,11 +31,10 @@ from rich.progress import track
 from tools.code.difficulty import without_docstrings
 from tools.endpoint import Endpoint, Session
 from tools.errors import UserError
+from tools.kept import Kept, digest
 from tools.python_text import quietly
 from tools.server_answer import NoAnswer, by_reason, shown
 from validation.code.codebertscore import Pair
-from validation.code.kept import Kept
-from validation.selection.score_cache import digest
 
 Status = Literal["correct", "incorrect", "refused", "unparseable", "suspect"]
 STATUSES: tuple[Status, ...] = ("correct", "incorrect", "refused", "unparseable", "suspect")

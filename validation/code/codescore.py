@@ -23,6 +23,7 @@ from tools.endpoint import Endpoint
 from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.generate import generate
+from tools.kept import Kept, digest
 from tools.models import (
     SharedBase,
     compute_dtype,
@@ -44,9 +45,8 @@ from validation.code.codebertscore import (
     score_pairs,
 )
 from validation.code.codejudge import CHARACTERS_PER_TOKEN, Judge, Verdict, summarise
-from validation.code.kept import Kept
 from validation.selection.checkpoints import checkpoints, file_hashes, left_out
-from validation.selection.score_cache import SCORING, base_identity, digest
+from validation.selection.score_cache import SCORING, base_identity
 
 AUGMENTED = "-augmented"  # suffix of the folder of augmented rows
 # each metric, and the published evaluator whose rules are its own; docs/arxivdl.md has what differs

@@ -1,74 +1,27 @@
-"""Keeps the score of each checkpoint, so that no model is scored twice.
+"""What decides the score of a checkpoint, so that none is made twice.
 
-`scores.json` in the run folder holds each score under the SHA-256 of everything that decides it. A
-file with a wrong checksum is ignored, and everything is scored again.
+`scores.jsonl` in the run folder keeps each score under the SHA-256 of all that (`tools.kept`).
 """
 
 import hashlib
 import importlib.metadata
-import json
-import math
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, Field
 from transformers.utils import cached_file
 
-from tools.files import NotWritten, sha256, write_json
+from tools.files import sha256
 from tools.models import compute_dtype, device, quantization
 from tools.recipe import Recipe
 from validation.selection.checkpoints import MODEL_CONFIG
-from validation.selection.perplexity import Score, ScoringRow
+from validation.selection.perplexity import ScoringRow
 
-NAME = "scores.json"
+NAME = "scores.jsonl"
 # raised when scores made before may be wrong; 2: each adapter finds the base as it was loaded
 SCORING = 2
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
-
-
-class _Kept(BaseModel):
-    nll_sum: float = Field(ge=0, allow_inf_nan=False)
-    tokens: int = Field(gt=0)
-
-
-class _File(BaseModel):
-    sha256: str  # of the scores
-    scores: dict[str, _Kept]
-
-
-class KeptScores:
-    """The scores of one run folder; each is on disk as soon as it is put."""
-
-    def __init__(self, run: Path) -> None:
-        """Read what is kept; a file that is damaged counts as empty."""
-        self.path = run / NAME
-        self._scores: dict[str, dict[str, Any]] = {}
-        try:
-            file = _File.model_validate_json(self.path.read_bytes(), strict=True).model_dump()
-        except (OSError, ValueError):
-            return
-        if digest(file["scores"]) == file["sha256"]:
-            self._scores = file["scores"]
-
-    def get(self, key: str) -> Score | None:
-        """Return the score kept under a key, if there is one."""
-        kept = self._scores.get(key)
-        return Score(**kept) if kept else None
-
-    def put(self, key: str, score: Score) -> None:
-        """Keep a score, unless it is not finite; where the disk is full, only until the end."""
-        if math.isfinite(score.nll_sum):
-            self._scores[key] = vars(score)
-            with suppress(NotWritten):  # the scores are still shown, and made again next time
-                write_json(self.path, {"sha256": digest(self._scores), "scores": self._scores})
-
-
-def digest(value: Any) -> str:
-    """The SHA-256 of a JSON value, its keys sorted, in hexadecimal."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def circumstances(recipe: Recipe, rows: Sequence[ScoringRow]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import filecmp
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
@@ -16,21 +17,16 @@ from rich.table import Table
 
 from tools.errors import UserError
 from tools.files import refuse_unwritable, sha256, shown_if_not_written, write_json, writing
-from tools.models import (
-    ORIGIN,
-    SharedBase,
-    load_base,
-    load_recipe_tokenizer,
-    load_shape,
-    quantization,
-)
+from tools.kept import Kept, digest
+from tools.models import ORIGIN, SharedBase, load_base, load_recipe_tokenizer, quantization
 from tools.prepared_rows import encode_validation, read_prepared_rows
 from tools.recipe import Recipe
 from tools.results import NllFigures, Origin, ScoredCheckpoint, ScoredRows, Selection
 from tools.training.run_record import changed_data, told
 from validation.selection.checkpoints import Checkpoint, checkpoints, file_hashes
 from validation.selection.perplexity import Score, ScoringRow, score
-from validation.selection.score_cache import KeptScores, circumstances, digest
+from validation.selection.score_cache import NAME as SCORES
+from validation.selection.score_cache import circumstances
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                    "tokenizer.model", "chat_template.jinja")  # fmt: skip
@@ -50,28 +46,17 @@ class Scored:
         return self.score.perplexity if self.score else None
 
 
-class _Misfit(UserError):
-    """The adapter or the model of a checkpoint cannot be loaded."""
-
-
 class _Scorer:
-    """Scores checkpoints on the recipe's validation rows; rows and base are loaded once.
+    """Scores checkpoints on the recipe's validation rows; rows and base are loaded once."""
 
-    With `logged` it uses the kept scores alone and loads no weights.
-    """
-
-    def __init__(self, recipe: Recipe, logged: bool) -> None:
-        self.recipe, self.logged = recipe, logged
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
         self.rows, self.cut = validation_rows(recipe, load_recipe_tokenizer(recipe))
-        self.kept = KeptScores(recipe.output_dir)
+        self.kept = Kept(recipe.output_dir / SCORES)
         self.circumstances = circumstances(recipe, self.rows)
-        self.base = SharedBase(self._load_base, recipe.values.get("seed"))
-
-    def _load_base(self) -> Any:
-        """Load the model that adapters are put on."""
-        if self.logged:
-            return load_shape(self.recipe.base_model)
-        return load_base(self.recipe.base_model, quantization(self.recipe))
+        self.base = SharedBase(
+            lambda: load_base(recipe.base_model, quantization(recipe)), recipe.values.get("seed")
+        )
 
     def score_base(self) -> Score | None:
         """Score the model before training; None where that was drawn at random and is gone."""
@@ -79,34 +64,32 @@ class _Scorer:
             return None
         return self._kept_or({}, self._score_base)
 
-    def score_checkpoint(self, checkpoint: Checkpoint) -> Score | None:
-        """Score a checkpoint, or recall its score. Raises _Misfit if it cannot be loaded."""
+    def score_checkpoint(self, checkpoint: Checkpoint) -> Score:
+        """Score a checkpoint, or recall its score. Raises UserError if it cannot be loaded."""
         hashes = file_hashes(checkpoint.path, checkpoint.files)
         return self._kept_or(hashes, lambda: self.score(checkpoint.path))
 
-    def _kept_or(self, files: dict[str, str], make: Callable[[], Score | None]) -> Score | None:
+    def _kept_or(self, files: dict[str, str], make: Callable[[], Score]) -> Score:
         key = digest(self.circumstances | {"files": files})
-        result = self.kept.get(key)
-        if result is None and (result := make()):
-            self.kept.put(key, result)
+        if kept := self.kept.get(key):
+            return Score(**kept)
+        result = make()
+        if math.isfinite(result.nll_sum):
+            with suppress(OSError):  # a full disk: the scores are shown, and made again next time
+                self.kept.put(key, vars(result))
         return result
 
-    def _score_base(self) -> Score | None:
-        if self.logged:
-            return None
+    def _score_base(self) -> Score:
         if self.recipe.adapter is None:  # not held, for checkpoints need its room
             return score(load_base(self.recipe.base_model), self.rows)
         return score(self.base.model, self.rows)
 
-    def score(self, folder: Path) -> Score | None:
-        """Score the adapter or model of a folder; with `logged`, only see whether it fits."""
-        try:
-            if self.recipe.adapter is None:
-                return None if self.logged else score(load_base(folder), self.rows)
-            with self.base.with_adapter(folder) as model:
-                return None if self.logged else score(model, self.rows)
-        except UserError as error:
-            raise _Misfit(str(error)) from None
+    def score(self, folder: Path) -> Score:
+        """Score the adapter or model of a folder. Raises UserError if it cannot be loaded."""
+        if self.recipe.adapter is None:
+            return score(load_base(folder), self.rows)
+        with self.base.with_adapter(folder) as model:
+            return score(model, self.rows)
 
 
 def validation_rows(recipe: Recipe, tokenizer: Any) -> tuple[list[ScoringRow], int]:
@@ -141,14 +124,14 @@ def select(recipe: Recipe, *, logged: bool = False) -> Selection:
     """Score every checkpoint of the recipe's run, write `selection.json` and `best/`.
 
     A score that was made before is not made again. `logged` ranks by the trainer's own
-    batch-averaged eval loss and scores nothing. Returns the content of selection.json; its `best`
-    is None where no checkpoint is usable.
+    batch-averaged eval loss; it loads and scores nothing. Returns the content of selection.json;
+    its `best` is None where no checkpoint is usable.
     """
     found = checkpoints(recipe)
     refuse_unwritable(recipe.output_dir)
     _recover_best(recipe.output_dir)
     usable = any(checkpoint.status == "ok" for checkpoint in found)
-    scorer = _Scorer(recipe, logged) if usable else None
+    scorer = _Scorer(recipe) if usable and not logged else None
     base = scorer.score_base() if scorer else None
     progress = track(found, "Scoring checkpoints", transient=True)
     scored = [_score(checkpoint, scorer) for checkpoint in progress]
@@ -169,7 +152,7 @@ def select(recipe: Recipe, *, logged: bool = False) -> Selection:
         data_changed=told(changed_data(recipe)),
     )
     with shown_if_not_written(result), writing(recipe.output_dir / "best"):
-        if scorer and best:
+        if best:
             _write_best(recipe, best, scorer)
         write_json(recipe.output_dir / "selection.json", result.model_dump())
     return result
@@ -180,10 +163,10 @@ def _score(checkpoint: Checkpoint, scorer: _Scorer | None) -> Scored:
         return Scored(checkpoint)
     try:
         result = scorer.score_checkpoint(checkpoint)
-    except _Misfit as error:
+    except UserError as error:
         reason = str(error).removeprefix(f"{checkpoint.path}: ")
         return Scored(replace(checkpoint, status="corrupt", reason=reason))
-    if result and not math.isfinite(result.perplexity):
+    if not math.isfinite(result.perplexity):
         reason = "its perplexity is not finite"
         return Scored(replace(checkpoint, status="corrupt", reason=reason))
     return Scored(checkpoint, result)
@@ -220,7 +203,7 @@ def _figures(result: Score | None) -> dict[str, Any]:
     return {**vars(result), "perplexity": result.perplexity}
 
 
-def _write_best(recipe: Recipe, best: Scored, scorer: _Scorer) -> None:
+def _write_best(recipe: Recipe, best: Scored, scorer: _Scorer | None) -> None:
     """Copy the winner whole, score the copy again, and only then replace `best/`.
 
     A `best/` that holds the winner already stays as it is.
@@ -228,7 +211,7 @@ def _write_best(recipe: Recipe, best: Scored, scorer: _Scorer) -> None:
     target, fresh = recipe.output_dir / "best", recipe.output_dir / "best.next"
     origin = Origin(
         checkpoint=best.checkpoint.name,
-        perplexity=None if scorer.logged else best.perplexity,
+        perplexity=best.perplexity,
         quantization=quantization(recipe),
     )
     shutil.rmtree(fresh, ignore_errors=True)
@@ -267,18 +250,19 @@ def _copy(recipe: Recipe, checkpoint: Checkpoint, folder: Path) -> None:
         load_recipe_tokenizer(recipe).save_pretrained(folder)
 
 
-def _verify(best: Scored, copy: Path, scorer: _Scorer) -> None:
+def _verify(best: Scored, copy: Path, scorer: _Scorer | None) -> None:
     """Compare the copy byte for byte, and score it again. Raises UserError if it differs."""
     what = f"{copy}: the copy of {best.checkpoint.name}"
     if not _holds(copy, best.checkpoint, copy / ORIGIN):
         raise UserError(
             f"{what} has other bytes; best/ is left as it was; is the disk failing, or full?"
         )
-    again = scorer.score(copy)
-    expected = best.perplexity or math.nan
-    if again and not math.isclose(again.perplexity, expected, rel_tol=RELATIVE_TOLERANCE):
+    if scorer is None or best.perplexity is None:
+        return
+    again = scorer.score(copy).perplexity
+    if not math.isclose(again, best.perplexity, rel_tol=RELATIVE_TOLERANCE):
         raise UserError(
-            f"{what} has the same bytes, but scored {again.perplexity!r} and not {expected!r}; "
+            f"{what} has the same bytes, but scored {again!r} and not {best.perplexity!r}; "
             f"best/ is left as it was; this machine computes no score twice, so select on another"
         )
 

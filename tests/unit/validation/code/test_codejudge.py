@@ -9,6 +9,7 @@ import pytest
 from tests.openai_server import Reply, Server, completion, judge
 from tools.endpoint import Endpoint
 from tools.errors import UserError
+from tools.kept import Kept
 from tools.server_answer import KEY
 from validation.code.codebertscore import Pair
 from validation.code.codejudge import (
@@ -21,7 +22,6 @@ from validation.code.codejudge import (
     summarise,
     without_comments,
 )
-from validation.code.kept import Kept
 
 REFERENCE = "def add(a, b):\n    return a + b"
 WRONG = "def add(a, b):\n    return a - b"

@@ -1,11 +1,10 @@
 """Keeps results by key in a file of JSON lines, so that nothing is computed or paid for twice."""
 
+import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from validation.selection.score_cache import digest
 
 
 class Kept:
@@ -31,10 +30,15 @@ class Kept:
         return self._values.get(key)
 
     def put(self, key: str, value: Any) -> None:
-        """Keep a value; it is in the file when this returns."""
+        """Keep a value; it is in the file when this returns. Raises OSError where that is full."""
         self._values[key] = value
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"key": key, "sha256": digest([key, value]), "value": value})
         with self.path.open("a", encoding="ascii") as file:
             file.write("\n" * self._cut_off + line + "\n")
         self._cut_off = False
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of a JSON value, its keys sorted, in hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

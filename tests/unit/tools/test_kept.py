@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from validation.code.kept import Kept
+from tools.kept import Kept
 
 
 @pytest.fixture
