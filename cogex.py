@@ -234,7 +234,13 @@ def check(
     ] = "both",
     max_new_tokens: NewTokensOption = 512,
     data: Annotated[
-        Path | None, typer.Option(help="Other prepared rows; in files of its own.")
+        Path | None, typer.Option(help="Other prepared rows, or the suite's file.")
+    ] = None,
+    suite: Annotated[
+        Literal["cruxeval-o"] | None, typer.Option(help="A public benchmark of emulation.")
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Of the suite: generations made elsewhere.")
     ] = None,
     shots: Annotated[
         int, typer.Option(min=0, help="Training rows before each prompt, for the base.")
@@ -242,6 +248,22 @@ def check(
     allow_code_execution: ExecutionOption = False,
 ) -> None:
     """Generate on held-out rows: does the model write what its recipe trains?"""
+    if suite:
+        from validation.code.cruxeval_emulation import check_cruxeval, print_cruxeval
+
+        if data is None:
+            raise UserError("--suite cruxeval-o needs --data: the benchmark's cruxeval.jsonl")
+        found = check_cruxeval(
+            recipe,
+            data,
+            model_name=model,
+            shots=shots,
+            samples=samples,
+            max_new_tokens=max_new_tokens,
+            allow_code_execution=allow_code_execution,
+        )
+        print_cruxeval(found, console)
+        return
     from validation.check.check import check as run
     from validation.check.check import print_check
 
@@ -391,7 +413,7 @@ def codebench(
         ),
     ] = None,
     suite: Annotated[
-        Literal["mini", "humaneval", "mbpp", "cruxeval-o"],
+        Literal["mini", "humaneval", "mbpp"],
         typer.Option(help="mini: twenty small functions."),
     ] = "mini",
     model: Annotated[

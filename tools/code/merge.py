@@ -13,6 +13,7 @@ Near-duplicates (`near_duplicates.py`) are never in different splits.
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def unwanted(rows: Sequence[dict[str, str]], held_out: Sequence[Path]) -> dict[i
     """Return why rows are not used, by index: they resemble a held-out row, or repeat another."""
     kept_away = [task.row for task in own_tasks(MINI)]
     for path in held_out:
-        kept_away += read_prepared_rows(rows_file(path), CodeStrategy.columns)
+        kept_away += _held_out_rows(rows_file(path))
     held_ids = {row["id"] for row in kept_away}
     held_keys = {key: row["id"] for row in kept_away for key in near_duplicates.keys(row)}
     texts: dict[tuple[str, str], str] = {}
@@ -137,6 +138,15 @@ def unwanted(rows: Sequence[dict[str, str]], held_out: Sequence[Path]) -> dict[i
             else:
                 ids.add(row["id"])
     return reasons
+
+
+def _held_out_rows(path: Path) -> list[dict[str, str]]:
+    """Read prepared tasks, or the functions of CRUXEval's own file."""
+    cruxeval = ("id", "code", "input", "output")
+    with suppress(UserError):
+        rows = read_prepared_rows(path, cruxeval)
+        return [{"id": row["id"], "prompt": "", "solution": row["code"]} for row in rows]
+    return read_prepared_rows(path, CodeStrategy.columns)
 
 
 def _count(reasons: dict[int, str]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 A model continues each task's prompt, and the completion is cut as HumanEval cuts it. Prompt and
 completion are then tried against the task's tests in two sandboxes (`tools.code.trial`). With
 `--samples` the completions come from a file in HumanEval's format. The rules are those of the
-reference evaluators; docs/code-track.md has what differs. CRUXEval's predictions are scored too.
+reference evaluators; docs/code-track.md has what differs.
 
 The score is that of the completions as they stand. Beside it stands the score with each program
 taken out of its code fence and the prose around it.
@@ -27,7 +27,6 @@ from tools.prepared_rows import declared_strategy, read_prepared_rows
 from tools.recipe import Recipe, read_recipe
 from tools.sandbox import refuse_unless_possible
 from validation.check.collapse import find_loop, measure_collapse
-from validation.code import cruxeval
 from validation.code.pass_at_k import PASS_AT, summarise
 from validation.code.samples import (
     Sample,
@@ -53,7 +52,6 @@ SOLVED, VALID_SYNTAX, LOOPS = 5, 0.95, 0
 EVALUATORS = {
     "humaneval": "openai/human-eval",
     "mbpp": "bigcode-project/bigcode-evaluation-harness, task mbpp",
-    "cruxeval-o": "facebookresearch/cruxeval, evaluate_generations.py, mode output",
 }
 OUT = Path("outputs/codebench")  # where there is no run folder
 _DEFAULT = Sampling()
@@ -80,8 +78,6 @@ def codebench(
     without consent, or if an input cannot be used.
     """
     _check_possible(target, samples, model_name, sampling, seconds, allow_code_execution)
-    if suite == "cruxeval-o":
-        return _cruxeval(samples, data, seconds, out)
     tasks, origin = load_suite(suite, data)
     recipe = read_recipe(target) if target and _is_recipe(target) else None
     unknown: list[str] = []
@@ -91,16 +87,6 @@ def codebench(
     else:
         sources = model_sources(recipe, target or Path(), model_name, sampling)
     folder = out or (recipe.output_dir if recipe else OUT / min(sources))
-    about = {
-        "target": str(target or samples),
-        "data": origin,
-        "tasks": len(tasks),
-        "pass_at_k_tasks": len(reported(tasks)),
-        "sampling": None if samples else vars(sampling),
-        "trained_on": trained_on(recipe, tasks) if recipe else [],
-        "left_out": left_out(recipe) if recipe and model_name == "all" else [],
-        "unknown_tasks": unknown,
-    }
     models: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for name, make in sources.items():
@@ -109,47 +95,18 @@ def codebench(
         models.append(section)
         results += lines
         write_jsonl(folder / f"codebench-{suite}-{name}.jsonl", map(_record, made, lines))
-    return _write(folder, suite, seconds, about, models, results)
-
-
-def _cruxeval(
-    samples: Path | None, data: Path | None, seconds: float, out: Path | None
-) -> dict[str, Any]:
-    """Score a file of CRUXEval's generations; the result is as that of another suite."""
-    if samples is None or data is None:
-        raise UserError(
-            "cruxeval-o scores generations made elsewhere: give them by --samples, and the "
-            "benchmark's cruxeval.jsonl by --data"
-        )
-    rows, origin = cruxeval.read_rows(data)
-    generations, unknown = cruxeval.read_generations(samples, rows)
-    name = _name(samples)
-    section, lines = cruxeval.score(name, rows, generations, limits_of(seconds))
-    about = {
-        "target": str(samples),
-        "data": origin,
-        "tasks": len(rows),
-        "pass_at_k_tasks": len(rows),
-        "unknown_tasks": unknown,
-    }
-    folder = out or OUT / name
-    write_jsonl(folder / f"codebench-cruxeval-o-{name}.jsonl", lines)
-    return _write(folder, "cruxeval-o", seconds, about, [section], lines)
-
-
-def _write(
-    folder: Path,
-    suite: Suite,
-    seconds: float,
-    about: dict[str, Any],
-    models: list[dict[str, Any]],
-    results: list[dict[str, Any]],
-) -> dict[str, Any]:
     result = {
         "suite": suite,
+        "target": str(target or samples),
+        "data": origin,
+        "tasks": len(tasks),
+        "pass_at_k_tasks": len(reported(tasks)),
         "seconds": seconds,
         "reference": EVALUATORS.get(suite),
-        **about,
+        "sampling": None if samples else vars(sampling),
+        "trained_on": trained_on(recipe, tasks) if recipe else [],
+        "left_out": left_out(recipe) if recipe and model_name == "all" else [],
+        "unknown_tasks": unknown,
         "models": models,
         **as_result(_criteria(models) if suite == "mini" else []),
         "results": results,
@@ -318,7 +275,7 @@ def print_codebench(result: dict[str, Any], console: Console) -> None:
     console.print(table)
     for line in _remarks(result):
         console.print(line, markup=False, soft_wrap=True)
-    if found := result.get("trained_on"):
+    if found := result["trained_on"]:
         console.print(
             f"{len(found)} of the tasks, or near-duplicates of them, are in the recipe's training "
             f"rows ({', '.join(found[:5])} ...): do not report this; `cogex prepare code "
@@ -355,7 +312,7 @@ def _remarks(result: dict[str, Any]) -> Iterator[str]:
             f"{len(unknown)} samples are left out: the suite has no task of theirs "
             f"({', '.join(sorted({*unknown})[:5])})"
         )
-    for item in result.get("left_out", []):
+    for item in result["left_out"]:
         yield f"{item['name']} is left out: {item['status']}, {item['reason']}"
     rules = f"A program with its tests has {result['seconds']:g} s of the clock"
     if result["reference"]:

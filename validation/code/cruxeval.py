@@ -2,7 +2,8 @@
 
 A row has a function `f`, its input and its output; a sample is what a model says that the output
 is. The reference runs `assert OUTPUT == SAMPLE` after the function. Here a literal is compared
-without running anything, and any other expression runs in the sandbox.
+without running anything. Any other expression runs in the sandbox, or without consent is not run
+and so not solved.
 """
 
 import ast
@@ -65,12 +66,17 @@ def read_generations(path: Path, rows: Mapping[str, Row]) -> tuple[dict[str, lis
 
 
 def score(
-    name: str, rows: Mapping[str, Row], generations: Mapping[str, list[str]], limits: Limits
+    name: str,
+    rows: Mapping[str, Row],
+    generations: Mapping[str, list[str]],
+    limits: Limits,
+    *,
+    allow_code_execution: bool,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the model's figures, and a line for each sample; as `codebench` has them.
 
     A sample that repeats the call is not counted, as in the reference. Raises UserError where the
-    sandbox cannot run.
+    sandbox is asked for and cannot run.
     """
     samples = [
         (row, text)
@@ -79,9 +85,10 @@ def score(
         if f"f({row['input']})" not in text
     ]
     read = [_read(*sample) for sample in samples]
-    trials = [item for item in read if isinstance(item, Trial)]
-    found = iter(try_programs(trials, allow_code_execution=True, limits=limits))
-    kinds = [next(found).kind if isinstance(item, Trial) else item for item in read]
+    trials = [item for item in read if isinstance(item, Trial)] if allow_code_execution else []
+    verdicts = try_programs(trials, allow_code_execution=True, limits=limits) if trials else ()
+    found = (verdict.kind for verdict in verdicts)
+    kinds = [next(found, "not run") if isinstance(item, Trial) else item for item in read]
     again = [
         "passed" if kind == "syntax" and _right_when_taken_out(*sample) else None
         for kind, sample in zip(kinds, samples, strict=True)

@@ -18,7 +18,7 @@ from tools.recipe import Recipe
 from validation.check.check import load_named
 from validation.selection.checkpoints import checkpoints
 
-Suite = Literal["mini", "humaneval", "mbpp", "cruxeval-o"]
+Suite = Literal["mini", "humaneval", "mbpp"]
 
 # where HumanEval cuts a completion: Chen et al. 2021, section 2
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")

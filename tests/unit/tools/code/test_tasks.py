@@ -293,6 +293,16 @@ def test_held_out_rows_and_repetitions_are_not_used(tmp_path: Path) -> None:
     }
 
 
+def test_functions_of_cruxeval_are_held_out(tmp_path: Path) -> None:
+    held = tmp_path / "cruxeval.jsonl"
+    sample = {"id": "sample_0", "code": "def f(x, y):\n    return x - 3 * y"}
+    held.write_text(json.dumps(sample | {"input": "1, 2", "output": "-5"}) + "\n")
+    rows = [row("other", "return x - 7 * y"), row("kept", "return 0")]
+    assert merged_reasons(tmp_path, rows, held_out=[held]) == {
+        "id_other": "held out: near-duplicate of sample_0"
+    }
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
