@@ -62,20 +62,14 @@ def _row(path: Path, number: int, line: str, fields: Sequence[str]) -> dict[str,
             f"{path}, line {number}: is not a prepared row (texts {', '.join(fields)}): {odd[0]} "
             f"is {what}; run `cogex prepare` again"
         )
-    if not _is_unicode("".join(row[key] for key in fields)):
+    try:
+        "".join(row[key] for key in fields).encode()
+    except UnicodeEncodeError:
         raise UserError(
             f"{path}, line {number}: holds half a character (a lone surrogate), which no tokenizer "
             "reads; run `cogex prepare` again"
-        )
+        ) from None
     return stored_texts(row)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def declared_strategy(recipe: Recipe, entry: dict[str, Any]) -> type[CompletionStrategy] | None:

@@ -2,7 +2,6 @@
 
 from prompt_strategies.base import CompletionStrategy
 
-HEADER = ("field of the file", "kind", "needed", "what is changed")
 _KINDS = {str: "text", dict: "object", (): "any value"}
 _OF_EVERY_FILE = (
     ("id", "text or integer", "no", "row-N if there is none; made unique"),

@@ -1,7 +1,6 @@
 """Preparing ArXivDLInstruct: one side for each repository, nested subsets, bounded memory."""
 
 import ast
-import io
 import json
 import random
 import textwrap
@@ -262,17 +261,6 @@ def test_rows_of_another_dataset_are_refused(tmp_path: Path) -> None:
 # the source
 
 
-def not_utf8() -> bytes:
-    """A Parquet file whose text is not UTF-8."""
-    ends = b"".join(end.to_bytes(4, "little") for end in (0, 2))
-    text = pyarrow.StringArray.from_buffers(
-        1, pyarrow.py_buffer(ends), pyarrow.py_buffer(b"\xff\xfe")
-    )
-    file = io.BytesIO()
-    parquet.write_table(pyarrow.table({"function": text}), file)
-    return file.getvalue()
-
-
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_parquet_gives_the_rows_of_json_lines(tmp_path: Path, rows: list[Any], kind: str) -> None:
     table = pyarrow.Table.from_pylist(rows)
@@ -316,7 +304,6 @@ def test_the_hub_is_read_at_a_pinned_commit() -> None:
         ("rows.jsonl", b'{"prompt": "a"}\n{"prompt":\n', "line 2 is not valid JSON"),
         ("rows.jsonl", b'{"prompt": "\xff"}\n', "cannot be read: 'utf-8' codec"),
         ("rows.parquet", b"PAR1 no parquet", "cannot be read: "),
-        ("rows.parquet", not_utf8(), "cannot be read: 'utf-8' codec"),
         ("rows.parquet", None, "there is no such file"),
         ("", None, r"holds no \*\.parquet"),
     ],

@@ -74,28 +74,6 @@ def test_answers_worked_by_hand(name: str, args: tuple, answer: object) -> None:
     assert [program.run(*args)["answer"] for program in programs] == [answer] * 3
 
 
-@pytest.mark.parametrize(
-    ("name", "args", "output"),
-    [
-        ("addition", (58, 67), {"ones": [8, 7, 15], "tens": [5, 6, 1, 12], "answer": 125}),
-        ("maximum", ([31, 99, 12],), {"best": [31, 99, 99], "answer": 99}),
-        (
-            "coin",
-            ([("Ann", "flips"), ("Bob", "keeps")],),
-            {"states": ["tails"] * 2, "answer": "no"},
-        ),
-        ("occurrences", ("x", ["x", "y", "x"]), {"counts": [1, 1, 2], "answer": 2}),
-    ],
-)
-def test_output_worked_by_hand(name: str, args: tuple, output: dict) -> None:
-    assert repr(ALL_FAMILIES[name].programs[0].run(*args)) == repr(output)
-
-
-def test_coin_starts_anew_in_each_run() -> None:
-    _, still_heads, _ = ALL_FAMILIES["coin"].programs
-    assert [still_heads.run([("Ann", "flips")])["answer"] for _ in range(3)] == ["no"] * 3
-
-
 def test_same_seed_same_rows_another_seed_others() -> None:
     assert cogex_rows(50, 1) == cogex_rows(50, 1) != cogex_rows(50, 2)
     assert list(base_documents(50, 1)) == list(base_documents(50, 1))
