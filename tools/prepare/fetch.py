@@ -8,10 +8,8 @@ The hash of CoGEX's file is not known to this project. So the first fetch pins i
 import http.client
 import json
 import re
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
-from email.message import Message
 from pathlib import Path
 
 from tools.errors import UserError
@@ -123,8 +121,15 @@ def _pinned(name: str) -> Pinned:
 
 def _pin(pinned: Pinned, timeout: float) -> Pinned:
     """Ask the hub for a file's revision and hash, and write both down. Raises UserError."""
-    found = _hub_headers(pinned, timeout)
-    commit, digest = found.get("X-Repo-Commit", ""), found.get("X-Linked-Etag", "").strip('"')
+    import httpx
+    from huggingface_hub import get_hf_file_metadata
+
+    try:
+        found = get_hf_file_metadata(pinned.url, timeout=timeout)
+    except (OSError, httpx.HTTPError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"{pinned.url}: cannot be fetched: {why}; {_by_hand(pinned)}") from None
+    commit, digest = found.commit_hash or "", found.etag or ""
     if not re.fullmatch("[0-9a-f]{40}", commit) or not re.fullmatch("[0-9a-f]{64}", digest):
         raise UserError(
             f"{pinned.url}: the hub states no revision and SHA-256 for it; {_by_hand(pinned)}"
@@ -132,26 +137,6 @@ def _pin(pinned: Pinned, timeout: float) -> Pinned:
     url = pinned.url.replace("/resolve/main/", f"/resolve/{commit}/")
     write_json(pinned.pin, {"url": url, "sha256": digest})
     return replace(pinned, url=url, sha256=digest)
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The hub states revision and hash in its answer, not where that leads."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Follow nothing: the answer is then raised as an HTTPError."""
-
-
-def _hub_headers(pinned: Pinned, timeout: float) -> Message:
-    request = urllib.request.Request(pinned.url, method="HEAD")
-    try:
-        return urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout).headers
-    except urllib.error.HTTPError as error:
-        if 300 <= error.code < 400:
-            return error.headers
-        why = f"{error.code} {error.reason}"
-    except (OSError, http.client.HTTPException) as error:
-        why = str(error)
-    raise UserError(f"{pinned.url}: cannot be fetched: {why}; {_by_hand(pinned)}") from None
 
 
 def _by_hand(pinned: Pinned) -> str:

@@ -31,7 +31,7 @@ class Server(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         there = self.path == "/datasets/a/b/resolve/main/data.json"
         self.send_response(302 if there else 401)
-        self.send_header("Location", "/elsewhere")
+        self.send_header("Location", "http://elsewhere.invalid/")
         for name, value in self.stated.items():
             self.send_header(name, value)
         self.end_headers()
@@ -58,6 +58,7 @@ def url() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
 
 def pin(monkeypatch: pytest.MonkeyPatch, url: str, content: bytes = CONTENT) -> Pinned:
