@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from prompt_strategies import tokenise
+from prompt_strategies.tokenise import encode_prompts
 from tools.code.tasks import read_published, strings
 from tools.endpoint import Endpoint
 from tools.errors import UserError
@@ -304,10 +304,8 @@ def _generated(
     deciding = {
         "scoring": SCORING,
         "seed": recipe.values.get("seed"),
-        "prompts": prompts,
-        "tokenise_version": tokenise.VERSION,
+        "prompts": encode_prompts(tokenizer, prompts),
         "special_tokens": tokenizer.special_tokens_map,
-        "references": [row["output"] for row in rows],
         "base": base_identity(recipe.base_model),
         "quantization": quantization(recipe),
         "sequence_len": recipe.sequence_len,
