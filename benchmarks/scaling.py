@@ -16,11 +16,11 @@ the slope of log(seconds above the smallest run's) over log(rows above the small
 1 where each row costs the same.
 """
 
-import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,15 +48,13 @@ def main(
     """Run each verb on each size, print the table, write the figures."""
     out = json.resolve() if json else None
     figures = {}
-    with tempfile.TemporaryDirectory() as name:
-        os.chdir(name)
+    with tempfile.TemporaryDirectory() as name, chdir(name):
         Path("models").symlink_to(ROOT / "models")
         shutil.copytree(ROOT / "recipes", "recipes")
         for verb, run in VERBS.items():
             sizes = (select_rows if verb == "select" else rows).split(",")
             took = {size: run(size) for size in map(int, sizes)}
             figures[f"cogex {verb}"] = summary(took)
-        os.chdir(ROOT)
     print_figures(figures)
     if out:
         write_json(out, {"figures": figures})
@@ -156,10 +154,8 @@ def summary(took: dict[int, Took]) -> dict[str, Any]:
             f"{size:,} rows": {**took[size]._asdict(), "rows_per_second": size / took[size].seconds}
             for size in sizes
         },
-        "rows_per_second_above_smallest": more_rows[-1] / more_seconds[-1] if more_rows else None,
-        "mib_per_1000_rows": 1000 * (last.peak_mib - first.peak_mib) / more_rows[-1]
-        if more_rows
-        else None,
+        "rows_per_second_above_smallest": more_rows[-1] / more_seconds[-1],
+        "mib_per_1000_rows": 1000 * (last.peak_mib - first.peak_mib) / more_rows[-1],
         "exponent": exponent,
     }
 

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Annotated
 
@@ -52,8 +53,7 @@ def main(
 ) -> None:
     """Make everything, time the three, print the table."""
     out = json_path.resolve() if json_path else None
-    with tempfile.TemporaryDirectory() as name:
-        os.chdir(name)
+    with tempfile.TemporaryDirectory() as name, chdir(name):
         recipe = make_run(rows, checkpoints, hidden, layers)
         seconds, losses = {}, {}
         for contestant, run in (
@@ -62,7 +62,6 @@ def main(
             ("Trainer.evaluate, one process", trainer_evaluate),
         ):
             losses[contestant], seconds[contestant] = timed(run, recipe)
-        os.chdir(ROOT)
     show(seconds, losses)
     if out:
         runs = {

@@ -6,10 +6,10 @@ Times `cogex --help` (the median of five runs after a warm-up; at most 0.5 s) an
 recipes/cogex-tiny.yml` on the demo's rows (one run; at most 20 s). Exit 1 if one takes longer.
 """
 
-import os
 import statistics
 import sys
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 from typing import Annotated
 
@@ -31,15 +31,13 @@ def main(
 ) -> None:
     """Time both, print them, and exit 1 if one takes too long."""
     out = json.resolve() if json else None
-    with tempfile.TemporaryDirectory() as name:
-        os.chdir(name)
+    with tempfile.TemporaryDirectory() as name, chdir(name):
         for link in ("recipes", "models"):
             Path(link).symlink_to(ROOT / link)
         write_cogex_rows(demo.DATA / "data.json", demo.ROWS, demo.SEED)
         prepare_cogex(demo.DATA / "data.json", demo.DATA, val_size=demo.VAL_ROWS, seed=demo.SEED)
         runs = [_seconds("--help") for _ in range(HELP_RUNS + 1)][1:]
         preflight = _seconds("preflight", str(demo.RECIPE))
-        os.chdir(ROOT)
     help_seconds = statistics.median(runs)
     console = Console()
     console.print(f"cogex --help: {help_seconds:.2f} s, it may take {MOST_HELP} s")

@@ -10,9 +10,9 @@ of a prompt-completion dataset with `dataset_num_proc` at the number of cores.
 """
 
 import json
-import os
 import sys
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,15 +44,13 @@ def main(
     """Make rows and tokenizers, time the three with each, print the tables."""
     console = Console()
     out, figures = json.resolve() if json else None, {}
-    with tempfile.TemporaryDirectory() as name:
-        os.chdir(name)
+    with tempfile.TemporaryDirectory() as name, chdir(name):
         make_data(rows)
         for kind, write_tokenizer in TOKENIZERS.items():
             make_llama(Path(kind), 8, 1, write_tokenizer)
             results = {contestant: run(contestant, kind) for contestant in CONTESTANTS}
             figures[kind] = {**results, "ours beside the faster": beside(results)}
             console.print(show(results, figures[kind]["ours beside the faster"]))
-        os.chdir(ROOT)
     if out:
         write_json(out, {"figures": figures})
 
