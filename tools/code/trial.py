@@ -58,8 +58,7 @@ class Verdict:
     """One of `VERDICTS`, with the exception or exit status that led to it."""
 
     kind: str
-    detail: str
-    seconds: float
+    detail: str = ""
 
     @property
     def passed(self) -> bool:
@@ -89,7 +88,7 @@ def try_programs(
         (_served(trial), _judged(trial)) for trial, fit in zip(trials, fits, strict=True) if fit
     ]
     outcomes = iter(run_pairs(pairs, allow_code_execution=allow_code_execution, limits=limits))
-    return [_verdict(*next(outcomes)) if fit else Verdict("too_long", "", 0.0) for fit in fits]
+    return [_verdict(*next(outcomes)) if fit else Verdict("too_long") for fit in fits]
 
 
 def _served(trial: Trial) -> str:
@@ -115,7 +114,7 @@ def _verdict(program: Outcome, tests: Outcome) -> Verdict:
         else:
             detail = f"exit status {program.status}"
     # the program wrote the exception's text, which may have a lone surrogate
-    return Verdict(kind, detail.encode("utf-8", "replace").decode(), tests.seconds)
+    return Verdict(kind, detail.encode("utf-8", "replace").decode())
 
 
 _REMOTE = Path(remote.__file__).read_text(encoding="utf-8")

@@ -44,7 +44,7 @@ from validation.selection.checkpoints import left_out
 from validation.verdict import VerdictRow, as_result, passed, print_verdicts
 
 SEARCHED = 100_000  # characters of a text that are searched for loops: a sample may have millions
-TOO_LONG = Verdict("prompt_too_long", "", 0.0)
+TOO_LONG = Verdict("prompt_too_long")
 # the plan's aim for the mini suite (docs/code-track.md): the least solved, the least share of valid
 # syntax, and the most loops
 SOLVED, VALID_SYNTAX, LOOPS = 5, 0.95, 0
@@ -275,14 +275,6 @@ def print_codebench(result: dict[str, Any], console: Console) -> None:
     console.print(table)
     for line in _remarks(result):
         console.print(line, markup=False, soft_wrap=True)
-    if found := result["trained_on"]:
-        console.print(
-            f"{len(found)} of the tasks, or near-duplicates of them, are in the recipe's training "
-            f"rows ({', '.join(found[:5])} ...): do not report this; `cogex prepare code "
-            "--held-out` keeps them away",
-            style="red",
-            soft_wrap=True,
-        )
     if result["verdicts"]:
         print_verdicts(result["verdicts"], console)
 
@@ -307,6 +299,12 @@ def _remarks(result: dict[str, Any]) -> Iterator[str]:
             yield f"{missing} of the {result['tasks']} tasks have no sample, so there is no pass@k."
     if about < result["tasks"]:
         yield f"pass@k is about the {about} tasks of MBPP's test split, 11 to 510"
+    if found := result["trained_on"]:
+        yield (
+            f"{len(found)} of the tasks, or near-duplicates of them, are in the recipe's training "
+            f"rows ({', '.join(found[:5])} ...): do not report this; `cogex prepare code "
+            "--held-out` keeps them away"
+        )
     if unknown := result["unknown_tasks"]:
         yield (
             f"{len(unknown)} samples are left out: the suite has no task of theirs "
