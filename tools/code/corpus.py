@@ -44,18 +44,6 @@ LICENCE_NAMES = ("licence", "license", "copying", "copyright", "notice")
 
 
 @dataclass
-class Summary:
-    """How many files were read, kept and rejected, and why; documents and characters by split."""
-
-    read: int = 0
-    kept: int = 0
-    rejected: int = 0
-    reasons: dict[str, int] = field(default_factory=Counter)
-    documents: dict[str, int] = field(default_factory=lambda: {"train": 0, "val": 0})
-    characters: dict[str, int] = field(default_factory=lambda: {"train": 0, "val": 0})
-
-
-@dataclass
 class _Seen:
     """What is not taken: problems of benchmarks, and documents that were taken before."""
 
@@ -83,8 +71,8 @@ def prepare_python_corpus(
     max_chars: int = 100_000,
     lines: int | None = None,
     exclude: Sequence[Path] = (),
-) -> Summary:
-    """Write the corpus of the folder `source` into the folder `out`.
+) -> dict[str, Any]:
+    """Write the corpus of the folder `source` into the folder `out`; return the manifest.
 
     `val_share` is the average share of files for validation, `max_chars` the longest file. With
     `lines` a document is a top-level function with a docstring and at most that many lines.
@@ -95,35 +83,35 @@ def prepare_python_corpus(
         raise UserError(f"{source}: is not a folder; give the one that holds the Python files")
     if not 0 < val_share < 1:
         raise UserError(f"--val-share {val_share}: give a share between 0 and 1, as 0.02")
-    seen, summary = _Seen(read_problems(exclude)), Summary()
+    seen, reasons, kept = _Seen(read_problems(exclude)), Counter[str](), 0
+    documents, characters = {"train": 0, "val": 0}, {"train": 0, "val": 0}
     # Axolotl keys its cache by the recipe: it would train on the documents that are replaced here
     shutil.rmtree(out / "prepared", ignore_errors=True)
     with ExitStack() as stack:
         files = {name: stack.enter_context(whole_file(out / name)) for name in OUTPUTS}
         for index, path in enumerate(python_files(source, out)):
-            summary.read += 1
             name = os.fsencode(path.relative_to(source)).decode("utf-8", "backslashreplace")
             try:
                 text, tree = read_source(path, max_chars)
-                documents = _documents(name, text, tree, seen, lines)
+                found = _documents(name, text, tree, seen, lines)
             except (RejectedError, RecursionError) as error:
                 reason = str(error) if isinstance(error, RejectedError) else "nested too deep"
-                summary.rejected += 1
-                summary.reasons[reason] += 1
+                reasons[reason] += 1
                 line = {"index": index, "reason": reason, "row": {"id": name}}
                 files["rejected.jsonl"].write(_json(line))
             else:
                 split = "val" if _draw(text, seed) < val_share else "train"
-                summary.kept += 1
-                summary.documents[split] += len(documents)
-                summary.characters[split] += sum(len(each["text"]) for each in documents)
-                files[f"{split}.jsonl"].writelines(map(_json, documents))
-        if empty := [split for split, count in summary.documents.items() if not count]:
+                kept += 1
+                documents[split] += len(found)
+                characters[split] += sum(len(each["text"]) for each in found)
+                files[f"{split}.jsonl"].writelines(map(_json, found))
+        read = kept + reasons.total()
+        if empty := [split for split, count in documents.items() if not count]:
             raise UserError(
-                f"{source}: of {summary.read:,} Python files none is left for {empty[0]}; give a "
+                f"{source}: of {read:,} Python files none is left for {empty[0]}; give a "
                 f"folder with more, or another --val-share than {val_share}"
             )
-    settings = {
+    manifest = {
         "format": "python-corpus",
         "source": str(source),
         "seed": seed,
@@ -131,10 +119,16 @@ def prepare_python_corpus(
         "max_chars": max_chars,
         "lines": lines,
         "exclude": {str(path): sha256(path) for path in exclude},
+        "read": read,
+        "kept": kept,
+        "rejected": reasons.total(),
+        "reasons": commonest_first(reasons),
+        "documents": documents,
+        "characters": characters,
+        "sha256": {name: sha256(out / name) for name in OUTPUTS},
     }
-    hashes = {name: sha256(out / name) for name in OUTPUTS}
-    write_json(out / "manifest.json", settings | vars(summary) | {"sha256": hashes})
-    return summary
+    write_json(out / "manifest.json", manifest)
+    return manifest
 
 
 def _json(line: dict[str, Any]) -> str:
@@ -264,9 +258,10 @@ def short_functions(tree: ast.Module, most_lines: int) -> Iterator[ast.FunctionD
                 yield node
 
 
-def print_summary(summary: Summary, console: Console) -> None:
+def print_summary(manifest: dict[str, Any], console: Console) -> None:
     """Print what became of the files."""
-    found = {"rejected": summary.rejected, "reasons": commonest_first(Counter(summary.reasons))}
-    print_counts("files", {"read": summary.read, "kept": summary.kept}, found, console)
-    for split, count in summary.documents.items():
-        console.print(f"{split}: {count:,} documents, {summary.characters[split]:,} characters")
+    counts = {name: manifest[name] for name in ("read", "kept")}
+    print_counts("files", counts, manifest, console)
+    for split, count in manifest["documents"].items():
+        characters = manifest["characters"][split]
+        console.print(f"{split}: {count:,} documents, {characters:,} characters")

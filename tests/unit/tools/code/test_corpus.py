@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cogex import app
-from tools.code.corpus import OUTPUTS, Summary, prepare_python_corpus
+from tools.code.corpus import OUTPUTS, prepare_python_corpus
 from tools.code.tasks import MINI, own_tasks
 from tools.errors import UserError
 
@@ -39,7 +39,9 @@ def write(folder: Path, files: dict[str, str | bytes], plain: int = 40) -> Path:
     return folder / "source"
 
 
-def prepare(folder: Path, files: dict[str, str | bytes] | None = None, **options: Any) -> Summary:
+def prepare(
+    folder: Path, files: dict[str, str | bytes] | None = None, **options: Any
+) -> dict[str, Any]:
     source = write(folder, files or {})
     return prepare_python_corpus(source, folder / "out", **({"val_share": 0.2} | options))
 
@@ -66,7 +68,7 @@ def test_a_file_is_a_document_and_line_ends_and_encoding_are_made_one(tmp_path: 
     }
     others: dict[str, str | bytes] = {"a.txt": "x = 1", "b.pyc": b"\0", "c.PY": "x = 2"}
     summary = prepare(tmp_path, {name: content for name, (content, _) in files.items()} | others)
-    assert summary.read == 44  # the others are not
+    assert summary["read"] == 44  # the others are not
     found = documents(tmp_path)
     assert {name: found[name] for name in files} == {
         name: text for name, (_, text) in files.items()
@@ -89,13 +91,13 @@ REJECTED: dict[str, tuple[str | bytes, str]] = {
 def test_a_file_that_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path) -> None:
     files = {f"zoo/{name}": content for name, (content, _) in REJECTED.items()}
     summary = prepare(tmp_path, files)
-    assert (summary.read, summary.kept, summary.rejected) == (49, 40, 9)
+    assert (summary["read"], summary["kept"], summary["rejected"]) == (49, 40, 9)
     found = {line["row"]["id"].removeprefix("zoo/"): line for line in lines(tmp_path, "rejected")}
     assert {name: line["reason"] for name, line in found.items()} == {
         name: reason for name, (_, reason) in REJECTED.items()
     }
     assert sorted(line["index"] for line in found.values()) == list(range(40, 49))
-    assert summary.reasons["duplicate"] == 2 and not documents(tmp_path).keys() & files.keys()
+    assert summary["reasons"]["duplicate"] == 2 and not documents(tmp_path).keys() & files.keys()
 
 
 def test_what_is_no_plain_file_is_rejected_unopened_and_any_name_is_shown(tmp_path: Path) -> None:
@@ -107,8 +109,8 @@ def test_what_is_no_plain_file_is_rejected_unopened_and_any_name_is_shown(tmp_pa
     Path(os.fsdecode(os.fsencode(source) + b"/\xff.py")).write_text("x = 1\n")
     write(source, {"x.py": "x = 1\n"}, plain=0).rename(source / "out")  # output is not read again
     summary = prepare_python_corpus(source, source / "out", val_share=0.2)
-    assert summary.reasons == {"not a plain file": 2}
-    assert summary.kept == 41
+    assert summary["reasons"] == {"not a plain file": 2}
+    assert summary["kept"] == 41
     found = [line for name in ("train", "val") for line in (source / f"out/{name}.jsonl").open()]
     assert {"id": r"\xff.py", "text": "x = 1\n"} in map(json.loads, found)
 
@@ -171,13 +173,13 @@ def test_short_functions_with_a_docstring_are_documents(tmp_path: Path) -> None:
     found = {name: text for name, text in documents(tmp_path).items() if name.startswith("zoo")}
     line = text.split("def good")[0].count("\n") + 1
     assert found == {f"zoo/a.py:{line}": good}
-    assert summary.kept == 41
+    assert summary["kept"] == 41
 
 
 def test_a_file_without_a_usable_function_has_the_reason_of_its_first(tmp_path: Path) -> None:
     again = FUNCTION.format(name="f7", number=7)  # as in plain/m07.py
     summary = prepare(tmp_path, {"zoo/a.py": "x = 1\n", "zoo/b.py": again}, lines=7)
-    assert summary.reasons == {"no short function with a docstring": 1, "duplicate": 1}
+    assert summary["reasons"] == {"no short function with a docstring": 1, "duplicate": 1}
 
 
 # benchmarks
@@ -207,7 +209,7 @@ def test_a_problem_of_a_benchmark_is_kept_out(
     tmp_path: Path, problem: dict[str, Any], most_lines: int | None
 ) -> None:
     summary = prepare(tmp_path, exclude=[rows(tmp_path, problem)], lines=most_lines)
-    assert summary.reasons == {"benchmark problem": 1}  # f7 of plain/m07.py, under another name
+    assert summary["reasons"] == {"benchmark problem": 1}  # f7 of plain/m07.py, under another name
     assert not any("m07" in name for name in documents(tmp_path))
 
 
@@ -216,7 +218,7 @@ def test_the_mini_suite_is_always_kept_out(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {
         f"zoo/{task.id}.py": "import os\n\n\n" + task.prompt + task.solution for task in tasks
     }
-    assert prepare(tmp_path, files).reasons == {"benchmark problem": len(tasks)}
+    assert prepare(tmp_path, files)["reasons"] == {"benchmark problem": len(tasks)}
 
 
 @pytest.mark.parametrize(
