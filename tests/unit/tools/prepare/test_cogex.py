@@ -330,32 +330,6 @@ def test_the_same_instruction_and_input_are_one_group(tmp_path: Path) -> None:
     assert summary["groups"] == 2
 
 
-@given(
-    sizes=st.lists(st.integers(1, 7), min_size=2, max_size=8),
-    share=st.floats(0, 0.99),
-    seed=st.integers(-3, 3),
-)
-@settings(max_examples=30, deadline=None)
-def test_validation_is_the_nearest_size_that_groups_allow(
-    sizes: list[int], share: float, seed: int
-) -> None:
-    val_size = int(share * sum(sizes))
-    sums = {sum(part) for n in range(len(sizes)) for part in itertools.combinations(sizes, n)}
-    rows = [make_row(group) for group, size in enumerate(sizes) for _ in range(size)]
-    with tempfile.TemporaryDirectory() as folder:
-        summary, _ = prepare(Path(folder), rows, val_size=val_size, seed=seed)
-    assert summary["val"] == max(total for total in sums if total <= val_size)
-
-
-def test_large_and_small_groups_are_as_likely_to_validate(tmp_path: Path) -> None:
-    rows = [make_row(group) for group in range(400) for _ in range(1 + group % 2)]
-    _, files = prepare(tmp_path, rows, val_size=300)
-    chosen = {int(row["instruction"].split()[2].rstrip(".")) for row in files["val.jsonl"]}
-    small, large = (sum(group % 2 == size for group in chosen) for size in (0, 1))
-    assert 80 <= small <= 120  # 100 of 200 expected, standard deviation 5
-    assert 80 <= large <= 120
-
-
 def test_the_seed_decides_every_byte(tmp_path: Path) -> None:
     rows = [make_row(i // 2, input=i % 3, code_output="{}") for i in range(40)] + [None]
     source = write_source(tmp_path, rows)

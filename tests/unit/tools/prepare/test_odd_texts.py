@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.tools.prepare import test_alpaca as alpaca
-from tests.unit.tools.prepare.test_cogex import CODE, OUTPUT, make_row, prepare, prepare_one
+from tests.unit.tools.prepare.test_cogex import CODE, OUTPUT, make_row, prepare
 from tools.prepare.odd_texts import folded, is_no_input_marker
 
 PROGRAM = CODE.partition("\n\n>>> ")[0]
@@ -14,24 +14,22 @@ MARKERS = ["N/A", "n/a.", "None", "<noinput>", "<No Input>", "nan", "NaN", "-", 
 MARKERS += ["[]", "{}", '""', "(none)", "[None]", "...", " no  input\n", "false", "Not applicable."]
 
 
-@pytest.mark.parametrize("text", MARKERS)
-def test_text_that_says_there_is_no_input_is_flagged(tmp_path: Path, text: str) -> None:
-    summary, _ = prepare_one(tmp_path, make_row(input=text))
-    assert summary["flags"] == {"no-input-marker": 1}
+def test_text_that_says_there_is_no_input_is_flagged(tmp_path: Path) -> None:
+    rows = [make_row(number, input=text) for number, text in enumerate(MARKERS)]
+    summary, _ = prepare(tmp_path, rows)
+    assert summary["flags"] == {"no-input-marker": len(MARKERS)}
 
 
-@pytest.mark.parametrize("text", ["", "0", "a", "no", "none of it", "-1", "7", "input", "No."])
-def test_an_input_is_no_marker(text: str) -> None:
-    assert not is_no_input_marker(text)
+def test_an_input_is_no_marker() -> None:
+    for text in ("", "0", "a", "no", "none of it", "-1", "input", "No."):
+        assert not is_no_input_marker(text)
 
 
 def code(program: str = PROGRAM, call: str = ">>> solve('a')") -> dict[str, str]:
     return {"code_prompt": f"{program}\n\n{call}"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "flags"),
-    [
+FLAGGED: list[tuple[dict[str, Any], list[str]]] = [
         (code(call=">>> solve('a'"), ["call-not-python"]),
         (code(call=">>> solve(['it's'])"), ["call-not-python"]),
         (code(call=">>> solve('a')\nand that is all"), ["call-not-python"]),
@@ -62,17 +60,18 @@ def code(program: str = PROGRAM, call: str = ">>> solve('a')") -> dict[str, str]
         ({"instruction": "the header ### Input and ### Inputs"}, []),
         ({"input": "\U0001f469\u200d\U0001f4bb, \u0645\u06cc\u200c\u062e\u0648"}, []),
         ({"input": "a\tb\r\n\nc"}, []),
-    ],
-)  # fmt: skip
-def test_an_odd_row_is_flagged_kept_and_rejected_by_strict(
-    tmp_path: Path, changes: dict[str, Any], flags: list[str]
-) -> None:
-    summary, files = prepare_one(tmp_path, make_row(**changes))
-    assert summary["flags"] == dict.fromkeys(sorted(flags), 1)
-    assert files["flagged.jsonl"] == [{"index": 1, "id": "row-1", "flags": flags}][: len(flags)]
-    assert summary["kept"] == 2
-    summary, _ = prepare_one(tmp_path, make_row(**changes), strict=True)
-    assert summary["reasons"] == ({f"strict: {', '.join(flags)}": 1} if flags else {})
+]  # fmt: skip
+
+
+def test_an_odd_row_is_flagged_kept_and_rejected_by_strict(tmp_path: Path) -> None:
+    rows = [make_row(number, **changes) for number, (changes, _) in enumerate(FLAGGED)]
+    odd = [(index, flags) for index, (_, flags) in enumerate(FLAGGED) if flags]
+    summary, files = prepare(tmp_path, rows)
+    assert summary["kept"] == len(rows)
+    assert [(row["index"], row["flags"]) for row in files["flagged.jsonl"]] == odd
+    _, files = prepare(tmp_path, rows, strict=True)
+    rejected = [(row["index"], row["reason"]) for row in files["rejected.jsonl"]]
+    assert rejected == [(index, f"strict: {', '.join(flags)}") for index, flags in odd]
 
 
 def test_repeated_and_contradictory_rows_are_flagged(tmp_path: Path) -> None:
