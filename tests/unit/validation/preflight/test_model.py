@@ -177,12 +177,9 @@ def base_of(kind: str, folder: Path) -> Path:
     [
         ("qwen3", ["q_proj", "k_proj", "v_proj", "o_proj"], 8),
         ("phi3", ["o_proj", "qkv_proj"], 4),
-        ("phi", ["q_proj", "k_proj", "v_proj", "dense"], 8),
         ("gpt_neox", ["query_key_value", "dense"], 4),
         ("gpt2", ["c_attn", "attn.c_proj"], 4),  # its MLP has a c_proj too
-        ("falcon", ["query_key_value", "dense"], 4),
         ("mpt", ["Wqkv", "out_proj"], 4),
-        ("mixtral", ["q_proj", "k_proj", "v_proj", "o_proj"], 8),
         ("gemma3", r"model.language_model\..*\.(q_proj|k_proj|v_proj|o_proj)", 8),
     ],
 )
