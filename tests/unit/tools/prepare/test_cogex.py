@@ -139,23 +139,13 @@ def test_only_line_ends_blank_ends_and_output_equals_change(
     assert summary["normalised"] == int(text not in changes.values())
 
 
-def test_ids_are_the_rows_own_or_its_place(tmp_path: Path) -> None:
-    ids = ["a", 7, None, True, "", [1], ...]
-    _, files = prepare(tmp_path, [make_row(i, id=own) for i, own in enumerate(ids)])
-    assert [row["id"] for row in files["train.jsonl"]] == [
-        "a",
-        "7",
-        *(f"row-{i}" for i in range(2, 7)),
-    ]
-
-
-def test_a_doubled_id_is_made_unique_and_flagged(tmp_path: Path) -> None:
-    ids = ["a", "a", "a-3", "a", "row-4", ...]
+def test_ids_are_the_rows_own_or_its_place_and_unique(tmp_path: Path) -> None:
+    ids = ["a", 7, None, True, "", [1], ..., "a", "a-9", "a"]
     summary, files = prepare(tmp_path, [make_row(i, id=own) for i, own in enumerate(ids)])
     names = [row["id"] for row in files["train.jsonl"]]
-    assert names == ["a", "a-1", "a-3", "a-3-3", "row-4", "row-5"]
+    assert names == ["a", "7", *(f"row-{i}" for i in range(2, 7)), "a-7", "a-9", "a-9-9"]
     assert summary["flags"] == {"duplicate-id": 2}
-    assert files["flagged.jsonl"][0] == {"index": 1, "id": "a-1", "flags": ["duplicate-id"]}
+    assert files["flagged.jsonl"][0] == {"index": 7, "id": "a-7", "flags": ["duplicate-id"]}
 
 
 REJECTED = [
@@ -280,7 +270,7 @@ def test_a_tokenizer_without_eos_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"val_size": 3}, "--val-size 3 leaves nothing to train on: .* has 3 usable rows. Give"),
+        ({"val_size": 3}, r"--val-size 3 leaves nothing .* 3 usable rows \(1 rejected: 1 not an"),
         ({"val_size": 10**30}, "leaves nothing to train on"),
         ({"tokenizer": "/no/such/folder"}, "/no/such/folder: "),
     ],
@@ -289,13 +279,8 @@ def test_a_bad_setting_gets_one_message_and_nothing_is_written(
     tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        prepare(tmp_path, [make_row(i) for i in range(3)], **options)
+        prepare(tmp_path, [*(make_row(i) for i in range(3)), 5], **options)
     assert not (tmp_path / "out").exists()
-
-
-def test_too_few_usable_rows_for_validation_says_why_rows_were_rejected(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"2 usable rows \(1 rejected: 1 not an object\)"):
-        prepare(tmp_path, [make_row(0), make_row(1), 5], val_size=2)
 
 
 def test_nothing_of_a_persons_is_overwritten(tmp_path: Path) -> None:
@@ -321,13 +306,6 @@ def test_validation_has_exactly_the_size_asked_for(tmp_path: Path) -> None:
     for name in ("train.jsonl", "val.jsonl"):  # in the order of the source
         places = [int(row["id"].removeprefix("row-")) for row in files[name]]
         assert places == sorted(places)
-
-
-def test_the_same_instruction_and_input_are_one_group(tmp_path: Path) -> None:
-    spellings = ["Sort  the list", "sort the LIST", " Sort\nthe list ", "Sort the list"]
-    rows = [make_row(instruction=text, input=" A ") for text in spellings]
-    summary, _ = prepare(tmp_path, [*rows, make_row(instruction="Sort the list", input="b")])
-    assert summary["groups"] == 2
 
 
 def test_the_seed_decides_every_byte(tmp_path: Path) -> None:
