@@ -2,7 +2,7 @@
 
 The trainer's `eval_loss` averages batches, so it depends on batch size, padding and the number of
 ranks; this does not. NLL is in nats, computed per token in fp32 and summed in float64, with one
-division at the end. Scores of parts add up, so rows can be split over ranks.
+division at the end.
 """
 
 import math
@@ -50,10 +50,6 @@ class Score:
 
     nll_sum: float
     tokens: int
-
-    def __add__(self, other: "Score") -> "Score":
-        """Join the scores of two parts of the rows, as of two ranks."""
-        return Score(self.nll_sum + other.nll_sum, self.tokens + other.tokens)
 
     @property
     def perplexity(self) -> float:

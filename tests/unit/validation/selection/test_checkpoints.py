@@ -97,28 +97,17 @@ def spoil(part: str, value: float, folder: Path) -> None:
     save_file(tensors, folder / WEIGHTS)
 
 
-def header(length: int, content: bytes = b"{}") -> Fault:
-    """The start of a safetensors file: the length of its header, and that."""
-    return write(WEIGHTS, length.to_bytes(8, "little") + content)
-
-
 def lie(**about: Any) -> Fault:
     text = json.dumps({"lora_B": {"dtype": "F32"} | about}).encode()
-    return header(len(text), text + b"\0" * 4)
+    return write(WEIGHTS, len(text).to_bytes(8, "little") + text + b"\0" * 4)
 
 
 UNREADABLE = f"{WEIGHTS} cannot be read: "
 NO_HISTORY = f"{STATE} holds no log_history or epoch"
 CORRUPT: dict[str, tuple[Fault, str]] = {
-    **{f"cut at {size}": (truncate(size), UNREADABLE) for size in (0, 5, 100, -1)},
-    "header of 2**64": (header(2**64 - 1), UNREADABLE),
-    "header longer than the file": (header(10**9), UNREADABLE),
-    "header that is a list": (header(2, b"[]"), UNREADABLE),
+    **{f"cut at {size}": (truncate(size), UNREADABLE) for size in (0, 100, -1)},
     "huge shape": (lie(shape=[2**40, 2**20], data_offsets=[0, 2**62]), UNREADABLE),
-    "data outside": (lie(shape=[1], data_offsets=[2**20, 2**20 + 4]), UNREADABLE),
-    "unknown type": (lie(dtype="PICKLE", shape=[1], data_offsets=[0, 4]), UNREADABLE),
     "NaN": (partial(spoil, "lora_A", float("nan")), "lora_A.weight holds NaN or Inf"),
-    "-Inf": (partial(spoil, "lora_A", float("-inf")), "lora_A.weight holds NaN or Inf"),
     "untrained": (
         partial(spoil, "lora_B", 0),
         f"{WEIGHTS}: every lora_B is zero, so the adapter does nothing",
@@ -129,15 +118,10 @@ CORRUPT: dict[str, tuple[Fault, str]] = {
     ),
     "half a state": (write(STATE, b'{"epoch": 1'), f"{STATE} is not valid JSON"),
     "a config of bytes": (write(CONFIG, b"\xff\xfe"), f"{CONFIG} is not valid JSON"),
-    "a deep state": (write(STATE, b"[" * 100_000), f"{STATE} is not valid JSON"),
     "a config that is a list": (write(CONFIG, b"[1]"), f"{CONFIG} holds no JSON object"),
     "no epoch": (change(STATE, epoch=None), NO_HISTORY),
-    "no history": (change(STATE, log_history=None), NO_HISTORY),
-    "epoch as text": (change(STATE, epoch="1"), NO_HISTORY),
-    "epoch NaN": (change(STATE, epoch=float("nan")), NO_HISTORY),
     "epoch beyond floats": (change(STATE, epoch=10**400), NO_HISTORY),
     "another step": (change(STATE, global_step=19), f"{STATE} is of step 19"),
-    "step as text": (change(STATE, global_step="20"), f"{STATE} is of step '20'"),
     "another base": (
         change(CONFIG, base_model_name_or_path="other/base"),
         f"{CONFIG} is for the base 'other/base', the recipe's is ",
@@ -176,11 +160,9 @@ LINEAR = {"target_modules": [f"{name}_proj" for name in ("q", "k", "v", "o", "up
     ("asked", "held"),
     [
         ({"lora_target_modules": ["v_proj", "q_proj", "v_proj"], "lora_r": "4"}, {}),
-        ({"lora_target_modules": ["self_attn.q_proj", "self_attn.v_proj"]}, {}),
         ({"lora_target_modules": r".*\.(q|v)_proj"}, {}),
         ({"lora_target_modules": "all-linear"}, LINEAR),
         ({"lora_target_modules": None, "lora_target_linear": True}, LINEAR),
-        ({"lora_target_linear": True}, LINEAR),
         ({"lora_exclude_modules": ["lm_head"], "peft_layers_to_transform": [1, 0]}, {}),
         ({"lora_rank_pattern": {"v_proj": 4}, "peft_use_dora": False}, {}),
         ({"lora_rank_pattern": {"v_proj": 8}}, {"rank_pattern": {"layers.[01].*.v_proj": 8}}),
@@ -198,18 +180,13 @@ def test_another_spelling_of_the_recipes_settings(
     ("asked", "reason"),
     [
         ({"lora_r": 16}, "r is 4, not 16; base_model"),
-        ({"lora_alpha": 32}, "lora_alpha is 8, not 32; base_model"),
         ({"lora_target_modules": ["q_proj"]}, "target_modules is ["),
         ({"lora_target_modules": "all-linear"}, "], not 'all-linear'; base_model"),
-        ({"lora_target_modules": r".*\.q_proj"}, "target_modules is ["),
-        ({"lora_target_linear": True}, "], not 'lora_target_linear'; base_model"),
         ({"lora_target_modules": "("}, "they cannot be compared: "),
         ({"lora_exclude_modules": ["v_proj"]}, "exclude_modules is None, not ['v_proj']"),
         ({"peft_layers_to_transform": [0]}, "layers_to_transform is None, not [0]"),
         ({"lora_rank_pattern": {"v_proj": 8}}, "rank_pattern is {}, not "),
         ({"lora_modules_to_save": ["lm_head"]}, "modules_to_save is None"),
-        ({"peft_use_dora": True}, "use_dora is False, not True"),
-        ({"peft_trainable_token_indices": [3]}, "trainable_token_indices is None, not [3]"),
     ],
 )
 def test_adapter_of_other_settings(look, asked: dict[str, Any], reason: str) -> None:
@@ -250,7 +227,7 @@ def test_another_spelling_of_the_base(
     assert look(base_model=str(tiny_base), revision_of_model="def").status == "ok"
 
 
-@pytest.mark.parametrize("name", ["other/base", "", None, 7, ["x"], "x" * 5000, "a\0b", "."])
+@pytest.mark.parametrize("name", ["other/base", None, ["x"], "x" * 5000, "a\0b"])
 def test_another_base(look, folder: Path, name: Any) -> None:
     change(CONFIG, base_model_name_or_path=name)(folder)
     assert f"{CONFIG} is for the base {name!r}, the recipe's is " in look().reason
@@ -328,18 +305,14 @@ def test_faulty_shards(look, whole: Path) -> None:
     assert (found.status, found.reason) == ("incomplete", f"{first} is missing")
 
 
-@pytest.mark.parametrize("name", ["../other.safetensors", "/etc/passwd", "pytorch_model.bin", 7])
+@pytest.mark.parametrize("name", ["../other.safetensors", "pytorch_model.bin", 7])
 def test_index_that_names_no_shard(look, whole: Path, name: object) -> None:
     index = json.loads((whole / INDEX).read_text())
     change(INDEX, weight_map=index["weight_map"] | {"lm_head.weight": name})(whole)
     found = look(adapter=None)
     assert found.status == "corrupt"
     assert found.reason == f"{INDEX} names {name!r}, which is no shard beside it"
-
-
-@pytest.mark.parametrize("weight_map", [None, {}])
-def test_index_without_a_map(look, whole: Path, weight_map: object) -> None:
-    change(INDEX, weight_map=weight_map)(whole)
+    change(INDEX, weight_map={})(whole)
     assert look(adapter=None).reason == f"{INDEX} holds no weight_map"
 
 

@@ -82,14 +82,6 @@ def test_equals_plain_loop_on_a_quantised_base(
         assert result.nll_sum == pytest.approx(expected, rel=1e-6)
 
 
-def test_parts_add_up(tiny_model: Any, expected: Score) -> None:
-    first, second, empty = (score(tiny_model, part, 100) for part in (ROWS[::2], ROWS[1::2], []))
-    assert 0 < first.tokens < expected.tokens
-    assert (first + second).tokens == expected.tokens
-    assert (first + second).perplexity == pytest.approx(expected.perplexity, rel=1e-6)
-    assert first + empty == empty + first == first
-
-
 @pytest.mark.parametrize(("token_budget", "positions"), [(1, 4 + 2), (100, 2 * 5)])
 def test_logits_only_where_a_row_of_the_batch_is_trained(
     tiny_model: Any, token_budget: int, positions: int
@@ -137,15 +129,6 @@ def test_nothing_to_score(tiny_model: Any, ids: list[int], labels: list[int]) ->
     assert empty == Score(0.0, 0)
     with pytest.raises(ValueError, match="no token carries loss"):
         empty.perplexity  # noqa: B018
-
-
-@pytest.mark.parametrize("token_budget", [1, 50, 100, 10_000])
-def test_batches_hold_each_row_once_within_the_budget(token_budget: int) -> None:
-    made = list(batches(ROWS, token_budget))
-    assert sorted(id(row) for batch in made for row in batch) == sorted(map(id, ROWS))
-    for batch in made:
-        longest = max(len(row.input_ids) for row in batch)
-        assert len(batch) == 1 or len(batch) * longest <= token_budget
 
 
 def test_batches_are_filled_and_a_row_takes_eight_bytes_a_token() -> None:
