@@ -331,6 +331,7 @@ def test_the_smallest_ranks_are_held_and_no_others() -> None:
     sample, ranks = SmallestRanks(50), random.Random(3).sample(range(10**6), 4000)
     for rank in ranks:
         sample.offer(rank, {"rank": str(rank)})
+        sample.offer(rank, {"rank": "a copy"})
     assert [int(row["rank"]) for row in sample.rows()] == sorted(ranks)[:50]
     assert len(sample.held) < 100
 
