@@ -1,7 +1,9 @@
 """A server with OpenAI's interface on the loopback, scripted by a test, as long as `with` lasts.
 
 A script takes the first part of the path and the request, and returns a text or a `Reply`. `upper`
-answers each prompt in upper case. `judge` is a judge for codescore; the path is its character:
+answers each prompt in upper case. `gets` answers GET and HEAD, by default with a list of one model;
+tests of the hub's client put their own there. `judge` is a judge for codescore; the path is its
+character:
 
 - honest:    correct if code and reference are the same, and answers as it is asked to
 - obedient:  does what the code says after `JUDGE:`, in the analysis and in the verdict
@@ -61,6 +63,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.script = script
         self.models: Any = {"data": [{"id": "tiny", "object": "model", "max_model_len": 64}]}
+        self.gets: Callable[[str, str], Reply] | None = None  # of method and path
         self.received: list[dict[str, Any]] = []
         self.counts: Counter[str] = Counter()
         self.keys: set[str | None] = set()
@@ -87,8 +90,14 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        models = self.server.models
-        self.send(models if isinstance(models, Reply) else Reply(models))
+        server, models = self.server, self.server.models
+        server.keys.add(self.headers["Authorization"])
+        if server.gets:
+            self.send(server.gets(self.command, self.path))
+        else:
+            self.send(models if isinstance(models, Reply) else Reply(models))
+
+    do_HEAD = do_GET
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -114,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(data)
+        self.wfile.write(b"" if self.command == "HEAD" else data)
         self.close_connection |= bool(reply.missing)
 
     def log_message(self, *arguments: Any) -> None:

@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
+from tests.openai_server import Reply, Server
 from tools.errors import UserError
 from tools.prepare import fetch as module
 from tools.prepare.fetch import FILES, Pinned, fetch, verified
@@ -17,42 +15,31 @@ from tools.prepare.fetch import FILES, Pinned, fetch, verified
 CONTENT = b'{"rows": 3}\n' * 1000
 
 
-class Server(BaseHTTPRequestHandler):
+STATED = {
+    "X-Repo-Commit": "c" * 40,
+    "X-Linked-Etag": f'"{hashlib.sha256(CONTENT).hexdigest()}"',
+}
+
+
+def answer(method: str, path: str) -> Reply:
     """/good is the file; /cut ends too early; any other path is not there.
 
     Below /datasets it answers as the hub does: what it states leads elsewhere.
     """
-
-    stated: ClassVar[dict[str, str]] = {
-        "X-Repo-Commit": "c" * 40,
-        "X-Linked-Etag": f'"{hashlib.sha256(CONTENT).hexdigest()}"',
-    }
-
-    def do_HEAD(self) -> None:
-        there = self.path == "/datasets/a/b/resolve/main/data.json"
-        self.send_response(302 if there else 401)
-        self.send_header("Location", "http://elsewhere.invalid/")
-        for name, value in self.stated.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def do_GET(self) -> None:
-        pinned = self.path == f"/datasets/a/b/resolve/{'c' * 40}/data.json"
-        self.send_response(200 if pinned or self.path in ("/good", "/cut") else 404)
-        self.send_header("Content-Length", str(len(CONTENT)))
-        self.end_headers()
-        self.wfile.write(CONTENT if pinned or self.path == "/good" else CONTENT[:100])
-
-    def log_message(self, *_: object) -> None:
-        pass
+    if method == "HEAD":
+        there = path == "/datasets/a/b/resolve/main/data.json"
+        return Reply(b"", 302 if there else 401, {"Location": "http://elsewhere.invalid/"} | STATED)
+    if path == "/cut":
+        return Reply(CONTENT[:100], missing=len(CONTENT) - 100)
+    pinned = f"/datasets/a/b/resolve/{'c' * 40}/data.json"
+    return Reply(CONTENT, 200 if path in ("/good", pinned) else 404)
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with Server() as server:
+        server.gets = answer
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +112,7 @@ def test_a_file_without_a_hash_is_pinned_by_what_the_hub_states_first(
         "url": f"{url}/datasets/a/b/resolve/{'c' * 40}/data.json",
         "sha256": hashlib.sha256(CONTENT).hexdigest(),
     }
-    monkeypatch.setattr(Server, "stated", {})  # asked no more
+    monkeypatch.delitem(STATED, "X-Linked-Etag")  # asked no more
     pinned.path.unlink()
     assert fetch("mine") == verified("mine")
     pinned.path.write_bytes(b"other")
@@ -141,7 +128,7 @@ def test_where_the_hub_does_not_give_the_file_the_way_by_hand_is_told(
     url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
 ) -> None:
     if case == "no hash":
-        monkeypatch.setattr(Server, "stated", {"X-Repo-Commit": "c" * 40})
+        monkeypatch.delitem(STATED, "X-Linked-Etag")
     where = "http://127.0.0.1:9" if case == "no network" else url
     name = "a/gated" if case == "terms" else "a/b"
     hub_file(monkeypatch, where, name)

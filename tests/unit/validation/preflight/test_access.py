@@ -2,15 +2,13 @@
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 from huggingface_hub import close_session, constants
 
+from tests.openai_server import Reply, Server
 from tools.errors import UserError
 from tools.recipe import Recipe
 from validation.preflight import access
@@ -28,24 +26,11 @@ ANSWERS = {  # status, X-Error-Code, X-Error-Message, as the hub sends them for 
 }
 
 
-class Hub(BaseHTTPRequestHandler):
-    """Answers `/api/models/OWNER/NAME/auth-check`, and keeps the tokens that it was shown."""
-
-    tokens: ClassVar[list[str | None]] = []
-
-    def do_GET(self) -> None:
-        self.tokens.append(self.headers["Authorization"])
-        name = self.path.removeprefix("/api/models/").removesuffix("/auth-check")
-        status, code, message = ANSWERS[name]
-        self.send_response(status)
-        for header, value in (("X-Error-Code", code), ("X-Error-Message", message)):
-            if value:
-                self.send_header(header, value)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *arguments: object) -> None:
-        """Print nothing."""
+def auth_check(method: str, path: str) -> Reply:
+    """Answer `/api/models/OWNER/NAME/auth-check`."""
+    status, code, message = ANSWERS[path.removeprefix("/api/models/").removesuffix("/auth-check")]
+    told = {"X-Error-Code": code, "X-Error-Message": message}
+    return Reply(b"", status, {name: text for name, text in told.items() if text})
 
 
 @pytest.fixture
@@ -62,15 +47,12 @@ def online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.M
 
 
 @pytest.fixture
-def hub(online: pytest.MonkeyPatch) -> Iterator[None]:
+def hub(online: pytest.MonkeyPatch) -> Iterator[Server]:
     """Put a server in the hub's place."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    online.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    Hub.tokens.clear()
-    yield
-    server.shutdown()
-    server.server_close()
+    with Server() as server:
+        server.gets = auth_check
+        online.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        yield server
 
 
 def ask(base_model: str) -> VerdictRow:
@@ -91,12 +73,12 @@ def ask(base_model: str) -> VerdictRow:
     ],
 )
 def test_answer_of_the_hub_is_told_with_what_to_do(
-    hub: None, name: str, verdict: str, found: str, todos: list[str]
+    hub: Server, name: str, verdict: str, found: str, todos: list[str]
 ) -> None:
     row = ask(name)
     assert row.verdict == verdict and found in row.found
     assert all(todo in row.todo for todo in todos)
-    assert set(Hub.tokens) == (set() if name.startswith(".") else {f"Bearer {TOKEN}"})
+    assert hub.keys == (set() if name.startswith(".") else {f"Bearer {TOKEN}"})
 
 
 def test_offline_fails_with_both_ways_out(online: pytest.MonkeyPatch) -> None:
@@ -116,7 +98,9 @@ def test_server_that_never_answers_is_as_offline(online: pytest.MonkeyPatch) -> 
         assert "cannot be reached" in ask("open/model").found
 
 
-def test_token_that_no_header_can_hold_is_not_shown(hub: None, online: pytest.MonkeyPatch) -> None:
+def test_token_that_no_header_can_hold_is_not_shown(
+    hub: Server, online: pytest.MonkeyPatch
+) -> None:
     online.setenv("HF_TOKEN", f"{TOKEN}\u00e9")
     row = ask("open/model")
     assert row.verdict == "fail" and "token cannot be sent" in row.found
