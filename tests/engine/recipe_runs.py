@@ -20,6 +20,7 @@ from tools.prepare.arxivdl_source import open_stream
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import read_prepared_rows
 from tools.recipe import Recipe, read_recipe
+from tools.recipe_header import read_header
 from tools.tiny.corpus import (
     base_documents,
     continued_documents,
@@ -31,7 +32,7 @@ ARXIVDL = "arxivdl-llama3.1-8b-qlora-200"
 NO_RECIPES = {"accelerate", "deepspeed"}
 NOT_RUN = re.compile(
     r"cogex-tiny(-random)?"  # test_demo runs these whole
-    r"|(alpaca|cogex-codellama).*-13b|cogex-llama2-13b-(qlora|fsdp2)"  # as 7b's or llama2-13b
+    r"|.*-13b(-qlora|-fsdp2)?|cogex-codellama-7b"  # as Llama-2's of 7b
     r"|code-(base|lora)-(tiny|52m|88m|105m)|tiny-base-continued"  # as 29m's, as -final
     r"|cogex-(llama3.1-8b-qlora|qwen3-4b-qlora|smollm3-3b)"  # their fellows stand for them
     rf"|(?!{ARXIVDL}$)arxivdl-.*"
@@ -88,7 +89,9 @@ class RecipeRun:
 
     def train(self) -> None:
         recipe = str(self.recipe.path.relative_to(ROOT))
-        wait(start(self.folder, "engine.log", "watched", recipe, self.overrides))
+        on_cpu = "--cpu" in read_header(self.recipe.path).fields["Launch"]
+        environment = {"ACCELERATE_USE_CPU": "true"} if on_cpu else {}  # as accelerate sets it
+        wait(start(self.folder, "engine.log", "watched", recipe, self.overrides, **environment))
 
     @property
     def checkpoint(self) -> Path:

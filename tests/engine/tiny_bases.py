@@ -8,7 +8,7 @@ Sources: config.json and tokenizer_config.json of each model on the hub.
 import json
 import shutil
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,16 +57,6 @@ def llama2_tokenizer(folder: Path) -> None:
     _as_on_the_hub(folder, LLAMA2_CONFIG | {"padding_side": "right", "legacy": False})
 
 
-def code_llama_tokenizer(folder: Path) -> None:
-    """Llama-2's pieces and the sixteen that Code Llama has more; four are control tokens."""
-    build_llama2(folder)
-    control = ["▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>"]
-    pieces = ["▁<SU", "▁<SUF", "▁<PRE", "▁<M", "▁<MID", "▁<E", "▁<EOT", *control]
-    pieces += ["▁" + "<EOT>" * count for count in range(2, 7)]
-    config = LLAMA2_CONFIG | {"tokenizer_class": "CodeLlamaTokenizer"}
-    _as_on_the_hub(folder, config, pieces, control)
-
-
 def llama31_tokenizer(folder: Path) -> None:
     """Byte-level BPE with Llama-3's pre-tokenizer and control tokens."""
     build_tiktoken(folder)
@@ -99,7 +89,6 @@ class Base:
 
 
 _LLAMA2 = {"max_position_embeddings": 4096, "rope_theta": 1e4, "dtype": "float16"}
-_CODE_LLAMA = {"max_position_embeddings": 16384, "rope_theta": 1e6, "dtype": "bfloat16"}
 _LLAMA31 = {
     "max_position_embeddings": 131072,
     "rope_theta": 5e5,
@@ -125,12 +114,11 @@ _SMOLLM3 = {
     "pad_token_id": None,
     "dtype": "bfloat16",
 }
-# a 13B model is deeper and wider than a 7B one; only Llama-3.1 groups its heads, by four
+# only Llama-3.1 and those after it group their heads, by four
 BASES = {
     "meta-llama/Llama-2-7b-hf": Base(llama2_tokenizer, (2, 4, 4), _LLAMA2),
-    "meta-llama/Llama-2-13b-hf": Base(llama2_tokenizer, (3, 5, 5), _LLAMA2),
+    "meta-llama/Llama-2-13b-hf": Base(llama2_tokenizer, (2, 4, 4), _LLAMA2),
     "meta-llama/Llama-3.1-8B": Base(llama31_tokenizer, (2, 4, 1), _LLAMA31),
-    "codellama/CodeLlama-7b-hf": Base(code_llama_tokenizer, (2, 4, 4), _CODE_LLAMA),
     "Qwen/Qwen3-4B-Base": Base(qwen3_tokenizer, (2, 4, 1), _QWEN3, "qwen3"),
     "HuggingFaceTB/SmolLM3-3B-Base": Base(llama31_tokenizer, (2, 4, 1), _SMOLLM3, "smollm3"),
 }
@@ -185,18 +173,15 @@ def write_code_base(folder: Path, corpus: Path) -> None:
     LlamaForCausalLM(architecture(size, tokenizer)).save_pretrained(folder)
 
 
-def _as_on_the_hub(
-    folder: Path, config: dict[str, Any], pieces: Sequence[str] = (), control: Sequence[str] = ()
-) -> None:
-    """Rewrite a tokenizer's folder: its first pieces and these, and the hub's own settings."""
+def _as_on_the_hub(folder: Path, config: dict[str, Any]) -> None:
+    """Rewrite a tokenizer's folder: its first pieces, and the hub's own settings."""
     path = folder / "tokenizer.json"
     data = json.loads(path.read_text("utf-8"))
     model, added = data["model"], data["added_tokens"]
     kept = [x for x, index in model["vocab"].items() if index < PIECES or x in ALPHABET]
-    ids = {piece: index for index, piece in enumerate([*kept, *pieces])}
+    ids = {piece: index for index, piece in enumerate(kept)}
     model["vocab"] = dict(ids)
     model["merges"] = [m for m in model["merges"] if {*m, "".join(m)} <= ids.keys()]
-    added += [added[0] | {"content": token} for token in control]
     for entry in added:  # byte-level BPE has its control tokens behind the pieces
         entry["id"] = ids.setdefault(entry["content"], len(ids))
     processor = data["post_processor"]

@@ -48,7 +48,7 @@ def test_a_mistake_of_the_user_is_one_message_and_nothing_heavy_is_imported() ->
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (PREPARE, ("data.json", "row 0", "line 1", "cut off")),
+        (PREPARE, ("data.json", "line 1", "cut off")),
         (("check", "recipes/x.yml"), ("recipes/x.yml",)),
         (("demo",), ("recipes/cogex-tiny.yml", "repository")),
     ],

@@ -141,6 +141,7 @@ IN_4_BITS = SIZE - {"base_model"} | {"adapter", "load_in_4bit", "deepspeed"}
     [
         ("cogex-tiny", "cogex-tiny-random", {"base_model", "output_dir"}),
         ("cogex-llama2-7b", "cogex-llama2-13b", SIZE),
+        ("cogex-llama2-7b", "cogex-codellama-7b", SIZE | {"tokenizer_type"}),
         ("cogex-llama2-7b-qlora", "cogex-llama2-13b-qlora", SIZE),
         ("cogex-codellama-7b", "cogex-codellama-13b", SIZE),
         ("alpaca-llama2-7b", "alpaca-llama2-13b", SIZE),

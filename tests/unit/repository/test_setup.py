@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -88,11 +87,6 @@ def test_an_interpreter_that_does_not_fit_is_refused(place: Path) -> None:
     assert f"PYTHON={place / 'other'} is not Python 3.12" in refusal(done)
 
 
-def test_a_uv_that_cannot_be_brought_is_said_with_what_to_install(place: Path) -> None:
-    add_python(place / "bin/python3", (3, 12))
-    assert "uv could not be brought; install it" in refusal(setup(place, "lock"))
-
-
 @pytest.mark.parametrize(
     ("where", "version"),
     [
@@ -123,18 +117,6 @@ def test_pytorchs_cpu_build_is_installed_first_and_alone_without_the_locks_hashe
     assert "--no-verify-hashes" in installs[0] and "--no-verify-hashes" not in installs[1]
     assert installs[0][installs[0].index("--torch-backend") + 1] == "cpu"
     assert all("requirements.lock" in words for words in installs)
-
-
-def test_set_up_leaves_the_engines_bytecode() -> None:
-    """Else each start compiles it where PYTHONDONTWRITEBYTECODE is set."""
-    if not (Path(sys.prefix) / ".installed").is_file():
-        pytest.skip("this environment was not made by `make setup`")
-    [packages] = (Path(sys.prefix) / "lib").glob("python3*/site-packages")
-    start = ("torch/nn/modules/linear.py", "deepspeed/runtime/engine.py", "axolotl/cli/train.py",
-             "axolotl/core/builders/__init__.py", "peft/tuners/lora/model.py",
-             "transformers/models/llama/modeling_llama.py")  # fmt: skip
-    files = [cache_from_source(str(packages / name)) for name in start]
-    assert [path for path in files if not Path(path).is_file()] == []
 
 
 def test_no_launch_reports_to_anyone() -> None:

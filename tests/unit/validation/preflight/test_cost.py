@@ -211,7 +211,6 @@ def batches(count: int, rows: int) -> Batches:
     [
         {"micro_batch_size": 4, "gradient_accumulation_steps": 4},
         {"micro_batch_size": 4, "gradient_accumulation_steps": 4, "num_epochs": 1.5},
-        {"sample_packing": True, "gradient_accumulation_steps": 3},
         {"sample_packing": True, "micro_batch_size": 2, "dataloader_drop_last": True},
         {"sample_packing": True, "micro_batch_size": 2, "attn_implementation": "flash_attention_2"},
     ],
@@ -288,7 +287,6 @@ def test_memory_of_the_recipes_and_the_cards(name: str, card: str, gpus: int, ve
         ((None, None, None), None, None, False),
         ((None, None, 48), "RTX A6000", 48, True),
         ((None, None, 80), "A100 80 GB", 80, True),  # the slower one
-        ((None, None, 16), "GPU of 16 GiB", 16, False),  # no card of the table
         ((None, 11.5, 48), "GPU of 11.5 GiB", 11.5, False),
         (("a100-80g", 40, 48), "A100 80 GB with 40 GiB", 40, True),
     ],

@@ -276,8 +276,3 @@ def test_the_papers_hours_come_out_within_a_tenth(name: str, hours: float) -> No
     found = batches(rows * tokens, rows * tokens**2)
     estimated = estimate_hours(given, build(given), found, 5, A6000, gpus=2)
     assert estimated == pytest.approx(hours, rel=0.1)
-
-
-def test_twice_the_cards_take_half_the_hours(toy: Architecture) -> None:
-    one, two = (estimate_hours(recipe(), toy, batches(1, 1), 5, A6000, gpus) for gpus in (1, 2))
-    assert one == 2 * two
