@@ -223,6 +223,29 @@ def verified_rows(
     print_summary(summary, Console())
 
 
+@prepare.command()
+def knowledge(
+    out: SplitOut,
+    rows_per_family: Annotated[int, typer.Option(help="Training rows of each family.")] = 60,
+    val_per_family: Annotated[int, typer.Option(help="Validation rows of each family.")] = 4,
+    unseen_per_family: Annotated[
+        int, typer.Option(help="Rows of each family held out of training, in unseen.jsonl.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of items, wordings and programs.")] = 42,
+) -> None:
+    """CoGEX rows that need facts, of many families; some families are held out whole."""
+    from tools.prepare.knowledge import prepare_knowledge, print_summary
+
+    manifest = prepare_knowledge(
+        out,
+        rows_per_family=rows_per_family,
+        val_per_family=val_per_family,
+        unseen_per_family=unseen_per_family,
+        seed=seed,
+    )
+    print_summary(manifest, rows_per_family, Console())
+
+
 @prepare.command(name="join")
 def join_folders(
     inputs: Annotated[

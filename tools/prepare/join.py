@@ -48,58 +48,57 @@ class Part:
     manifest: Manifest
     rows: dict[str, list[Row]] = field(default_factory=dict)
 
-    def origin(self) -> dict[str, Any]:
-        """Return what the manifest of the joined folder says of this part."""
-        files = [name for name in FILES if (self.folder / name).is_file()]
-        return {
-            "path": str(self.folder),
-            "sha256": {name: sha256(self.folder / name) for name in files},
-            "rows": {name.removesuffix(".jsonl"): len(self.rows[name]) for name in files},
-        }
-
 
 def join(inputs: Sequence[str], out: Path, *, seed: int = 42) -> dict[str, Any]:
-    """Write the joined folder. Each input is FOLDER or FOLDER:N, for N training rows.
+    """Write the joined folder; return its manifest.
 
-    Raises UserError, with nothing written, if an input is no prepared folder, if the parts have
-    different prompt strategies, or if a part has fewer than N rows.
+    Each input is FOLDER, or FOLDER:N for N training rows. Raises UserError, with nothing written,
+    if an input is no prepared folder, if the parts have different prompt strategies, or if a part
+    has fewer than N rows.
     """
     parts = [_part(text, out) for text in inputs]
     strategy = _strategy(parts)
     for part in parts:
-        part.rows = {
-            name: read_prepared_rows(part.folder / name, strategy.columns)
-            if (part.folder / name).is_file() or name != UNSEEN
-            else []
-            for name in FILES
-        }
-    joined, rejected = _unlike(parts, strategy)
-    rng = random.Random(str(seed))
-    origins = [part.origin() for part in parts]
-    files: dict[str, list[Row]] = {name: [] for name in FILES}
-    for part, rows, origin in zip(parts, joined, origins, strict=True):
-        drawn = _drawn(part, rows, rng)
-        origin["taken"] = {name.removesuffix(".jsonl"): len(drawn[name]) for name in FILES}
         for name in FILES:
-            files[name] += drawn[name]
+            path = part.folder / name
+            if path.is_file() or name != UNSEEN:
+                part.rows[name] = read_prepared_rows(path, strategy.columns)
+    kept, rejected = _unlike(parts, strategy)
+    rng = random.Random(str(seed))
+    drawn = [_drawn(part, rows, rng) for part, rows in zip(parts, kept, strict=True)]
+    files = {name: [row for rows in drawn for row in rows[name]] for name in FILES}
     _make_ids_unique(files)
+    counts = {_stem(name): len(rows) for name, rows in files.items()}
+    read = sum(len(rows) for part in parts for rows in part.rows.values())
     manifest = {
         "format": strategy.dataset,
         "layout_version": parts[0].manifest.layout_version,
-        "parts": origins,
-        "read": sum(len(rows) for part in parts for rows in part.rows.values()),
-        "train": len(files[TRAIN]),
-        "val": len(files[VAL]),
-        "unseen": len(files[UNSEEN]),
+        "parts": [_origin(part, rows) for part, rows in zip(parts, drawn, strict=True)],
+        "read": read,
+        **counts,
         "rejected": len(rejected),
         "reasons": commonest_first(Counter(line["reason"].split(" of ")[0] for line in rejected)),
-        "not_drawn": sum(len(rows[name]) for rows in joined for name in FILES)
-        - sum(map(len, files.values())),
+        "not_drawn": read - len(rejected) - sum(counts.values()),
         "seed": seed,
     }
-    if not files[UNSEEN]:
-        del files[UNSEEN]
-    return write_folder(out, {**files, "rejected.jsonl": rejected}, manifest, hashed=list(files))
+    written = {name: rows for name, rows in files.items() if rows}
+    return write_folder(
+        out, {**written, "rejected.jsonl": rejected}, manifest, hashed=list(written)
+    )
+
+
+def _origin(part: Part, drawn: dict[str, list[Row]]) -> dict[str, Any]:
+    """Return what the manifest of the joined folder says of a part."""
+    return {
+        "path": str(part.folder),
+        "sha256": {name: sha256(part.folder / name) for name in part.rows},
+        "rows": {_stem(name): len(rows) for name, rows in part.rows.items()},
+        "taken": {_stem(name): len(drawn[name]) for name in part.rows},
+    }
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".jsonl")
 
 
 def _part(text: str, out: Path) -> Part:
@@ -152,7 +151,7 @@ def _unlike(
         seen: dict[tuple[str, ...], str] = {}  # the texts of each row, and its id
         for part, files in zip(parts, kept, strict=True):
             files[name] = []
-            for index, row in enumerate(part.rows[name]):
+            for index, row in enumerate(part.rows.get(name, [])):
                 texts = tuple(row[column] for column in strategy.columns if column != "id")
                 home = tasks.setdefault(group_key(row, strategy.given), name)
                 if home != name:
@@ -175,19 +174,15 @@ def _drawn(part: Part, rows: dict[str, list[Row]], rng: random.Random) -> dict[s
     have = len(rows[TRAIN])
     if part.wanted > have:
         raise UserError(
-            f"--input {part.folder}:{part.wanted}: there are {have} rows in train.jsonl that no "
-            "other part has: give fewer, or leave the number out"
+            f"--input {part.folder}:{part.wanted} asks for more than the {have} rows of "
+            "train.jsonl that no other part has: give fewer, or leave the number out"
         )
     of_val = max(1, round(len(rows[VAL]) * part.wanted / have)) if rows[VAL] else 0
+    sizes = {TRAIN: part.wanted, VAL: of_val, UNSEEN: len(rows[UNSEEN])}
     return {
-        TRAIN: _sample(rows[TRAIN], part.wanted, rng),
-        VAL: _sample(rows[VAL], of_val, rng),
-        UNSEEN: rows[UNSEEN],
+        name: [rows[name][index] for index in sorted(rng.sample(range(len(rows[name])), size))]
+        for name, size in sizes.items()
     }
-
-
-def _sample(rows: list[Row], size: int, rng: random.Random) -> list[Row]:
-    return [rows[index] for index in sorted(rng.sample(range(len(rows)), size))]
 
 
 def _make_ids_unique(files: dict[str, list[Row]]) -> None:

@@ -17,50 +17,26 @@ To add a family:
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tools import pseudo_program
 from tools.tiny import words as w
 
 Args = tuple[Any, ...]
 Draw = Callable[[random.Random], Args]
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(pseudo_program.Program):
     """A pseudo-program of a family."""
-
-    source: str
-    family: str
-
-    @cached_property
-    def name(self) -> str:
-        """The name of its function."""
-        return self.source.split("(")[0].removeprefix("def ")
-
-    @cached_property
-    def parameters(self) -> list[str]:
-        """The names of its parameters."""
-        return self.source.split("(")[1].split(")")[0].split(", ")
-
-    @cached_property
-    def _scope(self) -> dict[str, Any]:
-        scope = LEAVES | OWN_LEAVES.get(self.family, {})
-        exec(self.source, scope)
-        return scope
-
-    def call(self, args: Args) -> str:
-        """The call with literal arguments, as `name(arg, …)`."""
-        return f"{self.name}({', '.join(map(repr, args))})"
 
     def run(self, *args: Any) -> dict[str, Any]:
         """Run it with the leaf functions; return its output dict."""
-        self._scope["next_side"] = _Coin().turn
-        return self._scope[self.name](*args)
+        self.scope["next_side"] = _Coin().turn
+        return super().run(*args)
 
 
 @dataclass(frozen=True)
@@ -330,7 +306,10 @@ def _read_families() -> dict[str, Family]:
             name,
             tuple(text["instructions"]),
             tuple(text["base_instructions"]),
-            tuple(Program(source.rstrip("\n"), name) for source in text["programs"]),
+            tuple(
+                Program(source.rstrip("\n"), LEAVES | OWN_LEAVES.get(name, {}))
+                for source in text["programs"]
+            ),
             text["session"],
             *INPUTS[name],
         )
