@@ -42,9 +42,6 @@ def test_held_out_families_are_in_unseen_alone(folder: Path) -> None:
 
 
 def test_validation_asks_about_other_items(folder: Path) -> None:
-    calls = {name: {row["code"].rsplit(">>> ")[-1] for row in _read(folder, name)}
-             for name in ("train", "val")}  # fmt: skip
-    assert calls["train"].isdisjoint(calls["val"])
     for family in ("capital", "plural", "definition"):
         outputs = {
             name: [eval(row["output"])["answer"] for row in _read(folder, name)
@@ -73,9 +70,14 @@ def test_same_seed_same_bytes(folder: Path, tmp_path: Path) -> None:
         assert sha256(tmp_path / "other" / name) != sha256(folder / name)
 
 
-def test_used_up_items_are_counted_and_no_number_is_refused(tmp_path: Path) -> None:
+def test_used_up_items_are_counted_and_never_repeat_validation(tmp_path: Path) -> None:
     manifest = prepare_knowledge(tmp_path, rows_per_family=200)
     assert manifest["families"]["speech_act"]["train"] == 25 * 4  # items and wordings
     assert manifest["train"] == sum(each.get("train", 0) for each in manifest["families"].values())
+    train, val = (
+        {(row["family"], row["code"].partition(">>> ")[2]) for row in _read(tmp_path, name)}
+        for name in ("train", "val")
+    )
+    assert train.isdisjoint(val)
     with pytest.raises(UserError, match="1 or more"):
         prepare_knowledge(tmp_path, rows_per_family=0)
