@@ -32,10 +32,7 @@ RELOAD = {  # these leave another base behind, or may
     "whole head": {"modules_to_save": ["lm_head"]},
     "whole head and embeddings": {"modules_to_save": ["lm_head", "embed_tokens"]},
     "biases": {"bias": "all"},
-    **{
-        name: {"init_lora_weights": name}
-        for name in ("gaussian", "orthogonal", "mica", "eva", "lora_ga")
-    },
+    **{name: {"init_lora_weights": name} for name in ("orthogonal", "lora_ga")},
 }
 KEEP = {
     "DoRA": {"use_dora": True},
