@@ -74,7 +74,7 @@ if [ -n "${TORCH:-}" ]; then
     # first and alone: the lock's hashes are those of PyPI's files, and what is installed stays
     "${install[@]}" --no-verify-hashes --torch-backend "$TORCH" torch
 fi
-"${install[@]}" --editable '.[dev,fast,mlflow]'
+"${install[@]}" --editable '.[dev,fast,mlflow,real]'
 # Axolotl reports each launch to its makers unless this is set, before any code of ours runs
 echo 'import os; os.environ.setdefault("DO_NOT_TRACK", "true")' \
     > "$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/do_not_track.pth"
