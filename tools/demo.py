@@ -22,6 +22,7 @@ from tools.tiny.corpus import cogex_rows, write_cogex_rows
 
 RECIPE = Path("recipes/cogex-tiny.yml")
 CONTROL = Path("recipes/cogex-tiny-random.yml")
+REAL = Path("recipes/cogex-smollm2-135m.yml")
 DATA = Path("data/tiny")
 ROWS, VAL_ROWS, SEED = 624, 144, 42  # 52 for each of twelve families
 MIN_ANSWER, MIN_FAMILY = 0.92, 0.60
@@ -188,6 +189,7 @@ def _summary(demo: Demo, runs: list[Path]) -> dict[str, Any]:
     console.print(
         "Every threshold was met." if passed else f"A threshold was NOT met: see step {missed}."
     )
+    console.print(f"A real language model next, on this machine too: {REAL} (docs/results.md)")
     return {"passed": passed, "seconds": demo.seconds, "seconds_total": total,
             "trained_parameters": trained, "selection": selection, "checks": checks}  # fmt: skip
 
