@@ -54,7 +54,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Tried:
     """One of `VERDICTS`, with the exception or exit status that led to it."""
 
     kind: str
@@ -76,7 +76,7 @@ LIMITS = limits_of(10.0)  # a published solution is verified on a slow machine, 
 
 def try_programs(
     trials: Sequence[Trial], *, allow_code_execution: bool, limits: Limits = LIMITS
-) -> list[Verdict]:
+) -> list[Tried]:
     """Return the verdict on each trial, in order; a program longer than `LONGEST` is not run.
 
     `limits` apply to the program and to its tests separately. Their seconds begin when the program
@@ -88,7 +88,7 @@ def try_programs(
         (_served(trial), _judged(trial)) for trial, fit in zip(trials, fits, strict=True) if fit
     ]
     outcomes = iter(run_pairs(pairs, allow_code_execution=allow_code_execution, limits=limits))
-    return [_verdict(*next(outcomes)) if fit else Verdict("too_long") for fit in fits]
+    return [_verdict(*next(outcomes)) if fit else Tried("too_long") for fit in fits]
 
 
 def _served(trial: Trial) -> str:
@@ -100,7 +100,7 @@ def _judged(trial: Trial) -> str:
     return f"{_REMOTE}\njudge(int(sys.argv[1]), {parts})\n"
 
 
-def _verdict(program: Outcome, tests: Outcome) -> Verdict:
+def _verdict(program: Outcome, tests: Outcome) -> Tried:
     """Read the verdict that the tests printed; if there is none, say why."""
     try:
         kind, detail = json.loads(tests.stdout)
@@ -114,7 +114,7 @@ def _verdict(program: Outcome, tests: Outcome) -> Verdict:
         else:
             detail = f"exit status {program.status}"
     # the program wrote the exception's text, which may have a lone surrogate
-    return Verdict(kind, detail.encode("utf-8", "replace").decode())
+    return Tried(kind, detail.encode("utf-8", "replace").decode())
 
 
 _REMOTE = Path(remote.__file__).read_text(encoding="utf-8")

@@ -43,6 +43,7 @@ from tools.recipe import Recipe
 from tools.results import CheckFile
 from tools.run_folder import checkpoint_folders
 from tools.sandbox import CONSENT, unavailable
+from tools.search.metrics import wilson
 from tools.training.run_record import changed_data, told
 from validation.check.collapse import COLLAPSE, find_loop, measure_collapse
 from validation.check.emulation import STATUSES, summarize, verify_emulation
@@ -351,6 +352,7 @@ def _share(
     return {
         "count": count,
         "rows": rows,
+        "interval": wilson(count, rows) if rows else None,
         "not_judged": held.count(None),
         "references": {"count": best, "rows": of},
         "threshold": threshold,
@@ -434,7 +436,11 @@ def print_check(result: dict[str, Any], console: Console) -> None:
 
 
 def _of(count: int, total: int) -> str:
-    return f"{count}/{total} ({count / total:.1%})" if total else "0/0"
+    """Return a share and its 95% interval (Wilson) in words."""
+    if not total:
+        return "0/0"
+    low, high = wilson(count, total)
+    return f"{count}/{total} ({count / total:.1%}; {100 * low:.0f} to {100 * high:.0f})"
 
 
 def _print_emulation(mode: str, emulation: dict[str, Any], console: Console) -> None:

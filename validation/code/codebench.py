@@ -20,7 +20,7 @@ from rich.table import Table
 
 from tools.code import near_duplicates
 from tools.code.tasks import Task
-from tools.code.trial import SECONDS, Verdict, limits_of, try_programs
+from tools.code.trial import SECONDS, Tried, limits_of, try_programs
 from tools.errors import UserError
 from tools.files import write_json, write_jsonl
 from tools.prepared_rows import declared_strategy, read_prepared_rows
@@ -44,7 +44,7 @@ from validation.selection.checkpoints import left_out
 from validation.verdict import VerdictRow, as_result, passed, print_verdicts
 
 SEARCHED = 100_000  # characters of a text that are searched for loops: a sample may have millions
-TOO_LONG = Verdict("prompt_too_long")
+TOO_LONG = Tried("prompt_too_long")
 # the plan's aim for the mini suite (docs/code-track.md): the least solved, the least share of valid
 # syntax, and the most loops
 SOLVED, VALID_SYNTAX, LOOPS = 5, 0.95, 0

@@ -107,7 +107,7 @@ _ADDRESSES = re.compile(
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """The verdict on one pair and its cost; `tokens` is 0 if no question was asked.
 
     `reason` says why a pair is not judged, in the server's own words if it has any. `without` names
@@ -161,7 +161,7 @@ class Judge:
             )
         return asked
 
-    def judge(self, pairs: Sequence[Pair], verdicts: Kept) -> list[Verdict]:
+    def judge(self, pairs: Sequence[Pair], verdicts: Kept) -> list[Judgement]:
         """Return the verdict on each pair, in their order; each is kept as it comes.
 
         Raises UserError if the estimate is above the budget (then nothing is asked), if the budget
@@ -189,7 +189,7 @@ class Judge:
                     "are kept"
                 )
         kept = [verdicts.get(self._key(pair)) for pair in pairs]
-        return [Verdict(**verdict) if verdict else _EMPTY for verdict in kept]
+        return [Judgement(**verdict) if verdict else _EMPTY for verdict in kept]
 
     def _key(self, pair: Pair) -> str:
         """Return the hash of prompts, model and pair, without the random marks."""
@@ -198,7 +198,7 @@ class Judge:
         return digest([*prompts, model, pair.instruction, pair.reference, pair.candidate])
 
 
-def summarise(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def summarise(verdicts: Sequence[Judgement]) -> dict[str, Any]:
     """Count each status; `score` is the share of all pairs that are correct.
 
     It is None if no pair was judged; `reasons` counts why pairs were not.
@@ -217,7 +217,7 @@ def summarise(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-_EMPTY = Verdict("incorrect", answer="there is no code")  # without a question
+_EMPTY = Judgement("incorrect", answer="there is no code")  # without a question
 
 
 def most_tokens(pair: Pair) -> int:
@@ -228,7 +228,7 @@ def most_tokens(pair: Pair) -> int:
     return -(-(prompts + given) // CHARACTERS_PER_TOKEN) + answers
 
 
-async def _judge(pair: Pair, judge: Session) -> Verdict:
+async def _judge(pair: Pair, judge: Session) -> Judgement:
     """Ask both questions about one pair. Raises NoAnswer if there is no analysis."""
     bare, reference = without_comments(pair.candidate), without_comments(pair.reference)
     first, second = secrets.token_hex(8), secrets.token_hex(8)
@@ -250,11 +250,11 @@ async def _judge(pair: Pair, judge: Session) -> Verdict:
         status = "suspect"
     reason = f"its verdict is not the JSON object: {shown(answer)[:80]}"
     reason = reason if status == "unparseable" else ""
-    return Verdict(status, analysis, answer, cost + more, reason)
+    return Judgement(status, analysis, answer, cost + more, reason)
 
 
-def _not_judged(none: NoAnswer, analysis: str = "") -> Verdict:
-    return Verdict(none.status, analysis, tokens=none.tokens, reason=none.reason)
+def _not_judged(none: NoAnswer, analysis: str = "") -> Judgement:
+    return Judgement(none.status, analysis, tokens=none.tokens, reason=none.reason)
 
 
 async def _ask(judge: Session, system: str, user: str, tokens: int) -> tuple[str, int]:

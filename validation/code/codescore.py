@@ -44,7 +44,7 @@ from validation.code.codebertscore import (
     rescaled,
     score_pairs,
 )
-from validation.code.codejudge import CHARACTERS_PER_TOKEN, Judge, Verdict, summarise
+from validation.code.codejudge import CHARACTERS_PER_TOKEN, Judge, Judgement, summarise
 from validation.selection.checkpoints import checkpoints, file_hashes, left_out
 from validation.selection.score_cache import SCORING, base_identity
 
@@ -186,7 +186,7 @@ def _score_models(
 
 
 def _sum_up(
-    codebertscore: Sequence[BertScore] = (), codejudge: Sequence[Verdict] = ()
+    codebertscore: Sequence[BertScore] = (), codejudge: Sequence[Judgement] = ()
 ) -> dict[str, Any]:
     """Return one model's figures by each metric."""
     result: dict[str, Any] = {}
@@ -209,7 +209,7 @@ def bootstrap(values: Sequence[float], seed: int = 42) -> list[float]:
     return [float(edge) for edge in np.quantile(means, [0.025, 0.975])]
 
 
-def agreement(f1: Sequence[float], judged: Sequence[Verdict]) -> dict[str, Any]:
+def agreement(f1: Sequence[float], judged: Sequence[Judgement]) -> dict[str, Any]:
     """Measure how well F1 separates what the judge calls correct from what it calls incorrect.
 
     `auc` is the share of (correct, incorrect) pairs of rows in which the correct row has the higher

@@ -18,7 +18,7 @@ from tools.recipe import Recipe
 from tools.results import Manifest, read_result
 from validation.preflight.engine_rows import check_engine_rows
 from validation.preflight.prepared_cache import check_caches
-from validation.preflight.tokenized import Split, Tokenized
+from validation.preflight.tokenized import Tokenized, TokenizedRows
 from validation.verdict import Verdict, VerdictRow
 
 PERCENTILES = (50, 90, 99)
@@ -152,7 +152,7 @@ def _check_ids(rows: Rows) -> VerdictRow:
     return VerdictRow("row ids", value, "fail", "run `cogex prepare` again", {"ids": twice[:NAMED]})
 
 
-def _check_lengths(split: Split, sequence_len: int) -> list[VerdictRow]:
+def _check_lengths(split: TokenizedRows, sequence_len: int) -> list[VerdictRow]:
     """Lengths in tokens, BOS and EOS counted; what is above `sequence_len` is not trained on."""
     lengths = split.lengths
     figures = {
@@ -172,7 +172,7 @@ def _check_lengths(split: Split, sequence_len: int) -> list[VerdictRow]:
     ]
 
 
-def _check_over_long(split: Split, sequence_len: int) -> VerdictRow:
+def _check_over_long(split: TokenizedRows, sequence_len: int) -> VerdictRow:
     check = f"over {sequence_len:,} tokens, {split.path}"
     over = [split.rows[index]["id"] for index in np.flatnonzero(split.lengths > sequence_len)]
     if not over:
@@ -192,7 +192,7 @@ def _check_over_long(split: Split, sequence_len: int) -> VerdictRow:
     )
 
 
-def _check_masked(split: Split, sequence_len: int) -> VerdictRow:
+def _check_masked(split: TokenizedRows, sequence_len: int) -> VerdictRow:
     """A row whose first `sequence_len` tokens carry no loss teaches nothing, dropped or cut."""
     check = f"fully masked, {split.path}"
     masked = [

@@ -14,7 +14,7 @@ import numpy as np
 import tools.models  # noqa: F401 - Axolotl, imported in the functions, must find it loaded
 from tools.errors import UserError
 from tools.recipe import Recipe
-from validation.preflight.tokenized import Split, Tokenized, Tokens
+from validation.preflight.tokenized import Tokenized, TokenizedRows, Tokens
 from validation.verdict import VerdictRow
 
 KEYS = ("datasets", "test_datasets")
@@ -58,7 +58,7 @@ def check_caches(recipe: Recipe, tokenized: Tokenized | None) -> list[VerdictRow
     return list(map(_check_cache, checks, folders, splits, limits))
 
 
-def _check_cache(check: str, folder: Path, split: Split | None, limit: int) -> VerdictRow:
+def _check_cache(check: str, folder: Path, split: TokenizedRows | None, limit: int) -> VerdictRow:
     if not any(folder.glob("*")):
         return VerdictRow(check, "none: Axolotl encodes the rows when it starts")
     if split is None:
@@ -80,7 +80,7 @@ def _check_cache(check: str, folder: Path, split: Split | None, limit: int) -> V
     return VerdictRow(check, found, "fail", todo, {"stale": stale, "lacking": lacking})
 
 
-def _kept_rows(split: Split, limit: int) -> Iterator[tuple[Tokens, Tokens]]:
+def _kept_rows(split: TokenizedRows, limit: int) -> Iterator[tuple[Tokens, Tokens]]:
     """Yield (ids, labels) of the rows that Axolotl keeps: it drops over-long ones, or cuts them."""
     for ids, labels in zip(split.input_ids, split.labels, strict=True):
         if split.strategy.excess == "truncate" or len(ids) <= limit:

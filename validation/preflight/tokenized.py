@@ -11,7 +11,7 @@ from tools.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Split:
+class TokenizedRows:
     """One dataset file: rows as text, and as token ids with labels (uncut, in its order)."""
 
     path: Path
@@ -30,8 +30,8 @@ class Split:
 class Tokenized:
     """Both splits of a recipe."""
 
-    train: Split
-    val: Split
+    train: TokenizedRows
+    val: TokenizedRows
 
 
 def tokenize(recipe: Recipe, tokenizer: Any) -> Tokenized:
@@ -41,8 +41,8 @@ def tokenize(recipe: Recipe, tokenizer: Any) -> Tokenized:
     )
 
 
-def _split(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> Split:
+def _split(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> TokenizedRows:
     strategy, path = load_strategy(recipe, entry, tokenizer), Path(entry["path"])
     rows = read_prepared_rows(path, strategy.columns)
     input_ids, labels = zip(*encode_pairs(strategy, rows, path), strict=True)
-    return Split(path, strategy, rows, list(input_ids), list(labels))
+    return TokenizedRows(path, strategy, rows, list(input_ids), list(labels))

@@ -14,7 +14,7 @@ from tools.models import load_unchanged_tokenizer
 from tools.pad_token import pad_candidates
 from tools.recipe import Recipe
 from validation.preflight.architecture import load_config
-from validation.preflight.tokenized import Split, Tokenized
+from validation.preflight.tokenized import Tokenized, TokenizedRows
 from validation.verdict import VerdictRow
 
 SAMPLE = 5000  # rows that are decoded: to decode all of them would take minutes
@@ -22,7 +22,7 @@ SEED = 42  # of the sample
 NAMED = 3  # rows of data named in one verdict
 TODO = "tokenizer and strategy do not fit: is the tokenizer the base model's own?"
 
-Sampled = Sequence[tuple[Split, int]]  # a split, and the index of one of its rows
+Sampled = Sequence[tuple[TokenizedRows, int]]  # a split, and the index of one of its rows
 Problem = tuple[str, str]  # a row's id, and what was expected and found
 
 

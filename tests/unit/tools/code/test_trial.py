@@ -12,7 +12,7 @@ import pytest
 
 from tests.needs_sandbox import needs_sandbox
 from tools.code.remote import Remote, decode, encode
-from tools.code.trial import VERDICTS, Trial, Verdict, try_programs
+from tools.code.trial import VERDICTS, Trial, Tried, try_programs
 from tools.errors import UserError
 from tools.sandbox import Limits
 
@@ -29,14 +29,14 @@ HOSTILE = {
 WAITING = {name for name in HOSTILE if name.startswith("waits")}
 
 
-def verdicts(trials: list[Trial], limits: Limits = LIMITS) -> list[Verdict]:
+def verdicts(trials: list[Trial], limits: Limits = LIMITS) -> list[Tried]:
     return try_programs(trials, allow_code_execution=True, limits=limits)
 
 
 @pytest.fixture(scope="module")
-def hostile_verdicts() -> dict[str, Verdict]:
+def hostile_verdicts() -> dict[str, Tried]:
     """All at once, for they run on every core."""
-    found: dict[str, Verdict] = {}
+    found: dict[str, Tried] = {}
     for names, limits in ((HOSTILE.keys() - WAITING, LIMITS), (WAITING, SHORT)):
         trials = [Trial(HOSTILE[name][0], TESTS, ("f",)) for name in names]
         found |= zip(names, verdicts(trials, limits), strict=True)
@@ -45,7 +45,7 @@ def hostile_verdicts() -> dict[str, Verdict]:
 
 @needs_sandbox
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_program_does_not_pass(name: str, hostile_verdicts: dict[str, Verdict]) -> None:
+def test_hostile_program_does_not_pass(name: str, hostile_verdicts: dict[str, Tried]) -> None:
     verdict = hostile_verdicts[name]
     assert verdict.kind in HOSTILE[name][1], verdict
 

@@ -471,8 +471,8 @@ def test_result_is_shown() -> None:
     for part in (
         *MEASURES.values(),
         *COLLAPSE.values(),
-        *("best on 50 held-out rows", "reasoner", "41/50 (82.0%)", "≥ 98%"),
-        *("answer, add", "7/50 (14.0%)", "≤ 1%", STATUSES["undefined"]),
+        *("best on 50 held-out rows", "reasoner", "41/50 (82.0%; 69 to 90)", "≥ 98%"),
+        *("answer, add", "7/50 (14.0%; 7 to 26)", "≤ 1%", STATUSES["undefined"]),
         "reasoner, output is a dict: read what it wrote",
     ):
         assert part in text

@@ -15,7 +15,7 @@ from validation.code.codebertscore import Pair
 from validation.code.codejudge import (
     STATUSES,
     Judge,
-    Verdict,
+    Judgement,
     addresses_judge,
     most_tokens,
     parse_verdict,
@@ -45,7 +45,7 @@ def judge_of(server: Server, kind: str = "honest", budget: int = 10**9) -> Judge
     return Judge(Endpoint(server.url(kind), "judge", concurrency=4), budget)
 
 
-def judged(server: Server, kind: str, pairs: list[Pair], verdicts: Kept) -> list[Verdict]:
+def judged(server: Server, kind: str, pairs: list[Pair], verdicts: Kept) -> list[Judgement]:
     return judge_of(server, kind).judge(pairs, verdicts)
 
 
@@ -297,6 +297,6 @@ def test_several_pairs_are_judged_at_once_and_the_key_is_written_nowhere(
 
 
 def test_every_status_is_counted_and_only_correct_scores() -> None:
-    summary = summarise([Verdict(status, tokens=3) for status in STATUSES])
+    summary = summarise([Judgement(status, tokens=3) for status in STATUSES])
     counts = {"score": 0.2, "pairs": 5, "judged": 3, "tokens": 15}
     assert summary.items() >= (counts | dict.fromkeys(STATUSES, 1)).items()

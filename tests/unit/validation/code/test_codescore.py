@@ -20,7 +20,7 @@ from tools.errors import UserError
 from tools.files import write_jsonl
 from tools.recipe import Recipe, read_recipe
 from validation.code import codescore as module
-from validation.code.codejudge import Judge, Verdict
+from validation.code.codejudge import Judge, Judgement
 from validation.code.codescore import (
     METRICS,
     Metrics,
@@ -149,10 +149,10 @@ def test_the_interval_is_that_of_the_binomial() -> None:
 
 def test_agreement_is_the_share_of_rows_in_order() -> None:
     kinds = ("correct", "correct", "incorrect", "incorrect", "refused")
-    found = agreement([0.9, 0.5, 0.5, 0.1, 0.99], [Verdict(kind) for kind in kinds])
+    found = agreement([0.9, 0.5, 0.5, 0.1, 0.99], [Judgement(kind) for kind in kinds])
     assert found["auc"] == (1 + 1 + 0.5 + 1) / 4
     assert (found["rows"], found["mean_f1_correct"], found["mean_f1_incorrect"]) == (4, 0.7, 0.3)
-    assert agreement([0.5, 0.4], [Verdict("correct"), Verdict("refused")])["auc"] is None
+    assert agreement([0.5, 0.4], [Judgement("correct"), Judgement("refused")])["auc"] is None
 
 
 def test_a_score_with_nothing_judged_is_no_zero(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tools.prepare.cogex import prepare_cogex
 from tools.recipe import Recipe
 from validation.preflight.data import check_data
 from validation.preflight.prepared_cache import cache_folders
-from validation.preflight.tokenized import Split, Tokenized, tokenize
+from validation.preflight.tokenized import Tokenized, TokenizedRows, tokenize
 from validation.verdict import VerdictRow
 
 ROOT = Path(__file__).parents[4]
@@ -185,7 +185,7 @@ def with_lengths(recipe: Recipe, lengths: list[int]) -> Tokenized:
         for index in range(len(lengths))
     ]
     strategy = tokenized.train.strategy
-    return Tokenized(Split(Path("train.jsonl"), strategy, rows, ids, labels), tokenized.val)
+    return Tokenized(TokenizedRows(Path("train.jsonl"), strategy, rows, ids, labels), tokenized.val)
 
 
 @pytest.mark.parametrize(("over", "verdict"), [(0, "ok"), (2, "note"), (3, "fail")])
