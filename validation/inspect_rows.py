@@ -93,7 +93,7 @@ def inspect_rows(
     drawn = sorted(random.Random(seed).sample(range(len(rows)), min(count, len(rows))))
     try:
         columns = {name: [rows[index][name] for index in drawn] for name in strategy.columns}
-        encoded = strategy.encode(columns)
+        encoded = strategy.encode(columns).to_pydict()
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
     lines = _line_numbers(path)

@@ -352,7 +352,7 @@ def _share(
     return {
         "count": count,
         "rows": rows,
-        "interval": wilson(count, rows) if rows else None,
+        "interval": list(wilson(count, rows)) if rows else None,
         "not_judged": held.count(None),
         "references": {"count": best, "rows": of},
         "threshold": threshold,

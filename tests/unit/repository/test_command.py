@@ -74,7 +74,7 @@ def test_prepare_without_validation_rows_is_refused_with_the_reason(
     write_data(good=3)
     for size in ("0", "-1"):
         assert run(monkeypatch, *PREPARE, "--val-size", size) == 2
-        assert f"--val-size is {size}: " in capsys.readouterr().err
+        assert f"{size} is not in the range x>=1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("share", "code"), [("0.05", 1), ("0.2", 0)])

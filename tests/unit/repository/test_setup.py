@@ -113,7 +113,7 @@ def test_pytorchs_cpu_build_is_installed_first_and_alone_without_the_locks_hashe
     add_uv(place)
     setup(place, TORCH="cpu", VENV="v")
     installs = [words for words in told(place) if words[:2] == ["pip", "install"]]
-    assert [words[-1] for words in installs] == ["torch", ".[dev,fast,mlflow]"]
+    assert [words[-1] for words in installs] == ["torch", ".[dev,fast,mlflow,real]"]
     assert "--no-verify-hashes" in installs[0] and "--no-verify-hashes" not in installs[1]
     assert installs[0][installs[0].index("--torch-backend") + 1] == "cpu"
     assert all("requirements.lock" in words for words in installs)

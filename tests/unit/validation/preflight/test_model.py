@@ -58,6 +58,7 @@ def found(check: str, given: Recipe) -> VerdictRow:
         ("codellama/CodeLlama-13b-hf", 13_016_028_160, 26_214_400),
         ("Qwen/Qwen3-4B-Base", 4_022_468_096, 11_796_480),
         ("HuggingFaceTB/SmolLM3-3B-Base", 3_075_098_624, 7_667_712),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", 134_515_008, 1_843_200),
     ],
 )
 def test_parameters_of_the_published_models(base_model: str, total: int, trained: int) -> None:
