@@ -248,11 +248,18 @@ def check(
     allow_code_execution: ExecutionOption = False,
 ) -> None:
     """Generate on held-out rows: does the model write what its recipe trains?"""
+    if samples and not suite:
+        raise UserError("--samples belongs to --suite cruxeval-o: give both")
     if suite:
         from validation.code.cruxeval_emulation import check_cruxeval, print_cruxeval
 
         if data is None:
             raise UserError("--suite cruxeval-o needs --data: the benchmark's cruxeval.jsonl")
+        if rows or temperature or min_answer or min_family or mode != "both":
+            raise UserError(
+                "--suite takes --data, --model, --shots, --samples, --max-new-tokens and "
+                "--allow-code-execution: leave the other options out"
+            )
         found = check_cruxeval(
             recipe,
             data,

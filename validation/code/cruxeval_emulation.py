@@ -19,6 +19,7 @@ from rich.table import Table
 from prompt_strategies.layout import OUTPUT_HEADER, render_prompt
 from tools.code.intermediates import ANSWER, NotRewritableError, with_intermediates
 from tools.code.trial import SECONDS, limits_of
+from tools.errors import UserError
 from tools.files import refuse_unwritable, write_json, write_jsonl
 from tools.generate import generate
 from tools.python_text import literal
@@ -58,6 +59,11 @@ def check_cruxeval(
     first's content. Without consent an answer that is no literal is not run, and counts as wrong.
     Raises UserError if a file cannot be used.
     """
+    if shots > len(EXAMPLES) or (shots and (samples or model_name != "base")):
+        raise UserError(
+            f"--shots {shots}: give {len(EXAMPLES)} at most, with --model base; a trained model is "
+            "asked as in training"
+        )
     rows, origin = read_rows(data)
     refuse_unwritable(recipe.output_dir)
     name, written, unknown = model_name, dict[str, str](), list[str]()

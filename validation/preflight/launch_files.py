@@ -16,9 +16,7 @@ def accelerate_problems(path: Path, ranks: int) -> Iterator[str]:
 
     `ranks` is the number of GPUs in the recipe's header.
     """
-    from accelerate.commands.config.config_args import (
-        load_config_from_file,
-    )
+    from accelerate.commands.config.config_args import load_config_from_file
 
     try:
         config = load_config_from_file(str(path))

@@ -136,3 +136,12 @@ def test_what_a_model_writes_is_read_as_its_answer(
     name = "base-2-shots" if model == "base" else "best"
     [line] = (recipe.output_dir / f"generations-cruxeval-o-{name}.jsonl").read_text().splitlines()
     assert json.loads(line)["written"] == text
+
+
+@pytest.mark.parametrize(("model", "shots"), [("best", 1), ("base", 4)])
+def test_examples_that_would_not_be_shown_are_refused(
+    recipe: Recipe, model: str, shots: int
+) -> None:
+    data, _ = written(recipe.path.parent, [ROW], {})
+    with pytest.raises(UserError, match="give 3 at most, with --model base"):
+        check_cruxeval(recipe, data, model_name=model, shots=shots)
