@@ -204,8 +204,11 @@ def verified_rows(
     out: SplitOut,
     allow_code_execution: ConsentOption = False,
     calls: Annotated[int, typer.Option(min=1, help="Most rows of one task.")] = 3,
+    random_programs: Annotated[
+        int, typer.Option(min=0, help="Short random programs that join the tasks.")
+    ] = 0,
     val_size: Annotated[int, typer.Option(help="Validation rows.")] = 200,
-    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of programs and split.")] = 42,
     held_out: HeldOut = None,
 ) -> None:
     """CoGEX rows whose outputs are true: code tasks, executed in the sandbox."""
@@ -219,6 +222,7 @@ def verified_rows(
         val_size=val_size,
         seed=seed,
         held_out=held_out or [],
+        programs=random_programs,
     )
     print_summary(summary, Console())
 

@@ -2,8 +2,8 @@
 
 In the published data a language model imagined every output. Here the sandbox computes it: the
 program is a task's solution, rewritten to return its intermediate values
-(`tools.code.intermediates`), and the call is one of its tests'. A task that yields no row is in
-rejected.jsonl with its reason:
+(`tools.code.intermediates`), and the call is one of its tests'. Random programs can join the tasks.
+A task that yields no row is in rejected.jsonl with its reason:
 
 - `held out: …`, `duplicate …`: as in `cogex prepare code`, so that a benchmark is never trained on;
 - `no description`: its docstring has no sentence before its examples;
@@ -31,6 +31,7 @@ from prompt_strategies.cogex import CogexStrategy
 from tools.code import near_duplicates
 from tools.code.intermediates import ANSWER, NotRewritableError, with_intermediates
 from tools.code.merge import origin, prepared_tasks, rows_file, unwanted
+from tools.code.random_programs import random_programs
 from tools.errors import UserError
 from tools.prepare.folder import (
     check_out,
@@ -76,15 +77,18 @@ def prepare_verified(
     val_size: int = 200,
     seed: int = 42,
     held_out: Sequence[Path] = (),
+    programs: int = 0,
 ) -> dict[str, Any]:
     """Write train.jsonl and val.jsonl of true rows; a task and what resembles it stay together.
 
-    `calls` is the most rows of a task. Raises UserError, with nothing written, if an input is not
-    as `cogex prepare` left it, if too few rows are left, or without consent.
-    Returns manifest.json.
+    `calls` is the most rows of a task; `programs` is the number of random programs that join the
+    tasks of the inputs (`tools.code.random_programs`). Returns manifest.json. Raises UserError,
+    with nothing written, if an input is not as `cogex prepare` left it, if too few rows are left,
+    or without consent.
     """
     check_out(out, inputs[0] if inputs else out, ())
     tasks = [task for folder in inputs for task in prepared_tasks(folder, FIELDS)]
+    tasks += random_programs(programs, seed)
     reasons = unwanted(tasks, held_out)
     wanted: list[Call] = []
     for index, task in enumerate(tasks):
@@ -125,6 +129,7 @@ def prepare_verified(
         "rows": len(flat),
         "train": len(flat) - len(validation),
         "val": len(validation),
+        "random_programs": programs,
         "with_intermediates": sum(len(literal(row["output"])) > 1 for _, row in flat),
         "reasons": _count(reasons.values()),
         "calls_rejected": _count(reason for why in failed.values() for reason in why),
@@ -150,7 +155,7 @@ def _validation(
 def _calls_of(index: int, task: dict[str, str], most: int) -> list[Call]:
     """Return what is to be run for a task. Raises NotRewritableError with the reason against it."""
     source, name = task["prompt"] + task["solution"], task["entry_point"]
-    sentence = _sentence(source, name)
+    sentence = task.get("instruction") or _sentence(source, name)
     found = _arguments(task["tests"], name)
     if not found:
         raise NotRewritableError("no call with literal arguments")

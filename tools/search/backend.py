@@ -180,11 +180,11 @@ def _arguments(request: Request, prompt: Any, room: int) -> dict[str, Any]:
 
 def load_in_process(target: Path) -> InProcess:
     """Load a recipe's `best/`, an adapter or a model folder. Raises UserError if it fails."""
-    from tools.models import compute_dtype, is_recipe, load_trained
+    from tools.models import is_recipe, load_trained
 
     model, tokenizer = load_trained(target)
     folder = read_recipe(target).output_dir / "best" if is_recipe(target) else target
-    identity: dict[str, Any] = {"weights": weights_hash(folder), "dtype": str(compute_dtype())}
+    identity: dict[str, Any] = {"weights": weights_hash(folder), "dtype": str(model.dtype)}
     config = folder / "adapter_config.json"
     if config.is_file():
         base = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]

@@ -37,6 +37,7 @@ from tools.models import (
     load_recipe_tokenizer,
     load_trained,
     quantization,
+    writing_dtype,
 )
 from tools.prepared_rows import declared_strategy, encode_pairs, load_strategy, read_prepared_rows
 from tools.recipe import Recipe
@@ -237,7 +238,8 @@ def load_named(recipe: Recipe, model_name: str) -> tuple[Any, Any]:
         return load_trained(recipe.path)
     tokenizer = load_recipe_tokenizer(recipe)
     if model_name == "base":
-        return load_base(recipe.base_model, quantization(recipe)), tokenizer
+        base = load_base(recipe.base_model, quantization(recipe), writing_dtype(recipe))
+        return base, tokenizer
     folder = recipe.output_dir / model_name
     if folder not in checkpoint_folders(recipe.output_dir).values():
         raise UserError(f"{folder}: there is no such checkpoint; name best, base or checkpoint-N")

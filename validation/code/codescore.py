@@ -26,11 +26,11 @@ from tools.generate import generate
 from tools.kept import Kept, digest
 from tools.models import (
     SharedBase,
-    compute_dtype,
     device,
     load_base,
     load_recipe_tokenizer,
     quantization,
+    writing_dtype,
 )
 from tools.prepare.fields import RejectedError, refuse_surrogates
 from tools.prepared_rows import declared_strategy, load_strategy, read_prepared_rows
@@ -299,7 +299,8 @@ def _generated(
     strategy = load_strategy(recipe, recipe.training, tokenizer)
     prompts = [strategy.render(row).prompt for row in rows]
     kept = Kept(folder / "candidates.jsonl")
-    load = partial(load_base, recipe.base_model, quantization(recipe))
+    dtype = writing_dtype(recipe)
+    load = partial(load_base, recipe.base_model, quantization(recipe), dtype)
     base = SharedBase(load, recipe.values.get("seed"))
     deciding = {
         "scoring": SCORING,
@@ -309,7 +310,7 @@ def _generated(
         "base": base_identity(recipe.base_model),
         "quantization": quantization(recipe),
         "sequence_len": recipe.sequence_len,
-        "dtype": str(compute_dtype()),
+        "dtype": str(dtype),
         "device": device().type,
     }
     planned = [

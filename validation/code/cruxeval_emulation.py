@@ -18,6 +18,7 @@ from rich.table import Table
 
 from prompt_strategies.layout import OUTPUT_HEADER, render_prompt
 from tools.code.intermediates import ANSWER, NotRewritableError, with_intermediates
+from tools.code.random_programs import INSTRUCTION
 from tools.code.trial import SECONDS, limits_of
 from tools.errors import UserError
 from tools.files import refuse_unwritable, write_json, write_jsonl
@@ -28,7 +29,6 @@ from tools.search.metrics import wilson
 from validation.check.check import load_named
 from validation.code.cruxeval import Row, read_generations, read_rows, score
 
-INSTRUCTION = "Emulate the program on the given input."
 EXAMPLES = (
     ("def f(words, n):\n    return [word[:n] for word in words if word]",
      "['plum', '', 'fig'], 2", "['pl', 'fi']"),

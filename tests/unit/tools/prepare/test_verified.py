@@ -1,5 +1,6 @@
 """Rows whose outputs the sandbox computed: what is written, and why the rest is not."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from tools import sandbox
+from tools.code.random_programs import INSTRUCTION, random_programs
 from tools.prepare.code import prepare_tasks
 from tools.prepare.verified import prepare_verified
 from tools.python_text import literal
@@ -90,3 +92,22 @@ def test_each_other_task_is_rejected_with_its_reason(folder: Path) -> None:
     assert manifest["calls_rejected"] == {
         "its answer has no literal": 1, "its output is too long": 1, "two runs differ": 1
     }  # fmt: skip
+
+
+def test_random_programs_join_the_tasks(folder: Path, tmp_path: Path) -> None:
+    """Nine in ten run, the same seed gives the same programs, and each uses all its variables."""
+    inputs = [folder.parent / "in"]
+    manifest = prepare_verified(
+        inputs, tmp_path, allow_code_execution=True, val_size=1, programs=60, seed=7
+    )
+    rows = [row for name in ("train", "val") for row in _read(tmp_path / f"{name}.jsonl")]
+    made = [row for row in rows if row["id"].startswith("random-")]
+    assert len(made) >= 54 and {row["instruction"] for row in made} == {INSTRUCTION}
+    assert sum(len(literal(row["output"])) > 1 for row in made) >= 15
+    assert manifest["read"] == len(TASKS) + 60 and manifest["random_programs"] == 60
+    assert random_programs(60, 7)[:40] == random_programs(40, 7) != random_programs(40, 8)
+    for task in random_programs(200, 7):
+        [function] = ast.parse(task["solution"]).body
+        names = [node.id for node in ast.walk(function) if isinstance(node, ast.Name)]
+        assert isinstance(function, ast.FunctionDef)
+        assert {each.arg for each in function.args.args} <= set(names), task["solution"]
