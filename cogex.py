@@ -218,6 +218,35 @@ def select(
 
 
 @app.command()
+def export(
+    recipe: RecipeArgument,
+    adapter_only: Annotated[
+        bool, typer.Option("--adapter-only", help="The adapter for PEFT, not merged.")
+    ] = False,
+    push: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="Also upload it to this repository.")
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="A new repository is public.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Upload without asking.")] = False,
+) -> None:
+    """Merge best/ into its base, for any server; or pack the adapter; or upload either."""
+    from validation import export as module
+
+    with console.status("Merging, and scoring what was merged"):
+        result = module.export(recipe, adapter_only=adapter_only)
+    module.print_exported(result, console)
+    if not result.passed:
+        raise typer.Exit(1)
+    if push:
+        seen = "everybody" if public else "you alone"
+        console.print(f"To {push}, for {seen} if it is new:", markup=False)
+        console.print("\n".join(module.files_of(result.folder)), markup=False)
+        if not yes:
+            typer.confirm("Upload these files?", abort=True)
+        console.print(module.push(result.folder, push, private=not public), markup=False)
+
+
+@app.command()
 def check(
     recipe: RecipeArgument,
     model: Annotated[str, typer.Option(help="best, base or checkpoint-N.")] = "best",

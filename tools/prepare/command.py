@@ -200,8 +200,11 @@ def code(
 
 @prepare.command(name="verified")
 def verified_rows(
-    inputs: TaskFolders,
     out: SplitOut,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option("--input", help="A folder of prepared tasks; more than once."),
+    ] = None,
     allow_code_execution: ConsentOption = False,
     calls: Annotated[int, typer.Option(min=1, help="Most rows of one task.")] = 3,
     random_programs: Annotated[
@@ -215,7 +218,7 @@ def verified_rows(
     from tools.prepare.verified import prepare_verified, print_summary
 
     summary = prepare_verified(
-        inputs,
+        inputs or [],
         out,
         allow_code_execution=allow_code_execution,
         calls=calls,

@@ -86,6 +86,8 @@ def prepare_verified(
     with nothing written, if an input is not as `cogex prepare` left it, if too few rows are left,
     or without consent.
     """
+    if not inputs and not programs:
+        raise UserError("there is nothing to verify: give --input, or --random-programs")
     check_out(out, inputs[0] if inputs else out, ())
     tasks = [task for folder in inputs for task in prepared_tasks(folder, FIELDS)]
     tasks += random_programs(programs, seed)

@@ -1,12 +1,13 @@
-"""The model card: `README.md` in `best/`, so that an upload of the folder shows what it is.
+"""The model card: `README.md` in `best/` or an export, so that an upload shows what it is.
 
 Its figures are those of the run. It names what was not measured.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCardData
+from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from prompt_strategies.layout import render_prompt
@@ -15,6 +16,7 @@ from tools.files import sha256, whole_file
 from tools.prepared_rows import declared_strategy
 from tools.recipe import Recipe
 from tools.results import CheckFile, EmulationFigures, Reached, Share
+from tools.search.metrics import wilson
 from validation.check.check import COLLAPSE, EMULATION
 from validation.check.measures import labels
 from validation.inspect_rows import TEMPLATES, printable
@@ -30,10 +32,11 @@ BASE_LICENCES = {
 LOCAL = ("models", "outputs", "data", ".", "..", "~", "")  # first folders of what is on no hub
 
 
-def write_card(facts: RunFacts) -> Path:
-    """Write the card of a run's `best/`, in place of an older one; return its path.
+def write_card(facts: RunFacts, folder: Path | None = None, merged: float | None = None) -> Path:
+    """Write the card of a run's `best/`, or into another folder; return its path.
 
-    Raises UserError if there is no `best/`.
+    `merged` is the perplexity of the model that the folder holds in place of the adapter. Raises
+    UserError if there is no `best/`.
     """
     if facts.best is None:
         folder = facts.recipe.output_dir / "best"
@@ -47,20 +50,21 @@ def write_card(facts: RunFacts) -> Path:
         lstrip_blocks=True,
     )
     environment.filters |= {"code": _code, "share": _share}
-    card = environment.get_template("model_card.md.j2").render(_context(facts))
-    path = facts.best.folder / "README.md"
+    card = environment.get_template("model_card.md.j2").render(_context(facts, merged))
+    path = (folder or facts.best.folder) / "README.md"
     with whole_file(path) as file:
         file.write(card)
     return path
 
 
-def _context(facts: RunFacts) -> dict[str, Any]:
+def _context(facts: RunFacts, merged: float | None) -> dict[str, Any]:
     recipe = facts.recipe
     train, strategy = Path(recipe.training["path"]), declared_strategy(recipe, recipe.training)
     programs = strategy is not None and strategy.task == "program"
     return {
         "facts": facts,
-        "front_matter": _front_matter(recipe).to_yaml(),
+        "front_matter": _front_matter(facts, merged).to_yaml(),
+        "merged": merged,
         "name": recipe.output_dir.name,
         "base": recipe.base_model,
         "values": recipe.values,
@@ -86,16 +90,45 @@ def _context(facts: RunFacts) -> dict[str, Any]:
     }
 
 
-def _front_matter(recipe: Recipe) -> ModelCardData:
+def _front_matter(facts: RunFacts, merged: float | None) -> ModelCardData:
     """What the hub reads; no `license`, which is the uploader's to choose."""
+    recipe = facts.recipe
     dataset = _dataset(recipe)
+    results = list(_results(facts, merged))
     return ModelCardData(
+        model_name=recipe.output_dir.name if results else None,
+        eval_results=results or None,
         base_model=recipe.base_model if _is_on_hub(recipe.base_model) else None,
-        library_name="peft" if recipe.adapter else "transformers",
+        library_name="peft" if recipe.adapter and merged is None else "transformers",
         pipeline_tag="text-generation",
         datasets=[dataset] if dataset else None,
         tags=["axolotl", "cogex", *([recipe.adapter] if recipe.adapter else [])],
     )
+
+
+def _results(facts: RunFacts, merged: float | None) -> Iterator[EvalResult]:
+    """Yield perplexity and exact answers on the validation rows, as the hub's pages show them."""
+    rows = Path(facts.recipe.validation["path"])
+    about: dict[str, Any] = {
+        "task_type": "text-generation",
+        "dataset_type": _dataset(facts.recipe) or "local",
+        "dataset_name": f"{rows.parent.name}, validation rows",
+        "dataset_args": {"sha256": facts.selection.validation.sha256} if facts.selection else None,
+    }
+    perplexity = merged or (facts.chosen.perplexity if facts.chosen else None)
+    if perplexity:
+        yield EvalResult(**about, metric_type="perplexity", metric_value=round(perplexity, 5))
+    if facts.check and not facts.check.partial:
+        for name, mode in (("reasoner", facts.check), ("emulator", facts.check.emulator)):
+            share = mode.measures.get("answer_exact") if mode else None
+            if share and share.rows:
+                low, high = wilson(share.count, share.rows)
+                yield EvalResult(
+                    **about,
+                    metric_type="exact_match",
+                    metric_name=f"answers as {name}, 95% interval {low:.3f} to {high:.3f}",
+                    metric_value=round(share.count / share.rows, 4),
+                )
 
 
 def _is_on_hub(base: str) -> bool:

@@ -101,7 +101,14 @@ def with_values(facts: RunFacts, **values: Any) -> Recipe:
 
 
 def test_front_matter_is_what_the_hub_reads(facts: RunFacts) -> None:
-    assert front(facts) == {
+    found = front(facts)
+    [result] = found.pop("model-index")[0]["results"]
+    assert [(item["type"], item["value"]) for item in result["metrics"]] == [
+        ("perplexity", 1.5), ("exact_match", 0.9), ("exact_match", 0.96)
+    ]  # fmt: skip
+    assert result["metrics"][1]["name"] == "answers as reasoner, 95% interval 0.786 to 0.957"
+    assert result["dataset"]["args"] == {"sha256": "c" * 64}
+    assert found == {
         "base_model": HUB,
         "library_name": "peft",
         "pipeline_tag": "text-generation",
@@ -203,7 +210,7 @@ def test_card_is_written_from_the_files_of_the_run_in_place_of_an_older(facts: R
     Path("run/selection.json").write_text(json.dumps(SELECTION))
     Path("run/best/checkpoint.json").write_text('{"checkpoint": "checkpoint-20"}')
     assert write_card(read_facts(facts.recipe)) == readme
-    assert "**1.50000**" in readme.read_text() and "older" not in readme.read_text()
+    assert "**1.50000**" in readme.read_text() and "an older card" not in readme.read_text()
 
 
 def test_no_best_is_an_error(facts: RunFacts) -> None:
