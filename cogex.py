@@ -123,6 +123,24 @@ ServedOption = Annotated[
     str | None, typer.Option(help="The model's name on the server, if it has several.")
 ]
 ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Requests under way at once.")]
+# where the recipe or folder is an argument
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        help="A server whose model writes, as http://localhost:8000/v1; its key, if any: "
+        "OPENAI_API_KEY.",
+    ),
+]
+
+
+def _server(url: str | None, model: str | None, concurrency: int = 16) -> Any:
+    """Return the server that the options name; None without one."""
+    from tools.backend import Server
+
+    if model and not url:
+        raise UserError("--served-model names a model of an --endpoint: give both")
+    return Server(url, model, concurrency) if url else None
 
 
 @app.command()
@@ -274,6 +292,9 @@ def check(
     shots: Annotated[
         int, typer.Option(min=0, help="Training rows before each prompt, for the base.")
     ] = 0,
+    endpoint: ServerOption = None,
+    served_model: ServedOption = None,
+    concurrency: ConcurrencyOption = 16,
     allow_code_execution: ExecutionOption = False,
 ) -> None:
     """Generate on held-out rows: does the model write what its recipe trains?"""
@@ -284,7 +305,7 @@ def check(
 
         if data is None:
             raise UserError("--suite cruxeval-o needs --data: the benchmark's cruxeval.jsonl")
-        if rows or temperature or min_answer or min_family or mode != "both":
+        if rows or temperature or min_answer or min_family or endpoint or mode != "both":
             raise UserError(
                 "--suite takes --data, --model, --shots, --samples, --max-new-tokens and "
                 "--allow-code-execution: leave the other options out"
@@ -317,6 +338,7 @@ def check(
             data=data,
             shots=shots,
             allow_code_execution=allow_code_execution,
+            server=_server(endpoint, served_model, concurrency),
         )
     print_check(result, console)
     _end(result)
@@ -346,6 +368,8 @@ def ask(
     temperature: TemperatureOption = 0.0,
     seed: SeedOption = 42,
     max_new_tokens: NewTokensOption = 512,
+    endpoint: ServerOption = None,
+    served_model: ServedOption = None,
     json_path: JsonOption = None,
 ) -> None:
     """Ask a trained model one instruction; show the parts of its answer."""
@@ -359,6 +383,7 @@ def ask(
         temperature=temperature,
         seed=seed,
         max_new_tokens=max_new_tokens,
+        server=_server(endpoint, served_model),
     )
     print_answer(answer, console)
     _write_json(answer, json_path)
@@ -385,6 +410,9 @@ def search(
         str | None, typer.Option(help="The base's name on the server, for the baselines.")
     ] = None,
     concurrency: ConcurrencyOption = 16,
+    unseeded: Annotated[
+        bool, typer.Option("--unseeded", help="Send no seed, for a server that fails on it.")
+    ] = False,
     strategy: Annotated[
         Literal["race", "exhaustive"],
         typer.Option(help="exhaustive is the paper's: every candidate on every row."),
@@ -400,7 +428,7 @@ def search(
     from tools.search.run import Target, print_search, run_search
     from tools.search.scoring import Settings
 
-    target = Target(recipe, model, endpoint, served_model, served_base, concurrency)
+    target = Target(recipe, model, endpoint, served_model, served_base, concurrency, unseeded)
     settings = Settings(strategy=strategy, top=top, alpha=alpha, seed=seed)
     result = run_search(task, target, settings, out)
     print_search(result, console)
@@ -468,6 +496,9 @@ def codebench(
     seed: SeedOption = 42,
     timeout: Annotated[float, typer.Option(help="Seconds of a program with its tests.")] = 3.0,
     out: Annotated[Path | None, typer.Option(help="Folder; else the recipe's run folder.")] = None,
+    endpoint: ServerOption = None,
+    served_model: ServedOption = None,
+    concurrency: ConcurrencyOption = 16,
     allow_code_execution: ExecutionOption = False,
 ) -> None:
     """Run generated code against the tests of HumanEval, MBPP or twenty small functions.
@@ -488,6 +519,7 @@ def codebench(
         seconds=timeout,
         out=out,
         allow_code_execution=allow_code_execution,
+        server=_server(endpoint, served_model, concurrency),
     )
     print_codebench(result, console)
     _end(result)

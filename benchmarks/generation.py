@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from prompt_strategies.tokenise import encode_prompts
+from tools.backend import InProcess, Request, load_in_process
 from tools.files import write_json
-from tools.search.backend import InProcess, Request, load_in_process
 from tools.search.candidates import PROGRAM
 from tools.search.data import Task, load_task
 from tools.search.scoring import Scorer, Settings

@@ -1,5 +1,6 @@
 """Asks a trained model one instruction and shows the parts of its answer."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from prompt_strategies.alpaca import AlpacaStrategy
 from prompt_strategies.base import CompletionStrategy
 from prompt_strategies.code import CodeStrategy
 from prompt_strategies.cogex import CogexStrategy
+from tools.backend import MOST_TOKENS, Server
 from tools.errors import UserError
 from tools.generate import NOTHING, generate
 from tools.models import is_recipe, load_trained
@@ -34,10 +36,12 @@ def ask(
     temperature: float = 0.0,
     seed: int = 0,
     max_new_tokens: int = 512,
+    server: Server | None = None,
 ) -> dict[str, str]:
     """Let the model of a recipe's `best/`, or of a model folder, answer one instruction.
 
-    The prompt is that of the rows it was trained on. Returns the parts of the answer as their
+    The prompt is that of the rows it was trained on. With a `server` that model answers, and
+    nothing but the tokenizer is loaded here. Returns the parts of the answer as their
     strategy names them; a program without code fence and prose. Raises UserError if there is no
     such model, if the prompt is not known, or if the instruction is empty or fills the context.
     """
@@ -45,11 +49,8 @@ def ask(
     prompt = strategy.render_question(instruction, input)
     if not prompt.strip():
         raise UserError("the instruction is empty; write what the model is to go on with")
-    model, tokenizer = load_trained(target)
-    limit = model.config.max_position_embeddings
-    [generation] = generate(
-        model,
-        tokenizer,
+    write, limit = _writer(target, server)
+    [generation] = write(
         [prompt],
         max_length=limit,
         temperature=temperature,
@@ -60,10 +61,21 @@ def ask(
         raise UserError(
             f"the instruction fills the {limit} tokens that the model takes; shorten it"
         )
+    if reason := getattr(generation, "reason", ""):
+        raise UserError(f"the server gives no text: {reason}")
     parts = strategy.parse(generation.text)
     if "program" in parts:
         parts["program"] = take_program(parts["program"])
     return parts
+
+
+def _writer(target: Path, server: Server | None) -> tuple[Any, int]:
+    """Return what continues prompts, and the most tokens of prompt and answer."""
+    if server:
+        served = server.open(target)
+        return served.write, served.context or MOST_TOKENS
+    model, tokenizer = load_trained(target)
+    return partial(generate, model, tokenizer), model.config.max_position_embeddings
 
 
 def _strategy(target: Path) -> type[CompletionStrategy]:

@@ -230,7 +230,8 @@ def connect(
 ) -> tuple[Endpoint, dict[str, Any]]:
     """Return the endpoint of a model, and what the server says about that model.
 
-    Without a name it takes the server's only model. Raises UserError if the server cannot be
+    Without a name it takes the server's only model. What is not said of an adapter, such as the
+    longest prompt, is that of its base. Raises UserError if the server cannot be
     reached, or if it has no such model.
     """
     endpoint = Endpoint(base_url, model or "", concurrency)
@@ -241,7 +242,9 @@ def connect(
     endpoint.model = model or next(iter(served))
     if served and endpoint.model not in served:
         raise UserError(f"{base_url}: serves no model {endpoint.model}; it has {names}")
-    return endpoint, served.get(endpoint.model, {})
+    info = served.get(endpoint.model, {})
+    base = served.get(str(info.get("parent")), {})  # of an adapter, on vLLM
+    return endpoint, base | {name: value for name, value in info.items() if value is not None}
 
 
 def _listed(endpoint: Endpoint) -> list[dict[str, Any]]:

@@ -56,8 +56,15 @@ class Completions:
     def _generate(self, ids: list[int], body: dict[str, Any]) -> Any:
         limit = self.model.config.max_position_embeddings
         assert len(ids) + body["max_tokens"] <= limit
-        return generate_batch(self.model, self.tokenizer, [ids], limit, body["temperature"],
-                              max_new_tokens=body["max_tokens"], seeds=[body["seed"]])  # fmt: skip
+        return generate_batch(
+            self.model,
+            self.tokenizer,
+            [ids],
+            limit,
+            body["temperature"],
+            max_new_tokens=body["max_tokens"],
+            seeds=[body.get("seed", 0)],
+        )
 
 
 def main() -> None:

@@ -14,14 +14,20 @@ from prompt_strategies.tokenise import encode_prompts
 from tests.engine.forked import start, wait
 from tests.engine.launched import free_port
 from tests.engine.recipe_runs import DemoRun
+from tools import backend, sandbox
+from tools.ask import ask
+from tools.backend import Request, Served
+from tools.recipe import read_recipe
 from tools.search.apply import apply
-from tools.search.backend import Request, Served
 from tools.search.candidates import PROGRAM
 from tools.search.data import load_task
 from tools.search.run import Target, run_search
 from tools.search.scoring import Settings
 from tools.search.store import NAME
 from tools.tiny.families import ALL_FAMILIES
+from validation.check.check import check
+from validation.code.codebench import codebench
+from validation.code.samples import Sampling
 
 RECIPE = Path("recipes/cogex-tiny.yml")
 CARD = """
@@ -183,6 +189,34 @@ def test_text_gets_its_one_bos_from_the_server(server: Server) -> None:
     assert len(made) == 3
     expected = encode_prompts(with_ids.tokenizer, prompts)
     assert sorted(server.received()[before:]) == sorted(expected)
+
+
+def test_what_the_server_writes_is_checked_as_what_this_process_writes(server: Server) -> None:
+    server.wait()
+    recipe, served = read_recipe(RECIPE), backend.Server(server.url, concurrency=4)
+    asked: dict[str, Any] = {"limit": 6, "max_new_tokens": 96}
+    here, there = check(recipe, **asked), check(recipe, **asked, server=served)
+    assert there["model"] == "served-tiny" and there["measures"] == here["measures"]
+    written = [
+        [line["generated"] for line in map(json.loads, path.read_text().splitlines())]
+        for part in ("6-rows-96-tokens", "served-tiny-6-rows-96-tokens")
+        for path in [recipe.output_dir / f"generations-{part}-emulator.jsonl"]
+    ]
+    assert written[0] == written[1] and any(written[0])
+    question = "Sort the words alphabetically.", "sun moon"
+    assert ask(RECIPE, *question, server=served) == ask(RECIPE, *question)
+
+
+@pytest.mark.skipif(bool(sandbox.unavailable()), reason="no sandbox here")
+def test_codebench_through_the_server_tries_what_this_process_writes(server: Server) -> None:
+    server.wait()
+    lines = []
+    for name, by in (("best", None), ("served-tiny", backend.Server(server.url, concurrency=4))):
+        sampling = Sampling(max_new_tokens=8)
+        codebench(RECIPE, "mini", sampling=sampling, out=Path("benched"), server=by,
+                  allow_code_execution=True)  # fmt: skip
+        lines.append(Path(f"benched/codebench-mini-{name}.jsonl").read_text())
+    assert lines[0] == lines[1]
 
 
 def test_nothing_but_two_files_is_left(whole: Path) -> None:

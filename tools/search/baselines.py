@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from tools.search.backend import Backend, Request
+from tools.backend import Backend, Request
 from tools.search.data import TaskRow
 from tools.search.scoring import Scorer
 from tools.search.vote import derived_seed

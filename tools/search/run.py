@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 
+from tools.backend import Backend, Served, Server, base_of, load_in_process
 from tools.errors import UserError
 from tools.files import write_json
 from tools.recipe import read_recipe
 from tools.search import baselines
-from tools.search.backend import Backend, Served, base_of, load_in_process
 from tools.search.candidates import PLAN, PROGRAM
 from tools.search.cotacs import search
 from tools.search.data import Task, load_task
@@ -35,7 +35,7 @@ class Target:
 
     Without an `endpoint`, `recipe` (its best/) or `model` (a folder) is loaded. With one, they only
     provide the tokenizer, so that prompts are sent as token ids; `served_model` and `served_base`
-    are the server's names of the model and its base.
+    are the server's names of the model and its base. With `unseeded` the server gets no seed.
     """
 
     recipe: Path | None = None
@@ -44,6 +44,7 @@ class Target:
     served_model: str | None = None
     served_base: str | None = None
     concurrency: int = 16
+    unseeded: bool = False
 
     def __post_init__(self) -> None:
         if self.recipe and self.model:
@@ -67,23 +68,9 @@ class Target:
         return backend, base_of(backend)
 
     def _open_endpoint(self, url: str) -> tuple[Backend, Backend | None]:
-        from tools.endpoint import connect
-        from tools.models import load_recipe_tokenizer, load_tokenizer
-
-        tokenizer = None
-        if self.recipe is not None:
-            tokenizer = load_recipe_tokenizer(read_recipe(self.recipe))
-        elif self.model is not None:
-            tokenizer = load_tokenizer(self.model)
-
         def served(name: str | None) -> Served:
-            endpoint, info = connect(url, name, concurrency=self.concurrency)
-            # vLLM reports the files that it serves as `root`, and the longest prompt
-            prompts = "text" if tokenizer is None else "ids"
-            identity = {"served": endpoint.model, "root": info.get("root"), "prompts": prompts}
-            context = info.get("max_model_len")
-            known = type(context) is int and context > 0
-            return Served(endpoint, identity, tokenizer, context if known else None)
+            server = Server(url, name, self.concurrency, self.unseeded)
+            return server.open(self.recipe or self.model)
 
         return served(self.served_model), served(self.served_base) if self.served_base else None
 

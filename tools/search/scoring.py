@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tools.backend import Backend, Request
 from tools.errors import UserError
-from tools.search.backend import Backend, Request
 from tools.search.candidates import Form
 from tools.search.data import Task, TaskRow
 from tools.search.metrics import wilson

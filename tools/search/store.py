@@ -18,9 +18,9 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from prompt_strategies import tokenise
+from tools.backend import Backend, Batch, FromServer, Request
 from tools.errors import UserError
 from tools.generate import Generation
-from tools.search.backend import Backend, Batch, FromServer, Request
 
 NAME = "generations.jsonl"
 

@@ -13,6 +13,7 @@ threshold is a share of what they reach. So a perfect model passes, whatever the
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from rich.table import Table
 from prompt_strategies.base import CompletionStrategy, Rendered
 from prompt_strategies.layout import render_emulator_prompt, split_code
 from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
+from tools.backend import Server
 from tools.errors import UserError
 from tools.files import (
     refuse_unwritable,
@@ -133,16 +135,18 @@ def check(
     data: Path | None = None,
     shots: int = 0,
     allow_code_execution: bool = False,
+    server: Server | None = None,
 ) -> dict[str, Any]:
     """Generate on the recipe's validation rows, or on those of `data`; judge every generation.
 
     `model_name` is `best`, `base` (no adapter) or `checkpoint-N`; mode `reasoner` leaves the
     emulator out and takes half the time. `shots` training rows stand before each prompt, the same
-    for all, drawn with the seed. Writes into the run folder, once all is measured,
-    `check.json`, `generations.jsonl` and for programs `generations-emulator.jsonl`, and returns the
-    first's content; its `passed` says whether every threshold was met. A check of another model
-    than best, or of a part, has names of its own, as `check-24-rows-reasoner.json`. Raises
-    UserError if the rows cannot be judged, or if there is no such model.
+    for all, drawn with the seed. With a `server` its model writes in place of the named one.
+    Writes into the run folder, once all is measured, `check.json`, `generations.jsonl` and for
+    programs `generations-emulator.jsonl`, and returns the first's content; its `passed` says
+    whether every threshold was met. A check of another model than best, or of a part, has names of
+    its own, as `check-24-rows-reasoner.json`. Raises UserError if the rows cannot be judged, or if
+    there is no such model.
     """
     strategy = _strategy(recipe, allow_code_execution)
     path = data or Path(recipe.validation["path"])
@@ -152,11 +156,19 @@ def check(
     if strategy.task == "program" and mode == "both":
         programs["emulator"] = [_program(path, row) for row in rows]
     alone = strategy.task == "program" and mode == "reasoner"
+    served = server.open(recipe.path) if server else None
+    model_name = served.name if served else model_name
     extent = _Extent(
         model_name, len(rows), len(every), alone, temperature, seed, max_new_tokens, data, shots
     )
-    model, tokenizer = load_named(recipe, model_name)
-    hashes = {} if model_name == "base" else model_hashes(recipe.output_dir / model_name)
+    if served:
+        write: Any = served.write
+        tokenizer = served.tokenizer
+    else:
+        model, tokenizer = load_named(recipe, model_name)
+        write = partial(generate, model, tokenizer)
+    named = not served and model_name != "base"
+    hashes = model_hashes(recipe.output_dir / model_name) if named else {}
     pairs = encode_pairs(load_strategy(recipe, recipe.validation, tokenizer), rows, path)
     ids = [row_ids.tolist() for row_ids, _ in pairs]
     least = THRESHOLDS | ({} if min_answer is None else {"answer_exact": min_answer})
@@ -167,9 +179,7 @@ def check(
     for name, given in programs.items():
         asked = list(map(_ask, [strategy] * len(rows), rows, given, ids))
         prompts = [examples + item.text.prompt for item in asked]
-        made = generate(
-            model,
-            tokenizer,
+        made = write(
             prompts,
             max_length=room + recipe.sequence_len,
             temperature=temperature,
@@ -409,8 +419,10 @@ def _verdict(mode: str, name: str, item: dict[str, Any]) -> VerdictRow:
 
 
 def _record(strategy: Strategy, asked: _Asked, judged: Judged) -> dict[str, Any]:
+    unanswered = getattr(judged.generation, "reason", "")  # why a server gave no text
     return {
         **{key: asked.row[key] for key in ("id", *strategy.given)},
+        **({"no_text": unanswered} if unanswered else {}),
         "generated": judged.generation.text,
         "tokens": judged.generation.tokens,
         "reference": asked.text.completion,

@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tools.backend import Server
 from tools.code import near_duplicates
 from tools.code.tasks import Task
 from tools.code.trial import SECONDS, Tried, limits_of, try_programs
@@ -68,6 +69,7 @@ def codebench(
     seconds: float = SECONDS,
     out: Path | None = None,
     allow_code_execution: bool = False,
+    server: Server | None = None,
 ) -> dict[str, Any]:
     """Score a recipe's model, a model folder or a file of completions on a suite.
 
@@ -85,7 +87,7 @@ def codebench(
         read, unknown = read_samples(samples, tasks)
         sources: Sources = {_name(samples): lambda _: read}
     else:
-        sources = model_sources(recipe, target or Path(), model_name, sampling)
+        sources = model_sources(recipe, target or Path(), model_name, sampling, server)
     folder = out or (recipe.output_dir if recipe else OUT / min(sources))
     models: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []

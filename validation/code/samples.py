@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from tools.backend import MOST_TOKENS, Server
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
 from tools.code.tasks import MINI, Task, all_tasks, own_tasks, read_published, stub
@@ -84,12 +85,23 @@ def reported(tasks: Sequence[Task]) -> list[Task]:
     return split if len(split) == 500 else list(tasks)
 
 
-def model_sources(recipe: Recipe | None, target: Path, name: str, sampling: Sampling) -> Sources:
+def model_sources(
+    recipe: Recipe | None,
+    target: Path,
+    name: str,
+    sampling: Sampling,
+    server: Server | None = None,
+) -> Sources:
     """Return a function for each model that makes its samples.
 
     The model is that of a folder, or a recipe's by name; `all` means the base and every
-    checkpoint. Raises UserError if there is no usable checkpoint.
+    checkpoint. A server's model writes in place of it. Raises UserError if there is no usable
+    checkpoint.
     """
+    if server:
+        served = server.open(target)
+        context = served.context or MOST_TOKENS
+        return {served.name: partial(_samples, served.write, context, sampling)}
     if recipe is None:
         return {target.resolve().name: partial(_generate, partial(load_trained, target), sampling)}
     names = [name]
@@ -105,14 +117,20 @@ def model_sources(recipe: Recipe | None, target: Path, name: str, sampling: Samp
 def _generate(
     load: Callable[[], tuple[Any, Any]], sampling: Sampling, tasks: Sequence[Task]
 ) -> list[Sample]:
-    """Load model and tokenizer; return the samples of the tasks, in the order of the tasks."""
+    """Load model and tokenizer, and let it write."""
     model, tokenizer = load()
+    write = partial(generate, model, tokenizer)
+    return _samples(write, model.config.max_position_embeddings, sampling, tasks)
+
+
+def _samples(
+    write: Any, max_length: int, sampling: Sampling, tasks: Sequence[Task]
+) -> list[Sample]:
+    """Return the samples of the tasks, in the order of the tasks."""
     every = [task for task in tasks for _ in range(sampling.samples)]
-    generations = generate(
-        model,
-        tokenizer,
+    generations = write(
         [task.prompt for task in every],
-        max_length=model.config.max_position_embeddings,
+        max_length=max_length,
         max_new_tokens=sampling.max_new_tokens,
         temperature=sampling.temperature,
         seed=sampling.seed,

@@ -228,6 +228,14 @@ def test_the_only_model_needs_no_name_and_one_of_several_does(server: Faulty) ->
         connect(server.url(), "other")
 
 
+def test_what_is_not_said_of_an_adapter_is_its_bases(server: Faulty) -> None:
+    """As vLLM lists them."""
+    base = {"id": "base", "root": "org/base", "parent": None, "max_model_len": 512}
+    adapter = {"id": "mine", "root": "/best", "parent": "base", "max_model_len": None}
+    server.models = {"data": [base, adapter]}
+    assert connect(server.url(), "mine")[1] == adapter | {"max_model_len": 512}
+
+
 @pytest.mark.parametrize(
     "page",
     [Reply(b"", 404), Reply({"error": "no key"}, 401), Reply(b"<html>Log in</html>"), [1], None,

@@ -13,8 +13,8 @@ from transformers import LlamaConfig
 from prompt_strategies.base import find_strategy
 from prompt_strategies.nl_plan_layout import find_plan
 from tools import ask
+from tools.backend import InProcess, Request, Served
 from tools.recipe import read_recipe
-from tools.search.backend import InProcess, Request, Served
 from tools.search.candidates import PLAN, PROGRAM
 from validation.check import check
 from validation.code import codescore, samples

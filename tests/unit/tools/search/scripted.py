@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from tools.backend import Batch, Request
 from tools.generate import Generation
-from tools.search.backend import Batch, Request
 
 
 class Scripted:

@@ -16,9 +16,9 @@ import yaml
 
 from tests.unit.tools.search.scripted import Scripted
 from tests.unit.tools.search.test_card import GOOD
+from tools.backend import Request
 from tools.errors import UserError
 from tools.search import baselines
-from tools.search.backend import Request
 from tools.search.candidates import PLAN, PROGRAM
 from tools.search.cotacs import propose, search
 from tools.search.data import Task, TaskRow, load_task

@@ -13,12 +13,12 @@ from tests.openai_server import Reply, Server, completion
 from tests.unit.conftest import WriteAdapter
 from tests.unit.tools.search.scripted import Scripted
 from tests.unit.tools.search.test_card import GOOD
+from tools.backend import Request, Served, load_in_process
 from tools.endpoint import Endpoint
 from tools.errors import UserError
 from tools.generate import Generation
 from tools.recipe import Recipe
 from tools.search.apply import apply, print_answers
-from tools.search.backend import Request, Served, load_in_process
 from tools.search.run import Target, _plan_recipe, print_search, run_search
 from tools.search.scoring import Settings
 

@@ -11,9 +11,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import set_seed
 
 from tests.unit.validation.selection.test_select import write_state
+from tools.backend import base_of, load_in_process
 from tools.models import load_base, load_recipe_tokenizer, quantization
 from tools.recipe import Recipe
-from tools.search.backend import base_of, load_in_process
 from validation.selection import select as module
 from validation.selection.asked_adapter import DECIDED
 from validation.selection.perplexity import score

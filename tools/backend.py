@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rich.progress import Progress
+
 from prompt_strategies.tokenise import encode_prompts
 from tools.errors import UserError
 from tools.files import sha256
@@ -136,6 +138,11 @@ class Served:
     tokenizer: Any = None
     context: int | None = None
 
+    @property
+    def name(self) -> str:
+        """What the model is called in the names of files."""
+        return f"served-{self.endpoint.model}".replace("/", "-")
+
     def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
         """Yield each request's generation as it arrives, in a batch of its own."""
         limit = min(MOST_TOKENS, self.context or MOST_TOKENS)
@@ -153,6 +160,27 @@ class Served:
         for place, answer in self.endpoint.completions(arguments):
             request = requests[fitting[place]]
             yield [(fitting[place], self._generation(answer, request, arguments[place]))]
+
+    def write(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_length: int,
+        temperature: float = 0.0,
+        seed: int = 0,
+        max_new_tokens: int | None = None,
+    ) -> list[Generation]:
+        """Continue each prompt, as `tools.generate.generate`; each has a seed of its own."""
+        requests = [
+            Request(prompt, temperature, seed + number, max_new_tokens or max_length)
+            for number, prompt in enumerate(prompts)
+        ]
+        made = [NOTHING] * len(requests)
+        with Progress(transient=True, disable=len(requests) < 2) as progress:
+            for batch in progress.track(self.run(requests), len(requests), description="Asking"):
+                for index, generation in batch:
+                    made[index] = generation
+        return made
 
     def _generation(
         self, answer: "Answer | NoAnswer", request: Request, arguments: dict[str, Any]
@@ -172,10 +200,43 @@ def _arguments(request: Request, prompt: Any, room: int) -> dict[str, Any]:
     return {
         "prompt": prompt,
         "temperature": request.temperature,
-        "seed": request.seed,
         "max_tokens": min(request.max_new_tokens, room),
+        **({"seed": request.seed} if request.temperature else {}),
         **({} if request.stop is None else {"stop": [request.stop]}),
     }
+
+
+@dataclass(frozen=True)
+class Server:
+    """A model behind an endpoint, as a command names it; the server's only one without a `model`.
+
+    With `unseeded` it gets no seed.
+    """
+
+    url: str
+    model: str | None = None
+    concurrency: int = 16
+    unseeded: bool = False
+
+    def open(self, target: Path | None) -> Served:
+        """Connect. Prompts go through the tokenizer of a recipe or a folder, or as text."""
+        from tools.endpoint import connect
+        from tools.models import is_recipe, load_recipe_tokenizer, load_tokenizer
+
+        tokenizer = None
+        if target is not None:
+            recipe = is_recipe(target)
+            tokenizer = (
+                load_recipe_tokenizer(read_recipe(target)) if recipe else load_tokenizer(target)
+            )
+        endpoint, info = connect(self.url, self.model, concurrency=self.concurrency)
+        endpoint.without |= {"seed"} if self.unseeded else set()
+        # vLLM reports the files that it serves as `root`, and the longest prompt
+        prompts = "text" if tokenizer is None else "ids"
+        identity = {"served": endpoint.model, "root": info.get("root"), "prompts": prompts}
+        context = info.get("max_model_len")
+        known = type(context) is int and context > 0
+        return Served(endpoint, identity, tokenizer, context if known else None)
 
 
 def load_in_process(target: Path) -> InProcess:

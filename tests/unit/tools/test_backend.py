@@ -10,10 +10,7 @@ from safetensors.torch import load_file, save_file
 from prompt_strategies.layout import render_prompt
 from tests.openai_server import Reply, Server, completion
 from tests.unit.conftest import WriteAdapter
-from tools.endpoint import Endpoint
-from tools.errors import UserError
-from tools.generate import Generation
-from tools.search.backend import (
+from tools.backend import (
     NOTHING,
     InProcess,
     Request,
@@ -22,6 +19,9 @@ from tools.search.backend import (
     load_in_process,
     weights_hash,
 )
+from tools.endpoint import Endpoint
+from tools.errors import UserError
+from tools.generate import Generation
 from tools.search.store import NAME, Store
 
 LIMIT = 20
