@@ -123,6 +123,12 @@ ServedOption = Annotated[
     str | None, typer.Option(help="The model's name on the server, if it has several.")
 ]
 ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Requests under way at once.")]
+InputsOption = Annotated[
+    Path | None, typer.Option(help="Answer each line of this file, a JSON object; with --out.")
+]
+AnswersOption = Annotated[
+    Path | None, typer.Option("--out", help="Its lines with answers; a killed call goes on here.")
+]
 # where the recipe or folder is an argument
 ServerOption = Annotated[
     str | None,
@@ -132,6 +138,12 @@ ServerOption = Annotated[
         "OPENAI_API_KEY.",
     ),
 ]
+
+
+def _check_asked(one: Any, inputs: Path | None, out: Path | None, name: str) -> None:
+    """Refuse a call that names no input, or one on the command line and a file."""
+    if (inputs is None) != (out is None) or bool(one) == bool(inputs):
+        raise UserError(f"give {name}, or --inputs FILE with --out FILE")
 
 
 def _server(url: str | None, model: str | None, concurrency: int = 16) -> Any:
@@ -363,8 +375,12 @@ def ask(
         Path,
         typer.Argument(parser=recipe_or_folder, help="A recipe (its best/), or a model folder."),
     ],
-    instruction: Annotated[str, typer.Argument(help="What to do, in words.")],
+    instruction: Annotated[
+        str | None, typer.Argument(help="What to do, in words; or --inputs.")
+    ] = None,
     input: Annotated[str, typer.Option(help="The input to work on.")] = "",
+    inputs: InputsOption = None,
+    out: AnswersOption = None,
     temperature: TemperatureOption = 0.0,
     seed: SeedOption = 42,
     max_new_tokens: NewTokensOption = 512,
@@ -372,20 +388,17 @@ def ask(
     served_model: ServedOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """Ask a trained model one instruction; show the parts of its answer."""
-    from tools.ask import ask as run
-    from tools.ask import print_answer
+    """Ask a trained model one instruction and show its answer, or those of a file."""
+    from tools import ask as module
 
-    answer = run(
-        recipe,
-        instruction,
-        input,
-        temperature=temperature,
-        seed=seed,
-        max_new_tokens=max_new_tokens,
-        server=_server(endpoint, served_model),
-    )
-    print_answer(answer, console)
+    asking = module.Asking(temperature, seed, max_new_tokens, _server(endpoint, served_model))
+    _check_asked(instruction, inputs, out, "an instruction")
+    if inputs and out:
+        made = module.ask_file(recipe, inputs, out, asking)
+        console.print(f"{out}: {made:,} answers more", markup=False)
+        return
+    answer = module.ask(recipe, instruction or "", input, asking)
+    module.print_answer(answer, console)
     _write_json(answer, json_path)
 
 
@@ -437,7 +450,11 @@ def search(
 @app.command()
 def apply(
     programs: Annotated[Path, typer.Argument(help="The programs.json of a search.")],
-    input: Annotated[list[str], typer.Option(help="An input to answer; may be repeated.")],
+    input: Annotated[
+        list[str] | None, typer.Option(help="An input to answer; may be repeated.")
+    ] = None,
+    inputs: InputsOption = None,
+    out: AnswersOption = None,
     recipe: RecipeOption = None,
     model: ModelOption = None,
     endpoint: EndpointOption = None,
@@ -445,14 +462,18 @@ def apply(
     json_path: JsonOption = None,
 ) -> None:
     """Answer new inputs with the programs that a search found."""
-    from tools.search.apply import apply as run
-    from tools.search.apply import print_answers
+    from tools.search import apply as module
     from tools.search.run import Target
 
     named = recipe or model or endpoint
     target = Target(recipe, model, endpoint, served_model) if named else None
-    answers = run(programs, input, target)
-    print_answers(answers, console)
+    _check_asked(input, inputs, out, "--input")
+    if inputs and out:
+        made = module.apply_file(programs, inputs, out, target)
+        console.print(f"{out}: {made:,} answers more", markup=False)
+        return
+    answers = module.apply(programs, input or [], target)
+    module.print_answers(answers, console)
     _write_json(answers, json_path)
 
 

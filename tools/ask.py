@@ -1,6 +1,8 @@
-"""Asks a trained model one instruction and shows the parts of its answer."""
+"""Asks a trained model one instruction, or those of a file, and shows the parts of an answer."""
 
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from prompt_strategies.alpaca import AlpacaStrategy
 from prompt_strategies.base import CompletionStrategy
 from prompt_strategies.code import CodeStrategy
 from prompt_strategies.cogex import CogexStrategy
+from tools.answered_file import answer_file
 from tools.backend import MOST_TOKENS, Server
 from tools.errors import UserError
-from tools.generate import NOTHING, generate
+from tools.generate import NOTHING, Generation, generate
 from tools.models import is_recipe, load_trained
 from tools.prepared_rows import declared_strategy
 from tools.python_text import take_program
@@ -28,41 +31,74 @@ AXOLOTLS_OWN: dict[str, type[CompletionStrategy]] = {
 }
 
 
+@dataclass(frozen=True)
+class Asking:
+    """How a model answers: greedy at temperature 0, else sampled with the seed.
+
+    With a `server` that model answers, and nothing but the tokenizer is loaded here.
+    """
+
+    temperature: float = 0.0
+    seed: int = 0
+    max_new_tokens: int = 512
+    server: Server | None = None
+
+
 def ask(
-    target: Path,
-    instruction: str,
-    input: str = "",
-    *,
-    temperature: float = 0.0,
-    seed: int = 0,
-    max_new_tokens: int = 512,
-    server: Server | None = None,
+    target: Path, instruction: str, input: str = "", asking: Asking = Asking()
 ) -> dict[str, str]:
     """Let the model of a recipe's `best/`, or of a model folder, answer one instruction.
 
-    The prompt is that of the rows it was trained on. With a `server` that model answers, and
-    nothing but the tokenizer is loaded here. Returns the parts of the answer as their
+    The prompt is that of the rows it was trained on. Returns the parts of the answer as their
     strategy names them; a program without code fence and prose. Raises UserError if there is no
     such model, if the prompt is not known, or if the instruction is empty or fills the context.
     """
     strategy = _strategy(target)
-    prompt = strategy.render_question(instruction, input)
-    if not prompt.strip():
+    if not strategy.render_question(instruction, input).strip():
         raise UserError("the instruction is empty; write what the model is to go on with")
-    write, limit = _writer(target, server)
-    [generation] = write(
-        [prompt],
-        max_length=limit,
-        temperature=temperature,
-        seed=seed,
-        max_new_tokens=max_new_tokens,
-    )
-    if generation == NOTHING:
-        raise UserError(
-            f"the instruction fills the {limit} tokens that the model takes; shorten it"
+    [answer] = _answering(target, strategy, asking)([{"instruction": instruction, "input": input}])
+    if reason := answer.pop("no_text", ""):
+        raise UserError(reason)
+    return answer
+
+
+def ask_file(target: Path, inputs: Path, out: Path, asking: Asking = Asking()) -> int:
+    """Answer each line of a file (see `tools.answered_file`); return how many were answered now.
+
+    A line without an answer has the reason under `no_text`.
+    """
+    strategy = _strategy(target)
+    return answer_file(inputs, out, ("instruction", "input"), _answering(target, strategy, asking))
+
+
+def _answering(
+    target: Path, strategy: type[CompletionStrategy], asking: Asking
+) -> Callable[[list[dict[str, str]]], list[dict[str, str]]]:
+    """Return what answers rows of instruction and input; the model is loaded at the first call."""
+    opened = cache(partial(_writer, target, asking.server))
+
+    def answer(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        write, limit = opened()
+        made = write(
+            [strategy.render_question(row["instruction"], row["input"]) for row in rows],
+            max_length=limit,
+            temperature=asking.temperature,
+            seed=asking.seed,
+            max_new_tokens=asking.max_new_tokens,
         )
+        return [_parts(strategy, generation, limit) for generation in made]
+
+    return answer
+
+
+def _parts(
+    strategy: type[CompletionStrategy], generation: Generation, limit: int
+) -> dict[str, str]:
+    if generation == NOTHING:
+        told = f"the instruction fills the {limit} tokens that the model takes; shorten it"
+        return {"no_text": told}
     if reason := getattr(generation, "reason", ""):
-        raise UserError(f"the server gives no text: {reason}")
+        return {"no_text": f"the server gives no text: {reason}"}
     parts = strategy.parse(generation.text)
     if "program" in parts:
         parts["program"] = take_program(parts["program"])

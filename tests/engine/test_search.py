@@ -15,7 +15,7 @@ from tests.engine.forked import start, wait
 from tests.engine.launched import free_port
 from tests.engine.recipe_runs import DemoRun
 from tools import backend, sandbox
-from tools.ask import ask
+from tools.ask import Asking, ask
 from tools.backend import Request, Served
 from tools.recipe import read_recipe
 from tools.search.apply import apply
@@ -204,7 +204,7 @@ def test_what_the_server_writes_is_checked_as_what_this_process_writes(server: S
     ]
     assert written[0] == written[1] and any(written[0])
     question = "Sort the words alphabetically.", "sun moon"
-    assert ask(RECIPE, *question, server=served) == ask(RECIPE, *question)
+    assert ask(RECIPE, *question, Asking(server=served)) == ask(RECIPE, *question)
 
 
 @pytest.mark.skipif(bool(sandbox.unavailable()), reason="no sandbox here")

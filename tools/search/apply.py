@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ from pydantic import BaseModel, Field, PositiveInt, TypeAdapter, ValidationError
 from rich.console import Console
 
 from prompt_strategies.layout import parse_completion
+from tools.answered_file import answer_file
+from tools.backend import Backend
 from tools.errors import UserError, remedy
 from tools.generate import NOTHING, Generation
 from tools.python_text import parse, take_literal, take_program
@@ -53,9 +56,28 @@ def apply(path: Path, inputs: Sequence[str], target: Target | None = None) -> li
     result of a search, or if the model is another one.
     """
     found = _read(path)
-    settings, task = found.settings, found.task
+    return _answers(found, _open(path, found, target), inputs)
+
+
+def apply_file(path: Path, inputs: Path, out: Path, target: Target | None = None) -> int:
+    """Answer each line of a file (see `tools.answered_file`); return how many were answered now."""
+    found = _read(path)
+    opened = cache(partial(_open, path, found, target))
+
+    def answer(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+        return _answers(found, opened(), [row["input"] for row in rows])
+
+    return answer_file(inputs, out, ("input",), answer)
+
+
+def _open(path: Path, found: _Found, target: Target | None) -> Backend:
     backend, _ = (target or _recorded(path, found)).open()
     _check_same_model(path, found.model, backend.identity)
+    return backend
+
+
+def _answers(found: _Found, backend: Backend, inputs: Sequence[str]) -> list[dict[str, Any]]:
+    settings, task = found.settings, found.task
     metric = load_metric(task.metric, task.tolerance)
     programs = [item.program for item in found.programs]
     inputs = [text.strip() for text in inputs]  # as the inputs of a task card are

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from prompt_strategies.cogex import CogexStrategy
 from tests.real_tokenizers import BUILDERS
-from tools.ask import ask
+from tools.ask import Asking, ask
 from tools.errors import UserError
 from tools.models import load_recipe_tokenizer, load_trained
 from tools.recipe import Recipe
@@ -130,7 +130,7 @@ def test_select_scores_and_copies_with_it(
     assert bare.perplexity != changed.perplexity
     saved = AutoTokenizer.from_pretrained(recipe.output_dir / "best")
     assert saved.eos_token == "<|pad|>"
-    assert ask(recipe.path, "Count.", max_new_tokens=20)
+    assert ask(recipe.path, "Count.", "", Asking(max_new_tokens=20))
 
 
 def test_special_token_of_no_known_kind_is_refused(recipe: Recipe) -> None:
