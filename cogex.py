@@ -92,6 +92,10 @@ RecipeArgument = Annotated[
         help="The recipe: recipes/cogex-tiny.yml, or its name alone.",
     ),
 ]
+RunOption = Annotated[
+    Path | None,
+    typer.Option("--run", help="Another run of the recipe: its --output_dir at the launch."),
+]
 # of the verbs that write no file of their own
 JsonOption = Annotated[
     Path | None,
@@ -144,6 +148,14 @@ def _check_asked(one: Any, inputs: Path | None, out: Path | None, name: str) -> 
     """Refuse a call that names no input, or one on the command line and a file."""
     if (inputs is None) != (out is None) or bool(one) == bool(inputs):
         raise UserError(f"give {name}, or --inputs FILE with --out FILE")
+
+
+def _of_run(recipe: Recipe, run: Path | None) -> Recipe:
+    if run is None:
+        return recipe
+    from tools.training.run_record import of_run
+
+    return of_run(recipe, run)
 
 
 def _server(url: str | None, model: str | None, concurrency: int = 16) -> Any:
@@ -216,11 +228,13 @@ def inspect(
 @app.command()
 def curves(
     recipe: RecipeArgument,
+    run_folder: RunOption = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Keep watching while training runs.")
     ] = False,
 ) -> None:
     """Judge a run by what the trainer logged: losses, learning rate, gradients, batch."""
+    recipe = _of_run(recipe, run_folder)
     from validation.curves import curves as module
 
     with _shown_if_not_written(module.print_curves):
@@ -232,12 +246,14 @@ def curves(
 @app.command()
 def select(
     recipe: RecipeArgument,
+    run_folder: RunOption = None,
     logged: Annotated[
         bool,
         typer.Option("--logged", help="Rank by the trainer's eval loss; load no model."),
     ] = False,
 ) -> None:
     """Pick the checkpoint with the lowest exact validation perplexity; write best/."""
+    recipe = _of_run(recipe, run_folder)
     from validation.selection.select import print_selection
     from validation.selection.select import select as run
 
@@ -248,8 +264,23 @@ def select(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or check*.json files in them.")],
+    json_path: JsonOption = None,
+) -> None:
+    """Compare runs with the first, row by row: perplexity, check, and what is chance."""
+    from validation.compare import compare as run
+    from validation.compare import print_compared
+
+    result = run(runs)
+    print_compared(result, console)
+    _write_json(result, json_path)
+
+
+@app.command()
 def export(
     recipe: RecipeArgument,
+    run_folder: RunOption = None,
     adapter_only: Annotated[
         bool, typer.Option("--adapter-only", help="The adapter for PEFT, not merged.")
     ] = False,
@@ -260,6 +291,7 @@ def export(
     yes: Annotated[bool, typer.Option("--yes", help="Upload without asking.")] = False,
 ) -> None:
     """Merge best/ into its base, for any server; or pack the adapter; or upload either."""
+    recipe = _of_run(recipe, run_folder)
     from validation import export as module
 
     with console.status("Merging, and scoring what was merged"):
@@ -279,6 +311,7 @@ def export(
 @app.command()
 def check(
     recipe: RecipeArgument,
+    run_folder: RunOption = None,
     model: Annotated[str, typer.Option(help="best, base or checkpoint-N.")] = "best",
     rows: Annotated[
         int | None, typer.Option(min=1, help="Only the first N rows; in files of its own.")
@@ -310,6 +343,7 @@ def check(
     allow_code_execution: ExecutionOption = False,
 ) -> None:
     """Generate on held-out rows: does the model write what its recipe trains?"""
+    recipe = _of_run(recipe, run_folder)
     if samples and not suite:
         raise UserError("--samples belongs to --suite cruxeval-o: give both")
     if suite:
@@ -359,9 +393,11 @@ def check(
 @app.command()
 def report(
     recipe: RecipeArgument,
+    run_folder: RunOption = None,
     html: Annotated[Path | None, typer.Option(help="Else report.html in the run folder.")] = None,
 ) -> None:
     """Show a run on one page: pictures, figures, generations; and a model card in best/."""
+    recipe = _of_run(recipe, run_folder)
     from validation.report.report import report as run
 
     with console.status("Encoding every training row for the picture of lengths"):

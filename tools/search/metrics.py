@@ -14,7 +14,7 @@ from tools.errors import UserError
 BUILT_IN = ("exact", "numeric")  # the names that `load_metric` knows
 
 _WORD = re.compile(r"-?\d+(?:\.\d+)?|\w+")
-_Z95 = 1.959963984540054  # the standard normal's 97.5% quantile
+Z95 = 1.959963984540054  # the standard normal's 97.5% quantile
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def wilson(right: int, total: int) -> tuple[float, float]:
 
     `total` must be positive. Both ends are within 0 and 1.
     """
-    share, z = right / total, _Z95
+    share, z = right / total, Z95
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
     return max(0.0, middle - half), min(1.0, middle + half)

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from prompt_strategies import tokenise
 from prompt_strategies.base import find_strategy
+from tools.errors import UserError
 from tools.files import sha256, write_json
 from tools.recipe import Recipe
 from tools.same_value import plain
@@ -99,6 +100,17 @@ def read(run: Path) -> Record | None:
 def write(run: Path, record: Record) -> None:
     """Write the record of a run folder, whole."""
     write_json(run / NAME, record.model_dump(exclude_unset=True))
+
+
+def of_run(recipe: Recipe, run: Path) -> Recipe:
+    """Return the recipe as another run of it was started: its folder, and what its launch set.
+
+    That is what `run.json` there says. Raises UserError if there is no such run.
+    """
+    record = read(run)
+    if record is None:
+        raise UserError(f"{run}: holds no {NAME}; name the folder of a run of {recipe.path}")
+    return Recipe(recipe.path, recipe.values | record.recipe | {"output_dir": str(run)})
 
 
 def changed_data(recipe: Recipe) -> dict[str, str]:

@@ -1,0 +1,109 @@
+"""Two runs differ where more rows changed than chance explains, and only there."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cogex import app
+from tests.unit.made_run import RUN, make_run
+from tools.errors import UserError
+from validation.compare import compare, paired
+
+
+def _rows(rng: random.Random, rows: int, first: float, second: float, alike: float) -> Any:
+    """Two columns with these shares, which agree by chance and, for a part of the rows, always."""
+    columns: tuple[list[bool], list[bool]] = ([], [])
+    for _ in range(rows):
+        draw = rng.random()
+        other = draw if rng.random() < alike else rng.random()
+        columns[0].append(draw < first)
+        columns[1].append(other < second)
+    return columns
+
+
+@pytest.mark.parametrize("rows", [30, 240, 1000])
+def test_what_is_the_same_is_called_a_difference_once_in_twenty_at_most(rows: int) -> None:
+    rng = random.Random(5)
+    found = [paired(*_rows(rng, rows, 0.7, 0.7, 0.6))["differs"] for _ in range(2000)]
+    assert sum(found) <= 100
+
+
+def test_five_points_are_found_on_a_thousand_rows_that_mostly_agree() -> None:
+    rng = random.Random(1)
+    found = [paired(*_rows(rng, 1000, 0.70, 0.75, 0.8)) for _ in range(200)]
+    assert sum(item["differs"] for item in found) >= 160
+    inside = [item["interval"][0] <= 0.05 <= item["interval"][1] for item in found]
+    assert 180 <= sum(inside) <= 200
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "p_value"),  # 2 * (1 + 10) / 2**10, and so on
+    [(0, 0, 1.0), (5, 0, 0.0625), (6, 0, 0.03125), (1, 9, 0.021484375), (3, 3, 1.0)],
+)
+def test_p_value_is_mcnemars_exact_one(gained: int, lost: int, p_value: float) -> None:
+    first = [False] * gained + [True] * lost + [True] * 50
+    second = [True] * gained + [False] * lost + [True] * 50
+    found = paired(first, second)
+    assert (found["gained"], found["lost"]) == (gained, lost)
+    assert found["p_value"] == pytest.approx(p_value)
+    assert found["interval"][0] <= found["difference"] <= found["interval"][1]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A run, and its copy in which three answers more are wrong."""
+    folder = tmp_path_factory.mktemp("compared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_run(folder)
+        record = {
+            "recipe": {"base_model": "a", "seed": 1},
+            "files": {},
+            "facts": {},
+            "versions": {},
+        }
+        (RUN / "run.json").write_text(json.dumps(record))
+        shutil.copytree(RUN, "other")
+        path = Path("other/generations.jsonl")
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in [line for line in lines if line["holds"]["answer_exact"]][:3]:
+            line["holds"]["answer_exact"] = False
+        path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+        yield RUN, Path("other")
+
+
+def test_runs_are_paired_by_row(two: tuple[Path, Path]) -> None:
+    result = compare(two)
+    [pair] = result["pairs"]
+    found = {(item["mode"], item["measure"]): item for item in pair["measures"]}
+    assert found["reasoner", "answer_exact"]["lost"] == 3
+    assert found["reasoner", "answer_exact"]["rows"] == 12
+    others = [item for key, item in found.items() if key != ("reasoner", "answer_exact")]
+    assert others and all(item["gained"] == item["lost"] == 0 for item in others)
+    assert pair["other"] == [] and result["runs"][0]["perplexity"] > 1
+
+
+def test_other_base_and_other_rows_are_named(two: tuple[Path, Path]) -> None:
+    record = json.loads((two[1] / "run.json").read_text())
+    record["recipe"] |= {"base_model": "b"}
+    (two[1] / "run.json").write_text(json.dumps(record))
+    check = json.loads((two[1] / "check.json").read_text())
+    (two[1] / "check.json").write_text(json.dumps(check | {"validation_sha256": "0" * 64}))
+    [pair] = compare(two)["pairs"]
+    assert pair["measures"] == []
+    assert pair["other"] == ["they were checked on other rows: nothing is tested",
+                             "`base_model` was a, is b"]  # fmt: skip
+    ran = CliRunner().invoke(app, ["compare", *map(str, two)])
+    assert ran.exit_code == 0 and "other rows" in ran.output
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path, two: tuple[Path, Path]) -> None:
+    with pytest.raises(UserError, match="name two runs"):
+        compare(two[:1])
+    with pytest.raises(UserError, match="is no run that was selected or checked"):
+        compare([two[0], tmp_path])
