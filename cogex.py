@@ -471,6 +471,9 @@ def search(
         float, typer.Option(min=0.0, max=1.0, help="Sample again below this training accuracy.")
     ] = 0.1,
     seed: SeedOption = 42,
+    max_calls: Annotated[
+        int | None, typer.Option(min=1, help="Make no more calls of the model; go on with more.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Else search/TASK in the run folder.")] = None,
 ) -> None:
     """Fit a task without training: search for a program that solves it (CoTACS)."""
@@ -479,7 +482,7 @@ def search(
 
     target = Target(recipe, model, endpoint, served_model, served_base, concurrency, unseeded)
     settings = Settings(strategy=strategy, top=top, alpha=alpha, seed=seed)
-    result = run_search(task, target, settings, out)
+    result = run_search(task, target, settings, out, max_calls=max_calls, tell=console.print)
     print_search(result, console)
 
 

@@ -188,6 +188,14 @@ class GeneratedRow(Written):
     holds: dict[str, bool | None]  # None: not judged
 
 
+class Sample(Written):
+    """One line of `samples.jsonl`: what the model wrote for a row at a checkpoint."""
+
+    step: Count
+    id: str  # of the validation row
+    text: str
+
+
 # reading
 
 

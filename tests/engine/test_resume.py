@@ -13,6 +13,7 @@ import yaml
 from tests.engine.forked import two_at_once
 from tests.engine.small_run import Launched, Run, make_runs
 from tests.engine.test_trackers import left_by_trackers
+from tools.results import Sample, read_results
 from validation.curves.curves import curves
 
 # the moment of the kill: the checkpoints that are there after it, and the last whole one
@@ -52,7 +53,11 @@ def kill_and_go_on(run: Run, moment: str) -> Killed:
 
 
 def run_whole(run: Run) -> tuple[Run, list[Launched], dict[str, str]]:
-    """A run that nobody disturbs, its files, and two launches after its end."""
+    """A run that nobody disturbs, its files, and two launches after its end.
+
+    It writes no samples and the others do, which must change no weight.
+    """
+    run.change({"samples_per_save": None})
     first = run.launch()
     kept = files(run)
     return run, [first, run.launch(), run.launch("--learning_rate", "1e-3")], kept
@@ -109,6 +114,13 @@ def test_the_bytes_are_those_of_the_undisturbed_run(whole: Run, killed: Killed) 
 
 def test_every_log_is_that_of_the_undisturbed_run(whole: Run, killed: Killed) -> None:
     assert logged(killed.run) == logged(whole)
+
+
+def test_each_checkpoint_has_its_samples_once(whole: Run, killed: Killed) -> None:
+    samples = read_results(Sample, killed.run.output / "samples.jsonl", "")
+    assert [item.step for item in samples] == [2, 2, 4, 4, 6, 6, 8, 8]
+    assert len({item.id for item in samples}) == 2 and all(item.text for item in samples)
+    assert not (whole.output / "samples.jsonl").exists()
 
 
 def logged(run: Run) -> list[dict[str, Any]]:

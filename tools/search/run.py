@@ -1,5 +1,6 @@
 """`cogex search`: from a task card and a model to programs.json, with the baselines."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,17 +77,25 @@ class Target:
 
 
 def run_search(
-    card: Path, target: Target, settings: Settings, out: Path | None = None
+    card: Path,
+    target: Target,
+    settings: Settings,
+    out: Path | None = None,
+    *,
+    max_calls: int | None = None,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
     """Search for a program for a task, test it beside the baselines, and write programs.json.
 
-    An interrupted search resumes; the same settings give the same bytes. Raises UserError if card,
-    data or model cannot be used, or if nothing usable is generated.
+    An interrupted search resumes; the same settings give the same bytes. `tell` hears first how
+    many calls it may take; no more than `max_calls` are made. Raises UserError if card, data or
+    model cannot be used, if nothing usable is generated, or if the calls are used up.
     """
     task = load_task(card)
     folder = out or target.folder / task.name
     backend, base = target.open()
-    store = Store(folder)
+    store = Store(folder, max_calls)
+    tell(_most_calls(task, settings, base is not None))
     scorer = Scorer(task, PROGRAM, backend, store, settings)
     try:
         found = search(scorer)
@@ -125,6 +134,20 @@ def run_search(
         }
     write_json(folder / "programs.json", result)
     return result | {"folder": str(folder)}
+
+
+def _most_calls(task: Task, settings: Settings, base: bool) -> str:
+    """Say how many calls a search may take; the race and duplicates spare most of them."""
+    train, dev, test = len(task.train), len(task.dev), len(task.test)
+    tries = settings.tries * train
+    parts = {
+        f"{tries:,} to write candidates": tries,
+        f"{tries * train:,} to score them on {train:,} training rows": tries * train,
+        f"{train * dev:,} on {dev:,} dev rows": train * dev,
+    }
+    tests = test * (settings.top + 1 + 2 * base)
+    parts[f"{tests:,} for the test with its baselines"] = tests
+    return f"At most {sum(parts.values()):,} calls, without NL plans: {', '.join(parts)}"
 
 
 def _test(scorer: Scorer, found: dict[str, Any], name: str) -> dict[str, Any]:

@@ -26,11 +26,12 @@ NAME = "generations.jsonl"
 
 
 class Store:
-    """The generations of one folder."""
+    """The generations of one folder; no more than `most` are made."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most: int | None = None) -> None:
         """Read the file, if there is one. Raises UserError if it holds anything else."""
         self.path = folder / NAME
+        self.made, self.most = 0, most
         self._kept = _read(self.path)
         self._asked: set[str] = set()
 
@@ -58,7 +59,8 @@ class Store:
     ) -> list[Generation]:
         """Return the generation of each request; make and keep those that are missing.
 
-        `what` names the work in the progress bar and in the file.
+        `what` names the work in the progress bar and in the file. Raises UserError where more
+        would be made than may be.
         """
         keys = [_key(backend, request) for request in requests]
         self._asked.update(keys)
@@ -67,6 +69,11 @@ class Store:
             for key, request in zip(keys, requests, strict=True)
             if key not in self._kept
         }
+        if self.most is not None and self.made + len(missing) > self.most:
+            raise UserError(
+                f"--max-calls {self.most}: {self.made:,} were made, and {what} needs "
+                f"{len(missing):,} more; what was made is kept: give more, and run this again"
+            )
         if missing:
             self._make(backend, missing, what)
         return [self._kept[key] for key in keys]
@@ -87,6 +94,7 @@ class Store:
                 file.flush()
                 os.fsync(file.fileno())
                 self._kept |= {keys[index]: generation for index, generation in batch}
+                self.made += len(batch)
                 progress.advance(task, len(batch))
 
 

@@ -18,6 +18,7 @@ from tools.recipe import Recipe
 from tools.training import resume
 from tools.training.batch import accumulation
 from tools.training.gradients import StopAtNaN, keep_gradients_finite
+from tools.training.samples import SampleWriter, validation_prompts
 from tools.training.training_log import StateWriter
 
 Count = Annotated[int, Field(strict=True, gt=0)]
@@ -29,6 +30,7 @@ class CogexArgs(BaseModel):
     examples_per_step: Count | None = None  # in each optimizer step, over all ranks
     packs_per_step: Count | None = None  # the same where rows are packed, in packs
     validation_rows: Count | None = None  # what `cogex preflight` expects to find
+    samples_per_save: Count | None = None  # rows that the model answers at each checkpoint
     label_smoothing_factor: float = Field(default=0.0, ge=0.0, lt=1.0)  # Axolotl has it for DPO
 
 
@@ -98,3 +100,11 @@ class CogexPlugin(BasePlugin):
     def add_callbacks_pre_trainer(self, cfg: Any, model: Any) -> list[TrainerCallback]:
         """Return what writes the run's log, and what ends a run that is lost."""
         return [StateWriter(), StopAtNaN(self.launch.stop)]
+
+    def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
+        """Return what writes samples, where the recipe asks for them."""
+        if not cfg.samples_per_save or trainer.is_fsdp_enabled:  # whose weights are in shards
+            return []
+        recipe = Recipe(Path(cfg.axolotl_config_path), cfg.to_dict())
+        prompts = validation_prompts(recipe, cfg.samples_per_save)
+        return [SampleWriter(prompts, trainer.processing_class, recipe.sequence_len)]

@@ -39,6 +39,7 @@ HARMLESS = {
     "ddp_timeout",
     "eval_batch_size",  # changes no weight
     "logging_steps",
+    "samples_per_save",
     "save_total_limit",
     "auto_resume_from_checkpoints",
     "use_comet",

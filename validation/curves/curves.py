@@ -7,8 +7,11 @@ recipe. It does not cover whether the model does its task (`cogex check`) or the
 
 import math
 import time
+from collections.abc import Sequence
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console, Group
@@ -25,6 +28,8 @@ from validation.curves.trainer_state import Evaluation, TrainerState, read_run
 from validation.verdict import VerdictRow, advice, as_result, print_verdicts, verdict_table
 
 POLL_SECONDS = 2.0
+BARS = "▁▂▃▄▅▆▇█"
+WIDTH = 60  # bars, at most
 
 
 def curves(recipe: Recipe) -> dict[str, Any]:
@@ -85,10 +90,26 @@ def _result(recipe: Recipe, run: ExpectedRun) -> dict[str, Any]:
         "step": state.global_step,
         "max_steps": state.max_steps,
         "ended": state.ended,
+        "drawn": drawn([log.loss for log in state.training if usable(log.loss)]),
         "base": _figures(state.base),
         "lowest": _figures(lowest_evaluation(state)),
         **as_result(judge(state, run)),
     }
+
+
+def drawn(values: Sequence[float]) -> str:
+    """Draw values as a line of bars between the first and the last; "" for fewer than two.
+
+    A bar is the mean of as many values as it stands for; the lowest bar is the least of them.
+    """
+    if len(values) < 2:
+        return ""
+    width = min(WIDTH, len(values))
+    edges = [round(place * len(values) / width) for place in range(width + 1)]
+    means = [fmean(values[start:stop]) for start, stop in pairwise(edges)]
+    low, high = min(means), max(means)
+    steps = [int((mean - low) / (high - low or 1) * (len(BARS) - 1) + 0.5) for mean in means]
+    return f"{values[0]:.3f} {''.join(BARS[step] for step in steps)} {values[-1]:.3f}"
 
 
 def _figures(evaluation: Evaluation | None) -> dict[str, Any] | None:
@@ -112,6 +133,8 @@ def _live_view(result: dict[str, Any], age: float) -> Group:
 
 def _summary(result: dict[str, Any]) -> str:
     lines = [f"From {result['state']}, step {result['step']:,} of {result['max_steps']:,}."]
+    if result["drawn"]:
+        lines.append(f"Training loss {result['drawn']}")
     for name, text in (("base", "The base before training"), ("lowest", "The lowest")):
         if found := result[name]:
             lines.append(

@@ -17,12 +17,14 @@ from tools.results import (
     GeneratedRow,
     Manifest,
     Origin,
+    Sample,
     ScoredCheckpoint,
     Selection,
     read_result,
     read_results,
 )
 from tools.run_folder import checkpoint_folders, to_train
+from tools.training import samples
 from tools.training.run_record import changed_data, told
 from validation.curves.trainer_state import NAME, TrainerState, read_run
 from validation.selection.checkpoints import model_hashes
@@ -48,6 +50,7 @@ class RunFacts:
     selection: Selection | None
     check: CheckFile | None  # the whole one; a partial one only where there is no other
     generations: list[GeneratedRow]
+    samples: list[Sample]
     best: Best | None
     check_is_of_another: bool = False  # check.json is of a model that best/ held; left out here
     # data files that are not what was trained on, and the SHA-256 that was; the manifest of what
@@ -86,6 +89,7 @@ def read_facts(recipe: Recipe) -> RunFacts:
         selection=read_result(Selection, run / "selection.json", select_again),
         check=check,
         generations=read_results(GeneratedRow, generations, check_again) if check else [],
+        samples=read_results(Sample, run / samples.NAME, samples.TRAIN),
         best=best,
         check_is_of_another=of_another,
         changed=changed,

@@ -21,7 +21,7 @@ from tools.files import sha256, whole_file
 from tools.models import load_recipe_tokenizer
 from tools.prepared_rows import declared_strategy, encode_entry, load_strategy
 from tools.recipe import Recipe
-from tools.results import GeneratedRow
+from tools.results import GeneratedRow, Sample
 from validation.check.check import EMULATION, judges
 from validation.check.collapse import COLLAPSE
 from validation.check.emulation import STATUSES
@@ -102,6 +102,7 @@ def _context(facts: RunFacts) -> dict[str, Any]:
         "checkable": judges(recipe),
         "programs": getattr(declared_strategy(recipe, recipe.validation), "task", "") == "program",
         "examples": _examples(facts),
+        "samples": _samples(facts),
         "hashes": _hashes(facts),
         "versions": _versions(),
         "labels": labels(facts.check.task) if facts.check else {},
@@ -176,6 +177,14 @@ def _text(value: Any) -> str:
         case int():
             return f"{value:,}"
     return str(value)
+
+
+def _samples(facts: RunFacts) -> dict[str, list[Sample]]:
+    """What the model wrote for each row, from checkpoint to checkpoint."""
+    rows: dict[str, list[Sample]] = {}
+    for sample in facts.samples:
+        rows.setdefault(sample.id, []).append(sample)
+    return rows
 
 
 def _examples(facts: RunFacts) -> list[dict[str, Any]]:

@@ -231,3 +231,28 @@ def test_apply_refuses_what_no_search_wrote(tmp_path: Path) -> None:
         path.write_text(content)
         with pytest.raises(UserError, match="is not the whole result of a `cogex search`"):
             apply(path, ["1 + 1"])
+
+
+def test_no_more_calls_are_made_than_may_be_and_the_next_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = tmp_path / "add.yml"
+    card.write_text(yaml.safe_dump(GOOD | {"split": {"train": 2, "dev": 4, "test": 3}}))
+    backend, told = Scripted(lambda _: WRITES), list[str]()
+    monkeypatch.setattr(Target, "open", lambda self: (backend, None))
+    target, settings = Target(endpoint="http://x/v1"), Settings(tries=1, strategy="exhaustive")
+
+    def run(most: int | None, folder: str) -> Any:
+        return run_search(card, target, settings, tmp_path / folder, max_calls=most,
+                          tell=told.append)  # fmt: skip
+
+    whole = run(None, "whole")
+    assert told[0].startswith("At most 26 calls, without NL plans: 2 to write candidates, 4 to")
+    for most in range(1, 6):
+        with pytest.raises(UserError, match=rf"--max-calls {most}: . were made, and "):
+            run(most, f"cut-{most}")
+        kept = tmp_path / f"cut-{most}/generations.jsonl"
+        made = kept.read_text().splitlines() if kept.exists() else []
+        assert len(made) <= most
+        found = run(whole["calls"] - len(made), f"cut-{most}")
+        assert found["test"] == whole["test"] and found["programs"] == whole["programs"]

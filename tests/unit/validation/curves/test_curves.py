@@ -19,7 +19,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from tests.unit.recorded_run import RecordedRun
 from tools.errors import UserError
-from validation.curves.curves import _show, curves, follow, print_curves
+from validation.curves.curves import _show, curves, drawn, follow, print_curves
 from validation.curves.expected_run import expected_run
 
 Plant = Callable[[RecordedRun], Any]
@@ -323,3 +323,10 @@ def test_ctrl_c_ends_following_with_the_verdicts_so_far(run: RecordedRun) -> Non
     finally:
         signal.signal(signal.SIGINT, before)
     assert (result["step"], result["passed"]) == (26, False)
+
+
+def test_losses_are_drawn_from_the_first_to_the_last() -> None:
+    assert drawn([2.0, 1.5, 1.0]) == "2.000 █▅▁ 1.000"
+    assert drawn([float(value) for value in range(480)]).split()[1][:9] == "▁▁▁▁▁▂▂▂▂"
+    assert drawn([1.0, 1.0]) == "1.000 ▁▁ 1.000"
+    assert drawn([1.0]) == ""

@@ -79,6 +79,7 @@ def facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFacts:
         selection=Selection.model_validate(SELECTION),
         check=CheckFile.model_validate(CHECK),
         generations=[],
+        samples=[],
         best=Best(Path("run/best"), "checkpoint-20", {"adapter_model.safetensors": "b" * 64}),
     )
 
