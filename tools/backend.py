@@ -4,13 +4,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.progress import Progress
 
-from prompt_strategies.tokenise import encode_prompts
+from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
 from tools.errors import UserError
 from tools.files import sha256
 from tools.generate import (
@@ -170,7 +170,10 @@ class Served:
         seed: int = 0,
         max_new_tokens: int | None = None,
     ) -> list[Generation]:
-        """Continue each prompt, as `tools.generate.generate`; each has a seed of its own."""
+        """Continue each prompt, as `tools.generate.generate`; each has a seed of its own.
+
+        A server that gets text does not write the white space that ends a prompt.
+        """
         requests = [
             Request(prompt, temperature, seed + number, max_new_tokens or max_length)
             for number, prompt in enumerate(prompts)
@@ -179,8 +182,14 @@ class Served:
         with Progress(transient=True, disable=len(requests) < 2) as progress:
             for batch in progress.track(self.run(requests), len(requests), description="Asking"):
                 for index, generation in batch:
-                    made[index] = generation
+                    made[index] = self._after(prompts[index], generation)
         return made
+
+    def _after(self, prompt: str, generation: Generation) -> Generation:
+        if self.tokenizer is None:
+            return generation
+        seen = decode(self.tokenizer, encode_prompts(self.tokenizer, [prompt])[0])
+        return replace(generation, text=after_prompt(prompt, seen, generation.text))
 
     def _generation(
         self, answer: "Answer | NoAnswer", request: Request, arguments: dict[str, Any]

@@ -119,14 +119,16 @@ def _results(facts: RunFacts, merged: float | None) -> Iterator[EvalResult]:
     if perplexity:
         yield EvalResult(**about, metric_type="perplexity", metric_value=round(perplexity, 5))
     if facts.check and not facts.check.partial:
-        for name, mode in (("reasoner", facts.check), ("emulator", facts.check.emulator)):
+        emulator = facts.check.emulator
+        named = "answers as reasoner" if emulator else "answers"
+        for name, mode in ((named, facts.check), ("answers as emulator", emulator)):
             share = mode.measures.get("answer_exact") if mode else None
             if share and share.rows:
                 low, high = wilson(share.count, share.rows)
                 yield EvalResult(
                     **about,
                     metric_type="exact_match",
-                    metric_name=f"answers as {name}, 95% interval {low:.3f} to {high:.3f}",
+                    metric_name=f"{name}, 95% interval {low:.3f} to {high:.3f}",
                     metric_value=round(share.count / share.rows, 4),
                 )
 
