@@ -160,11 +160,13 @@ def _of_run(recipe: Recipe, run: Path | None) -> Recipe:
 
 def _server(url: str | None, model: str | None, concurrency: int = 16) -> Any:
     """Return the server that the options name; None without one."""
-    from tools.backend import Server
-
     if model and not url:
         raise UserError("--served-model names a model of an --endpoint: give both")
-    return Server(url, model, concurrency) if url else None
+    if url is None:
+        return None
+    from tools.backend import Server
+
+    return Server(url, model, concurrency)
 
 
 @app.command()
@@ -425,10 +427,10 @@ def ask(
     json_path: JsonOption = None,
 ) -> None:
     """Ask a trained model one instruction and show its answer, or those of a file."""
+    _check_asked(instruction, inputs, out, "an instruction")
     from tools import ask as module
 
     asking = module.Asking(temperature, seed, max_new_tokens, _server(endpoint, served_model))
-    _check_asked(instruction, inputs, out, "an instruction")
     if inputs and out:
         made = module.ask_file(recipe, inputs, out, asking)
         console.print(f"{out}: {made:,} answers more", markup=False)

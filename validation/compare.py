@@ -164,7 +164,9 @@ def _measures(first: Compared, other: Compared) -> Iterator[dict[str, Any]]:
                 if before is not None and after is not None
             ]
             if judged:
-                yield {"mode": mode, "measure": key, **paired(*zip(*judged, strict=True))}
+                label = f"{mode}: {labels(other.check.task, mode)[key]}"
+                found = paired(*zip(*judged, strict=True))
+                yield {"mode": mode, "measure": key, "label": label, **found}
 
 
 def print_compared(result: dict[str, Any], console: Console) -> None:
@@ -188,12 +190,10 @@ def _table(result: dict[str, Any], pair: dict[str, Any]) -> Table:
     shares = {run["name"]: run["shares"] for run in result["runs"]}
     for item in pair["measures"]:
         mode, key = item["mode"], item["measure"]
-        names = {name: text for task in ("program", "plan", "answer") for name, text
-                 in labels(task, mode).items()}  # fmt: skip
-        of = [shares[name][mode].get(key) for name in (pair["with"], pair["of"])]
+        of = [shares[name].get(mode, {}).get(key) for name in (pair["with"], pair["of"])]
         low, high = item["interval"]
         table.add_row(
-            f"{mode}: {names.get(key, key)}",
+            item["label"],
             str(item["rows"]),
             *(f"{share['count'] / share['rows']:.1%}" if share else "-" for share in of),
             f"{item['difference']:+.1%} ({low:+.1%} to {high:+.1%})",

@@ -88,6 +88,15 @@ def test_runs_are_paired_by_row(two: tuple[Path, Path]) -> None:
     assert pair["other"] == [] and result["runs"][0]["perplexity"] > 1
 
 
+def test_emulator_that_only_one_run_has_a_figure_for_is_shown(two: tuple[Path, Path]) -> None:
+    """Lines of an earlier check may lie beside a check.json without it."""
+    check = json.loads((two[1] / "check.json").read_text())
+    (two[1] / "check.json").write_text(json.dumps(check | {"emulator": None}))
+    ran = CliRunner().invoke(app, ["compare", *map(str, two)])
+    assert ran.exit_code == 0, ran.exception
+    assert "emulator: " in ran.output and "reasoner: " in ran.output
+
+
 def test_other_base_and_other_rows_are_named(two: tuple[Path, Path]) -> None:
     record = json.loads((two[1] / "run.json").read_text())
     record["recipe"] |= {"base_model": "b"}
