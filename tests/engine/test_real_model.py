@@ -58,12 +58,12 @@ def test_its_knowledge_is_there(snapshot: Path) -> None:
 def test_it_trains_is_selected_checked_and_asked(folder: Path) -> None:
     train = f"accelerate launch --cpu --num_cpu_threads_per_process 2 -m axolotl.cli.train {RECIPE}"
     assert f"# Launch:   {train}\n" in (folder / RECIPE).read_text()
-    few = "--max-new-tokens 32"
+    few = "--max-new-tokens 128"
     lines = [
         (train.replace("_per_process 2", "_per_process 1"), 0),  # two tests run at once
         (f"cogex select {RECIPE}", 0),
-        # two steps meet no threshold
-        (f"cogex check {RECIPE} --mode reasoner --rows 2 {few}", 1),
+        (f"cogex check {RECIPE} --mode reasoner --rows 2 {few} --min-answer 1", 1),
+        (f"cogex check {RECIPE} --mode reasoner --rows 2 --max-new-tokens 8", 2),
         (f"cogex ask {RECIPE} 'Name the capital.' --input France {few} --json answer.json", 0),
     ]
     for line, expected in lines:
@@ -73,5 +73,5 @@ def test_it_trains_is_selected_checked_and_asked(folder: Path) -> None:
     selection = json.loads((output / "selection.json").read_text())
     [trained] = selection["checkpoints"]
     assert 1 < trained["perplexity"] < selection["base"]["perplexity"] < 20
-    assert (output / "check-2-rows-reasoner-32-tokens.json").is_file()
+    assert (output / "check-2-rows-reasoner-128-tokens.json").is_file()
     assert json.loads((folder / "answer.json").read_text()).keys() >= {"program", "call", "output"}

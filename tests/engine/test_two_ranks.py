@@ -57,6 +57,13 @@ def test_the_ranks_share_each_step_of_one_rank_in_its_order(spread: Path, name: 
     assert [step[MICRO:] for step in whole] == rows(spread, name, 1)
 
 
+def test_samples_come_from_whole_weights_alone(spread: Path, name: str) -> None:
+    """A rank that wrote with its own shards would wait for the others for ever."""
+    assert (spread / f"outputs/{name}/samples.jsonl").is_file() == (name in {"ddp", "zero2"})
+    said = (spread / f"{name}-0.log").read_text()
+    assert ("samples_per_save: no samples" in said) == (name in {"zero3", "fsdp2"})
+
+
 def test_each_epoch_of_the_recipes_has_every_row_once(spread: Path) -> None:
     """With dropout, which draws otherwise on each rank, and rows grouped by length."""
     ranks = [rows(spread, "shipped", rank) for rank in range(2)]

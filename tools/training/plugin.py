@@ -12,6 +12,7 @@ from accelerate.utils import parse_flag_from_env
 from axolotl.integrations.base import BasePlugin
 from pydantic import BaseModel, Field
 from transformers import TrainerCallback
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 from tools.errors import UserError
 from tools.recipe import Recipe
@@ -103,7 +104,11 @@ class CogexPlugin(BasePlugin):
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         """Return what writes samples, where the recipe asks for them."""
-        if not cfg.samples_per_save or trainer.is_fsdp_enabled:  # whose weights are in shards
+        if not cfg.samples_per_save:
+            return []
+        if trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled():
+            if trainer.is_world_process_zero():  # which alone would wait for the other ranks' shards
+                print("samples_per_save: no samples where ranks hold shards of the weights")
             return []
         recipe = Recipe(Path(cfg.axolotl_config_path), cfg.to_dict())
         prompts = validation_prompts(recipe, cfg.samples_per_save)

@@ -145,8 +145,8 @@ def check(
     Writes into the run folder, once all is measured, `check.json`, `generations.jsonl` and for
     programs `generations-emulator.jsonl`, and returns the first's content; its `passed` says
     whether every threshold was met. A check of another model than best, or of a part, has names of
-    its own, as `check-24-rows-reasoner.json`. Raises UserError if the rows cannot be judged, or if
-    there is no such model.
+    its own, as `check-24-rows-reasoner.json`. Raises UserError if the rows cannot be judged, if
+    none could be right with so few tokens, or if there is no such model.
     """
     strategy = _strategy(recipe, allow_code_execution)
     path = data or Path(recipe.validation["path"])
@@ -179,6 +179,12 @@ def check(
     for name, given in programs.items():
         asked = list(map(_ask, [strategy] * len(rows), rows, given, ids))
         prompts = [examples + item.text.prompt for item in asked]
+        references = _references(tokenizer, asked, recipe.sequence_len, max_new_tokens)
+        if not any(item.ended for item in references):
+            raise UserError(
+                f"{path}: no row's own completion ends within {max_new_tokens} new tokens and "
+                f"sequence_len {recipe.sequence_len}: nothing could be right; allow more"
+            )
         made = write(
             prompts,
             max_length=room + recipe.sequence_len,
@@ -188,7 +194,6 @@ def check(
         )
         if examples:
             made = [_before_another(item, asked[0].text.prompt) for item in made]
-        references = _references(tokenizer, asked, recipe.sequence_len, max_new_tokens)
         judged, perfect = _judge(strategy, asked, made), _judge(strategy, asked, references)
         records[name] = [_record(strategy, *item) for item in zip(asked, judged, strict=True)]
         sections[name] = {
