@@ -107,7 +107,8 @@ class CogexPlugin(BasePlugin):
         if not cfg.samples_per_save:
             return []
         if trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled():
-            if trainer.is_world_process_zero():  # which alone would wait for the other ranks' shards
+            # the first rank would wait for the others' shards for ever
+            if trainer.is_world_process_zero():
                 print("samples_per_save: no samples where ranks hold shards of the weights")
             return []
         recipe = Recipe(Path(cfg.axolotl_config_path), cfg.to_dict())
