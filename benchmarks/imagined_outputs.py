@@ -1,6 +1,6 @@
 """Replaces true outputs by imagined ones, to see what the truth of outputs is worth.
 
-    python -m benchmarks.imagined_outputs RECIPE FOLDER OUT
+    python -m benchmarks.imagined_outputs RECIPE FOLDER OUT [--limit ROWS]
 
 FOLDER is what `cogex prepare verified` wrote. The recipe's base emulates each row's program below
 three training rows, as GPT-4 imagined the outputs of the published data. A row stays if what the
@@ -26,6 +26,7 @@ from validation.check.check import load_named
 
 FILES = ("train.jsonl", "val.jsonl")
 SHOTS, SEED = 3, 42
+MOST_TOKENS = 80  # of an imagined output
 Row = dict[str, str]
 
 
@@ -33,10 +34,11 @@ def main(recipe: Path, folder: Path, out: Path, limit: int | None = None) -> Non
     """Write both folders, and print how many imagined answers are right."""
     model, tokenizer = load_named(read_recipe(recipe), "base")
     rows = {name: read_prepared_rows(folder / name, CogexStrategy.columns) for name in FILES}
-    shots = random.Random(SEED).sample(rows["train.jsonl"], SHOTS)
+    rng = random.Random(SEED)
+    shots = rng.sample(rows["train.jsonl"], SHOTS)
     console = Console()
     for name, every in rows.items():
-        asked = every[:limit]
+        asked = rng.sample(every, min(limit or len(every), len(every)))
         outputs = imagine(model, tokenizer, shots, asked)
         kept = [(row, text) for row, text in zip(asked, outputs, strict=True) if text]
         right = sum(_answer(row["output"]) == _answer(text) for row, text in kept)
@@ -53,7 +55,7 @@ def imagine(model: Any, tokenizer: Any, shots: Sequence[Row], rows: Sequence[Row
         tokenizer,
         [examples + _before(row) for row in rows],
         max_length=model.config.max_position_embeddings,
-        max_new_tokens=128,
+        max_new_tokens=MOST_TOKENS,
     )
     texts = [item.text.partition("\n### Instruction\n")[0].strip() for item in made]
     return [

@@ -11,7 +11,7 @@ threshold is a share of what they reach. So a perfect model passes, whatever the
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -72,6 +72,16 @@ class _Asked:
     text: Rendered
     given: str | None  # the emulator's program
     ids: list[int]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What writes: a loaded model or a served one; `hashes` are those of a trained one's files."""
+
+    name: str
+    tokenizer: Any
+    write: Callable[..., list[Generation]]  # as tools.generate.generate, from the prompts on
+    hashes: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -156,44 +166,22 @@ def check(
     if strategy.task == "program" and mode == "both":
         programs["emulator"] = [_program(path, row) for row in rows]
     alone = strategy.task == "program" and mode == "reasoner"
-    served = server.open(recipe.path) if server else None
-    model_name = served.name if served else model_name
+    model = _open(recipe, model_name, server)
     extent = _Extent(
-        model_name, len(rows), len(every), alone, temperature, seed, max_new_tokens, data, shots
+        model.name, len(rows), len(every), alone, temperature, seed, max_new_tokens, data, shots
     )
-    if served:
-        write: Any = served.write
-        tokenizer = served.tokenizer
-    else:
-        model, tokenizer = load_named(recipe, model_name)
-        write = partial(generate, model, tokenizer)
-    named = not served and model_name != "base"
-    hashes = model_hashes(recipe.output_dir / model_name) if named else {}
-    pairs = encode_pairs(load_strategy(recipe, recipe.validation, tokenizer), rows, path)
+    pairs = encode_pairs(load_strategy(recipe, recipe.validation, model.tokenizer), rows, path)
     ids = [row_ids.tolist() for row_ids, _ in pairs]
     least = THRESHOLDS | ({} if min_answer is None else {"answer_exact": min_answer})
     refuse_unwritable(recipe.output_dir)
     examples = _examples(recipe, strategy, shots, seed)
-    room = sum(map(len, encode_prompts(tokenizer, [examples]))) if examples else 0
     sections, records = {}, {}
     for name, given in programs.items():
         asked = list(map(_ask, [strategy] * len(rows), rows, given, ids))
+        references = _references(model.tokenizer, asked, recipe.sequence_len, max_new_tokens)
+        _refuse_too_few_tokens(path, references, max_new_tokens)
         prompts = [examples + item.text.prompt for item in asked]
-        references = _references(tokenizer, asked, recipe.sequence_len, max_new_tokens)
-        if not any(item.ended for item in references):
-            raise UserError(
-                f"{path}: no row's own completion ends within {max_new_tokens} new tokens and "
-                f"sequence_len {recipe.sequence_len}: nothing could be right; allow more"
-            )
-        made = write(
-            prompts,
-            max_length=room + recipe.sequence_len,
-            temperature=temperature,
-            seed=seed,
-            max_new_tokens=max_new_tokens,
-        )
-        if examples:
-            made = [_before_another(item, asked[0].text.prompt) for item in made]
+        made = _answer(model, prompts, examples, asked[0], recipe.sequence_len, extent)
         judged, perfect = _judge(strategy, asked, made), _judge(strategy, asked, references)
         records[name] = [_record(strategy, *item) for item in zip(asked, judged, strict=True)]
         sections[name] = {
@@ -206,10 +194,10 @@ def check(
     found = [row for name, part in sections.items() for row in verdicts(strategy.task, name, part)]
     result = {
         "recipe": str(recipe.path),
-        "model": model_name,
+        "model": model.name,
         "task": strategy.task,
         "partial": extent.partial,
-        "model_sha256": hashes,
+        "model_sha256": model.hashes,
         "data_changed": told(changed_data(recipe)),
         "validation_sha256": sha256(path),
         **sections["reasoner"],
@@ -223,6 +211,16 @@ def check(
             write_jsonl(recipe.output_dir / f"generations{extent.suffix}{part}.jsonl", lines)
         write_json(recipe.output_dir / f"check{extent.suffix}.json", result)
     return result
+
+
+def _open(recipe: Recipe, model_name: str, server: Server | None) -> _Model:
+    """Load the named model, or connect to the server in its place."""
+    if server:
+        served = server.open(recipe.path)
+        return _Model(served.name, served.tokenizer, served.write, {})
+    model, tokenizer = load_named(recipe, model_name)
+    hashes = {} if model_name == "base" else model_hashes(recipe.output_dir / model_name)
+    return _Model(model_name, tokenizer, partial(generate, model, tokenizer), hashes)
 
 
 def _strategy(recipe: Recipe, allow_code_execution: bool) -> Strategy:
@@ -285,6 +283,26 @@ def _examples(recipe: Recipe, strategy: Strategy, shots: int, seed: int) -> str:
     return "".join(f"{text.prompt}{text.completion}\n\n" for text in texts)
 
 
+def _answer(
+    model: _Model,
+    prompts: list[str],
+    examples: str,
+    first: _Asked,
+    sequence_len: int,
+    extent: _Extent,
+) -> list[Generation]:
+    """Let the model go on with the prompts; examples before them make room for themselves."""
+    room = sum(map(len, encode_prompts(model.tokenizer, [examples]))) if examples else 0
+    made = model.write(
+        prompts,
+        max_length=room + sequence_len,
+        temperature=extent.temperature,
+        seed=extent.seed,
+        max_new_tokens=extent.max_new_tokens,
+    )
+    return [_before_another(item, first.text.prompt) for item in made] if examples else made
+
+
 def _before_another(made: Generation, prompt: str) -> Generation:
     """Cut a generation where the model goes on with an example of its own."""
     kept, stop, _ = made.text.partition("\n" + prompt.split("\n")[0] + "\n")
@@ -307,6 +325,18 @@ def _references(
         text = after_prompt(item.text.prompt, seen, generation.text)
         made.append(replace(generation, text=text))
     return made
+
+
+def _refuse_too_few_tokens(
+    path: Path, references: Sequence[Generation], max_new_tokens: int
+) -> None:
+    """Refuse a check in which not even a perfect model could come to an end."""
+    begun = [item for item in references if item != NOTHING]
+    if begun and not any(item.ended for item in begun):
+        raise UserError(
+            f"{path}: no row's own completion ends within {max_new_tokens} new tokens, so that "
+            "nothing could be right; allow more with --max-new-tokens"
+        )
 
 
 def _judge(strategy: Strategy, asked: Sequence[_Asked], made: Sequence[Generation]) -> list[Judged]:

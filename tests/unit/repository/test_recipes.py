@@ -128,7 +128,7 @@ def test_every_recipe_of_the_project_is_here() -> None:
     expected |= {f"code-{kind}-{size}" for kind in ("base", "lora") for size in sizes}
     names = ["200", "500", "1000", "1000-augmented", "5000", "10000"]
     expected |= {f"arxivdl-llama3.1-8b-qlora-{name}" for name in names}
-    expected |= {"cogex-smollm2-135m", "code-lora-smollm2-135m"}
+    expected |= {"cogex-smollm2-135m", "code-lora-smollm2-135m", "emulator-smollm2-135m"}
     expected |= {f"tiny-base{stage}" for stage in ("", "-continued", "-final")}
     assert {path.stem for path in RECIPES} == expected
 

@@ -167,7 +167,7 @@ def test_check_writes_its_files_for_both_modes_and_then_for_one(brief: Recipe) -
         ({"limit": 1, "mode": "reasoner"}, "-1-rows-reasoner", "1 of 2 rows, reasoner alone"),
         ({"temperature": 0.5, "seed": 3}, "-temperature-0.5-seed-3",
          "all 2 rows, temperature 0.5, seed 3"),
-        ({"max_new_tokens": 3}, "-3-tokens", "all 2 rows, 3 new tokens at most"),
+        ({"max_new_tokens": 90}, "-90-tokens", "all 2 rows, 90 new tokens at most"),
         ({"limit": 9, "seed": 3, "min_answer": 0.5}, "", ""),  # the whole, held to something else
     ],
 )  # fmt: skip
@@ -414,6 +414,13 @@ def test_prompt_that_fills_the_context_is_a_counted_failure(recipe: Recipe) -> N
         assert {item["rows"] for item in part["collapse"].values()} == {0}  # of another kind
     assert all(item["count"] == 0 for item in result["measures"].values())
     print_check(result, Console(record=True))  # no share of no generations
+
+
+def test_fewer_tokens_than_any_reference_takes_are_refused(recipe: Recipe) -> None:
+    """Else each threshold would be a share of nothing, and a model that writes nothing pass."""
+    with pytest.raises(UserError, match="ends within 3 new tokens, so that nothing could be"):
+        check(recipe, model_name="base", limit=3, max_new_tokens=3)
+    assert not list(recipe.output_dir.glob("*"))
 
 
 @pytest.mark.parametrize("name", ["checkpoint-7", "", "../x"])
