@@ -20,12 +20,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
 import typer
 from rich.console import Console
 
 from benchmarks.child import ENVIRONMENT, ROOT
 from tools.files import write_json
+from tools.machine import describe_machine
 
 MODULE = "benchmarks.{}"
 KEPT = ROOT / "outputs" / "benchmarks"
@@ -87,19 +87,10 @@ def circumstances() -> dict[str, Any]:
     """Return date, machine and versions."""
     return {
         "date": datetime.date.today().isoformat(),
-        "machine": f"{_processor()}, {os.cpu_count()} cores, "
-        f"{psutil.virtual_memory().total / 2**30:.0f} GiB of memory",
+        "machine": describe_machine(),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in PACKAGES},
     }
-
-
-def _processor() -> str:
-    """Return the name of the processor, or its architecture if Linux does not tell the name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 if __name__ == "__main__":

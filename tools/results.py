@@ -137,6 +137,7 @@ class Share(_Part):
     threshold: Finite | None = None  # the least share of the references' that passes
     at_most: Finite | None = None  # the largest share beyond the references'
     passed: bool = True
+    interval: tuple[float, float] | None = None  # Wilson's, at 95%
 
 
 class Agreement(_Part):
@@ -163,6 +164,7 @@ class Mode(Written):
 
     rows: Count
     measures: dict[str, Share]
+    answer_exact_by_family: dict[str, Share] = {}
     collapse: dict[str, Share] = {}
     emulation: EmulationFigures | None = None
 
@@ -194,6 +196,32 @@ class Sample(Written):
     step: Count
     id: str  # of the validation row
     text: str
+
+
+# programs.json, by `cogex search`
+
+
+class TestedShare(Written):
+    """How many of the test rows a way to answer got right, with Wilson's interval."""
+
+    right: Count
+    rows: Count
+    share: Finite
+    interval_95: tuple[float, float]
+
+
+class SearchedTask(Written):
+    """What a search was about."""
+
+    name: str
+
+
+class Searched(Written):
+    """What a search found, and the ways to answer that it tested."""
+
+    task: SearchedTask
+    calls: Count
+    test: dict[str, TestedShare]
 
 
 # reading

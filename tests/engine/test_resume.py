@@ -14,6 +14,7 @@ from tests.engine.forked import two_at_once
 from tests.engine.small_run import Launched, Run, make_runs
 from tests.engine.test_trackers import left_by_trackers
 from tools.results import Sample, read_results
+from tools.training import run_record
 from validation.curves.curves import curves
 
 # the moment of the kill: the checkpoints that are there after it, and the last whole one
@@ -121,6 +122,15 @@ def test_each_checkpoint_has_its_samples_once(whole: Run, killed: Killed) -> Non
     assert [item.step for item in samples] == [2, 2, 4, 4, 6, 6, 8, 8]
     assert len({item.id for item in samples}) == 2 and all(item.text for item in samples)
     assert not (whole.output / "samples.jsonl").exists()
+
+
+def test_each_launch_is_recorded(killed: Killed, moment: str) -> None:
+    record = run_record.read(killed.run.output)
+    assert record and record.finished
+    first, second = record.launches
+    assert (first.step, second.step) == (0, KILLS[moment][1])
+    assert first.ended is None and second.ended and first.started < second.ended
+    assert second.memory_gib and 0.3 < second.memory_gib < 30 and "cores" in second.machine
 
 
 def logged(run: Run) -> list[dict[str, Any]]:

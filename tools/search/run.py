@@ -216,7 +216,7 @@ def print_search(result: dict[str, Any], console: Console) -> None:
     for key, item in result["test"].items():
         low, high = item["interval_95"]
         table.add_row(
-            _label(key),
+            label(key),
             f"{item['right']}/{item['rows']}",
             f"{item['share']:.1%}",
             f"{low:.1%} to {high:.1%}",
@@ -225,7 +225,7 @@ def print_search(result: dict[str, Any], console: Console) -> None:
     for key, item in result["test"].items():
         if count := item.get("ties"):
             console.print(
-                f"{_label(key)}: {count} of {item['rows']} answers are ties between programs, "
+                f"{label(key)}: {count} of {item['rows']} answers are ties between programs, "
                 f"decided at random (seed {result['settings']['seed']})"
             )
     if count := result["ties"]["not_kept"]:
@@ -249,6 +249,7 @@ def print_search(result: dict[str, Any], console: Console) -> None:
     console.print(f"{result['folder']}/programs.json: use it by `cogex apply`", markup=False)
 
 
-def _label(key: str) -> str:
+def label(key: str) -> str:
+    """Return a way to answer in words, by its key under `test`."""
     name, _, k = key.partition("_k")
     return f"{LABELS[name]}, k = {k}" if k else LABELS[name]

@@ -17,12 +17,14 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from safetensors import safe_open
 
 from tools.files import NotWritten, writing
+from tools.machine import describe_machine, peak_memory
 from tools.run_folder import checkpoint_folders, checkpoint_step
 from tools.training import run_record
 
@@ -94,8 +96,11 @@ def _begin_or_resume(launch: Launch) -> Path | None:
     whole = _last_whole(launch, checkpoints)
     if whole:
         launch.say(f"continues from {whole.name}")
-    elif launch.rank == 0:
-        run_record.write(launch.run, now)
+    if launch.rank == 0:
+        record = (before if whole else None) or now
+        step = (checkpoint_step(whole) if whole else None) or 0
+        begun = run_record.Launched(started=_now(), machine=describe_machine(), step=step)
+        _write(launch, record, [*record.launches, begun])
     return whole
 
 
@@ -124,10 +129,25 @@ def finish(launch: Launch) -> None:
     """Record that the run is finished: its model is saved."""
     record = run_record.read(launch.run)
     if record and launch.rank == 0:
+        *before, last = record.launches
+        ended = last.model_copy(update={"ended": _now(), **peak_memory()})
         try:
-            run_record.write(launch.run, record.model_copy(update={"finished": True}))
+            _write(launch, record, [*before, ended], finished=True)
         except NotWritten as error:
             launch.say(f"the model is saved, but not that the run is finished: {error}")
+
+
+def _write(
+    launch: Launch,
+    record: run_record.Record,
+    launches: list[run_record.Launched],
+    **changes: Any,
+) -> None:
+    run_record.write(launch.run, record.model_copy(update={"launches": launches, **changes}))
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _objection(

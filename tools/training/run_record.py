@@ -4,6 +4,7 @@
  "files": {"data/cogex/train.jsonl": "9f86...", ...},  SHA-256 of data, local base, DeepSpeed file
  "facts": {"ranks": 2, "layout_version": 1, "tokenise_version": 2, ...},
  "versions": {"torch": "2.13.0", ...},             other versions do not stop a run
+ "launches": [{"started": "2026-11-28T08:31:44Z", ...}],  when and on what it was trained
  "finished": true}                                 once the model is saved
 """
 
@@ -53,6 +54,17 @@ BASE_FILES = ("config.json", "*.safetensors", "tokenizer*", "special_tokens_map.
 PACKAGES = ("axolotl", "transformers", "peft", "accelerate", "torch", "deepspeed")
 
 
+class Launched(BaseModel):
+    """A launch of a run, as its first rank saw it; memory is the most that this rank held."""
+
+    started: str  # UTC
+    machine: str
+    step: int  # that it went on from
+    ended: str | None = None  # not known of a launch that was cut off
+    memory_gib: float | None = None
+    gpu_memory_gib: float | None = None
+
+
 class Record(BaseModel):
     """The content of `run.json`."""
 
@@ -60,6 +72,7 @@ class Record(BaseModel):
     files: dict[str, str]
     facts: dict[str, Any]
     versions: dict[str, str]
+    launches: list[Launched] = []
     finished: bool = False
 
 

@@ -68,6 +68,7 @@ class TrainerState:
     training: list[TrainingLog]
     evaluations: list[Evaluation]
     ended: bool  # the trainer is done and logs no more
+    seconds: float | None  # of the last launch that came to its end, evaluations included
 
     @property
     def base(self) -> Evaluation | None:
@@ -109,7 +110,7 @@ def read_state(path: Path) -> TrainerState:
         elif "eval_loss" in entry:
             evaluation = validated(Evaluation, entry, where, CURE)
             evaluations[evaluation.step] = evaluation  # a resumed run evaluates again
-    closed = any("train_runtime" in entry for entry in file.log_history)
+    seconds = [entry["train_runtime"] for entry in file.log_history if "train_runtime" in entry]
     # a checkpoint is written before the closing entry, so the last one cannot hold it
     last = checkpoint_step(path.parent) is not None and file.global_step >= file.max_steps
     return TrainerState(
@@ -120,5 +121,6 @@ def read_state(path: Path) -> TrainerState:
         train_batch_size=file.train_batch_size,
         training=training,
         evaluations=sorted(evaluations.values(), key=lambda evaluation: evaluation.step),
-        ended=closed or last,
+        ended=bool(seconds) or last,
+        seconds=seconds[-1] if seconds and isinstance(seconds[-1], float) else None,
     )

@@ -19,13 +19,14 @@ from tools.results import (
     Origin,
     Sample,
     ScoredCheckpoint,
+    Searched,
     Selection,
     read_result,
     read_results,
 )
 from tools.run_folder import checkpoint_folders, to_train
-from tools.training import samples
-from tools.training.run_record import changed_data, told
+from tools.training import run_record, samples
+from tools.training.run_record import Launched, changed_data, told
 from validation.curves.trainer_state import NAME, TrainerState, read_run
 from validation.selection.checkpoints import model_hashes
 
@@ -52,6 +53,9 @@ class RunFacts:
     generations: list[GeneratedRow]
     samples: list[Sample]
     best: Best | None
+    base_check: CheckFile | None = None  # of the base on the same rows, or on the first of them
+    searches: list[Searched] = field(default_factory=list)
+    launches: list[Launched] = field(default_factory=list)
     check_is_of_another: bool = False  # check.json is of a model that best/ held; left out here
     # data files that are not what was trained on, and the SHA-256 that was; the manifest of what
     # lies there now is left out
@@ -81,6 +85,7 @@ def read_facts(recipe: Recipe) -> RunFacts:
     generations = path.with_name(path.name.replace("check", "generations", 1) + "l")
     manifest = read_result(Manifest, train.parent / "manifest.json", "cogex prepare")
     changed = changed_data(recipe)
+    record = run_record.read(run)
     return RunFacts(
         recipe=recipe,
         header=read_header(recipe.path),
@@ -91,6 +96,9 @@ def read_facts(recipe: Recipe) -> RunFacts:
         generations=read_results(GeneratedRow, generations, check_again) if check else [],
         samples=read_results(Sample, run / samples.NAME, samples.TRAIN),
         best=best,
+        base_check=_base_check(run, check),
+        searches=_searches(run),
+        launches=record.launches if record else [],
         check_is_of_another=of_another,
         changed=changed,
     )
@@ -149,6 +157,28 @@ def _check(run: Path, best: Best | None, command: str) -> tuple[Path, CheckFile 
         found, key=lambda item: (item[1].rows, item[1].emulator is not None), default=(whole, None)
     )
     return path, part, check is not None
+
+
+def _base_check(run: Path, check: CheckFile | None) -> CheckFile | None:
+    """Return a check of the base on the rows of `check`: a like one, else that of the most rows."""
+    if check is None:
+        return None
+    paths = sorted(run.glob("check-base*.json"))
+    read = [read_result(CheckFile, path, "cogex check --model base") for path in paths]
+    found = [
+        item
+        for item in read
+        if item
+        and (item.model, item.task) == ("base", check.task)
+        and item.validation_sha256 == check.validation_sha256
+    ]
+    return max(found, key=lambda item: (item.partial == check.partial, item.rows), default=None)
+
+
+def _searches(run: Path) -> list[Searched]:
+    paths = sorted(run.glob("search/*/programs.json"))
+    read = [read_result(Searched, path, "cogex search") for path in paths]
+    return [item for item in read if item]
 
 
 def _is_of(best: Best | None, check: CheckFile) -> bool:

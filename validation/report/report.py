@@ -22,6 +22,7 @@ from tools.models import load_recipe_tokenizer
 from tools.prepared_rows import declared_strategy, encode_entry, load_strategy
 from tools.recipe import Recipe
 from tools.results import GeneratedRow, Sample
+from tools.search.run import label
 from validation.check.check import EMULATION, judges
 from validation.check.collapse import COLLAPSE
 from validation.check.emulation import STATUSES
@@ -33,7 +34,7 @@ from validation.report import pictures
 from validation.report.facts import RunFacts, read_facts, stale
 from validation.report.model_card import write_card
 
-EXAMPLES = 10  # generations that are shown
+EXAMPLES = 5  # generations that are shown with a right answer, and as many with a wrong one
 PACKAGES = ("torch", "axolotl", "transformers", "peft", "accelerate", "deepspeed", "bitsandbytes",
             "datasets", "tokenizers", "safetensors")  # fmt: skip
 PAPER_BASES = (
@@ -103,9 +104,14 @@ def _context(facts: RunFacts) -> dict[str, Any]:
         "programs": getattr(declared_strategy(recipe, recipe.validation), "task", "") == "program",
         "examples": _examples(facts),
         "samples": _samples(facts),
+        "rate": _rate(facts, expected),
+        "label_of_test": label,
         "hashes": _hashes(facts),
         "versions": _versions(),
         "labels": labels(facts.check.task) if facts.check else {},
+        "families": {name: name for name in facts.check.answer_exact_by_family}
+        if facts.check
+        else {},
         "collapse": COLLAPSE,
         "emulation": EMULATION,
         "statuses": STATUSES,
@@ -188,10 +194,14 @@ def _samples(facts: RunFacts) -> dict[str, list[Sample]]:
 
 
 def _examples(facts: RunFacts) -> list[dict[str, Any]]:
-    """Generations evenly spaced over the file, whatever their verdict."""
+    """Generations with a right answer and with a wrong one, each evenly spaced over the file."""
     rows = facts.generations
-    if len(rows) > EXAMPLES:
-        rows = [rows[i * len(rows) // EXAMPLES] for i in range(EXAMPLES)]
+    shown = []
+    for wanted in (True, False):
+        places = [place for place, row in enumerate(rows) if _right(row) == wanted]
+        few = min(EXAMPLES, len(places))
+        shown += [places[i * len(places) // few] for i in range(few)]
+    rows = [rows[place] for place in sorted(shown)]
     if not rows:
         return []
     strategy = load_strategy(facts.recipe, facts.recipe.training, None)
@@ -218,9 +228,27 @@ def _example(
             }
             for name, text in written.items()
         ],
-        "right": row.holds.get("answer_exact", False),
+        "right": _right(row),
         "missing": [names.get(name, name) for name, holds in row.holds.items() if holds is False],
     }
+
+
+def _right(row: GeneratedRow) -> bool:
+    return bool(row.holds.get("answer_exact"))
+
+
+def _rate(facts: RunFacts, expected: ExpectedRun) -> str:
+    """Say how fast the last launch trained, where the trainer logged its end."""
+    if not (facts.state and facts.state.seconds and facts.launches):
+        return ""
+    seconds = facts.state.seconds
+    steps = facts.state.global_step - facts.launches[-1].step
+    rate = steps * expected.examples / seconds
+    return (
+        f"The last launch trained {steps:,} steps of {expected.examples} examples in "
+        f"{seconds:,.0f} seconds, evaluations and checkpoints included: "
+        f"{rate:.3g} examples a second."
+    )
 
 
 def _hashes(facts: RunFacts) -> list[tuple[str, str]]:
