@@ -31,7 +31,7 @@ settings.load_profile("bounded")  # the option of the command line is read after
 
 # engine tests that look at the same runs go to one process; the longest runs begin first
 GROUPS = {
-    "demo": ("test_demo", "test_report", "test_search"),
+    "demo": ("test_demo", "test_report", "test_search", "test_from_nothing"),
     "recipes": ("test_every_recipe", "test_packing", "test_arxivdl"),
     "ranks": ("test_lost_ranks", "test_two_ranks"),
     "small runs": ("test_resume", "test_trackers"),

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+import yaml
+from huggingface_hub import EvalResult, ModelCardData, metadata_load, try_to_load_from_cache
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from prompt_strategies.layout import render_prompt
@@ -145,7 +146,25 @@ def _dataset(recipe: Recipe) -> str | None:
 
 
 def _licence(base: str) -> str | None:
-    return next((name for start, name in BASE_LICENCES.items() if base.startswith(start)), None)
+    """Return the licence of a base: as listed here, else as its own card names it, if that is here.
+
+    The card is README.md in the base's folder, or in the cache of the hub's files.
+    """
+    for start, name in BASE_LICENCES.items():
+        if base.startswith(start):
+            return name
+    path = Path(base) / "README.md"
+    if not path.is_file():
+        cached = try_to_load_from_cache(base, "README.md") if _is_on_hub(base) else None
+        if not isinstance(cached, str):
+            return None
+        path = Path(cached)
+    try:
+        metadata = metadata_load(path) or {}
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    named = metadata.get("license_name") or metadata.get("license")
+    return str(named) if named else None
 
 
 def _emulated(check: CheckFile | None) -> list[tuple[str, EmulationFigures]]:

@@ -118,6 +118,22 @@ def test_front_matter_is_what_the_hub_reads(facts: RunFacts) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("---\nlicense: mit\n---\n# Base", "(to our knowledge mit; see its page)"),
+        ("---\nlicense: other\nlicense_name: own-terms\n---\n", "(to our knowledge own-terms; see"),
+        ("---\nlicense: [\n---\n", "still apply; see its page"),
+        ("# No front matter", "still apply; see its page"),
+    ],
+)
+def test_licence_of_a_base_is_read_from_its_own_card(facts: RunFacts, text: str, said: str) -> None:
+    folder = Path("my-org/my-base")
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text(text)
+    assert said in card(facts, recipe=with_values(facts, base_model=str(folder)))
+
+
 @pytest.mark.parametrize("base", ["models/tiny-base", "data/tiny/random-base", "/a/b"])
 def test_local_base_is_no_hub_model(facts: RunFacts, base: str) -> None:
     recipe = with_values(facts, base_model=base)
