@@ -3,10 +3,10 @@
     python -m benchmarks.served PYTHON [--recipe RECIPE] [--rows N] [--card TASK]
 
 PYTHON is that of an environment of its own in which vLLM is installed (docs/serving.md). The
-recipe's run must have its `best/`, as after `cogex demo`. vLLM serves the base with `best/` as a LoRA adapter; then
-`check`, `ask`, `codebench`, `search` and `apply` ask it, and `check` runs in this process too. The
-same follows with the exported model. Figures: rows whose greedy text is the same on both sides, and
-the seconds of each command.
+recipe's run must have its `best/`, as after `cogex demo`. vLLM serves the base with `best/` as a
+LoRA adapter; then `check`, `ask`, `codebench`, `search` and `apply` ask it, and `check` runs in
+this process too. The same follows with the exported model. Figures: rows whose greedy text is the
+same on both sides, and the seconds of each command.
 """
 
 import json
