@@ -194,12 +194,12 @@ def test_text_gets_its_one_bos_from_the_server(server: Server) -> None:
 def test_what_the_server_writes_is_checked_as_what_this_process_writes(server: Server) -> None:
     server.wait()
     recipe, served = read_recipe(RECIPE), backend.Server(server.url, concurrency=4)
-    asked: dict[str, Any] = {"limit": 6, "max_new_tokens": 96}
+    asked: dict[str, Any] = {"limit": 6, "max_new_tokens": 200}
     here, there = check(recipe, **asked), check(recipe, **asked, server=served)
     assert there["model"] == "served-tiny" and there["measures"] == here["measures"]
     written = [
         [line["generated"] for line in map(json.loads, path.read_text().splitlines())]
-        for part in ("6-rows-96-tokens", "served-tiny-6-rows-96-tokens")
+        for part in ("6-rows-200-tokens", "served-tiny-6-rows-200-tokens")
         for path in [recipe.output_dir / f"generations-{part}-emulator.jsonl"]
     ]
     assert written[0] == written[1] and any(written[0])

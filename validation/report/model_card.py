@@ -153,16 +153,14 @@ def _licence(base: str) -> str | None:
     for start, name in BASE_LICENCES.items():
         if base.startswith(start):
             return name
-    path = Path(base) / "README.md"
-    if not path.is_file():
-        cached = try_to_load_from_cache(base, "README.md") if _is_on_hub(base) else None
-        if not isinstance(cached, str):
-            return None
-        path = Path(cached)
+    path: Any = Path(base) / "README.md"
     try:
-        metadata = metadata_load(path) or {}
+        if not path.is_file():
+            path = try_to_load_from_cache(base, "README.md") if _is_on_hub(base) else None
+        metadata = metadata_load(path) if isinstance(path, Path | str) else None
     except (OSError, ValueError, yaml.YAMLError):
         return None
+    metadata = metadata or {}
     named = metadata.get("license_name") or metadata.get("license")
     return str(named) if named else None
 
