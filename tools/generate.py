@@ -1,6 +1,5 @@
 """Generates completions in batches, from the same prompt ids as in training."""
 
-import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from transformers import StoppingCriteria
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
+from tools.machine import memory
 
 # prompt and completion at their longest: 64 rows of 512 tokens, 16 of 2,048
 TOKENS_PER_BATCH = 32_768
@@ -99,7 +99,7 @@ def _memory(device: torch.device) -> int:
     """Bytes of memory of a device."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory()
 
 
 def plan_batches(

@@ -12,14 +12,18 @@ GIB = 2**30
 
 def describe_machine() -> str:
     """Name processor, cores, memory and GPUs of this machine, in one line."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-    parts = [f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"]
+    parts = [f"{_processor()}, {os.cpu_count()} cores, {memory() / GIB:.0f} GiB of memory"]
     parts += [f"{count} x {name}" for name, count in Counter(_gpus()).items()]
     return ", ".join(parts)
 
 
+def memory() -> int:
+    """Return the bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def peak_memory() -> dict[str, float]:
-    """Return the most GiB that this process has held so far, by `memory` and `gpu_memory`."""
+    """Return the most GiB that this process has held: `memory_gib`, and `gpu_memory_gib`."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
     found = {"memory_gib": round(peak / GIB, 2)}
     torch = sys.modules.get("torch")

@@ -206,7 +206,6 @@ class TestedShare(Written):
 
     right: Count
     rows: Count
-    share: Finite
     interval_95: tuple[float, float]
 
 
@@ -220,7 +219,6 @@ class Searched(Written):
     """What a search found, and the ways to answer that it tested."""
 
     task: SearchedTask
-    calls: Count
     test: dict[str, TestedShare]
 
 

@@ -11,7 +11,7 @@ TRAIN = "accelerate launch -m axolotl.cli.train recipes/cogex-llama2-13b.yml"
 
 
 def test_every_command_that_needs_no_gpu_works(demo: DemoRun) -> None:
-    """In its order, with the demo's recipe in place of the page's; the export is loaded last."""
+    """In its order, with the demo's recipe in place of the page's."""
     lines = "".join(re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)).splitlines()
     assert len(lines) == 9
     for line in lines:

@@ -108,8 +108,7 @@ class CogexPlugin(BasePlugin):
             return []
         if trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled():
             # the first rank would wait for the others' shards for ever
-            if trainer.is_world_process_zero():
-                print("samples_per_save: no samples where ranks hold shards of the weights")
+            self.launch.say("samples_per_save: no samples where ranks hold shards of the weights")
             return []
         recipe = Recipe(Path(cfg.axolotl_config_path), cfg.to_dict())
         prompts = validation_prompts(recipe, cfg.samples_per_save)

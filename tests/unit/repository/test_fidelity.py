@@ -13,10 +13,8 @@ from tools.recipe import read_recipe, recipes_in
 ROOT = Path(__file__).parents[3]
 RECIPES = recipes_in(ROOT / "recipes")
 ABSENT = "absent"
-OTHERS = {
-    "cogex-smollm2-135m",
-    "emulator-smollm2-135m",
-}  # whose values are their own, as the document says
+# whose values are their own, as the document says
+OTHERS = {"cogex-smollm2-135m", "emulator-smollm2-135m"}
 
 
 @dataclass(frozen=True)

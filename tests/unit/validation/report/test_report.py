@@ -128,14 +128,14 @@ def test_the_base_stands_beside_it(recipe: Recipe, html: str) -> None:
     assert "answer equals the reference 83.3% (55 to 95) 83.3% (55 to 95) 25.0% (55 to 95)" in text
     assert "was asked in the same way. " in text
     (RUN / "check-base.json").unlink()
-    assert "was asked in the same way: 5 of 12 rows." in page(recipe).text
+    assert "was asked otherwise: 5 of 12 rows." in page(recipe).text
 
 
 def test_searches_are_shown_with_their_intervals(recipe: Recipe, html: str) -> None:
     assert "Which programs solve" not in html
     (RUN / "search/coin").mkdir(parents=True)
-    tested = {"right": 3, "rows": 4, "share": 0.75, "interval_95": [0.3, 0.95]}
-    found = {"task": {"name": "coin"}, "calls": 7, "test": {"cotacs_k3": tested}}
+    tested = {"right": 3, "rows": 4, "interval_95": [0.3, 0.95]}
+    found = {"task": {"name": "coin"}, "test": {"cotacs_k3": tested}}
     (RUN / "search/coin/programs.json").write_text(json.dumps(found))
     assert "coin CoTACS, k = 3 3 of 4, 75.0% (30 to 95)" in page(recipe).text
 
