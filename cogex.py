@@ -460,6 +460,9 @@ def search(
     served_base: Annotated[
         str | None, typer.Option(help="The base's name on the server, for the baselines.")
     ] = None,
+    served_plan: Annotated[
+        str | None, typer.Option(help="The name of the model that was trained on NL plans.")
+    ] = None,
     concurrency: ConcurrencyOption = 16,
     unseeded: Annotated[
         bool, typer.Option("--unseeded", help="Send no seed, for a server that fails on it.")
@@ -476,16 +479,33 @@ def search(
     max_calls: Annotated[
         int | None, typer.Option(min=1, help="Make no more calls of the model; go on with more.")
     ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", help="Score every candidate on every row; what would fewer find?"),
+    ] = False,
+    leaves: Annotated[
+        bool, typer.Option("--leaves", help="What do the undefined functions of programs do?")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Else search/TASK in the run folder.")] = None,
 ) -> None:
     """Fit a task without training: search for a program that solves it (CoTACS)."""
-    from tools.search.run import Target, print_search, run_search
+    from tools.search.run import Target, run_search
     from tools.search.scoring import Settings
+    from tools.search.shown import print_search
 
-    target = Target(recipe, model, endpoint, served_model, served_base, concurrency, unseeded)
+    target = Target(
+        recipe, model, endpoint, served_model, served_base, served_plan, concurrency, unseeded
+    )
     settings = Settings(strategy=strategy, top=top, alpha=alpha, seed=seed)
-    result = run_search(task, target, settings, out, max_calls=max_calls, tell=console.print)
+    result = run_search(
+        task, target, settings, out, sweep=sweep, leaves=leaves, max_calls=max_calls,
+        tell=console.print,
+    )  # fmt: skip
     print_search(result, console)
+    from validation.report.search_pictures import write_pictures  # Matplotlib takes a second
+
+    for path in write_pictures(result):
+        console.print(f"{path}: the picture of it", markup=False)
 
 
 @app.command()
@@ -545,6 +565,9 @@ def codebench(
     model: Annotated[
         str, typer.Option(help="Of a recipe: best, base, checkpoint-N, or all for the trend.")
     ] = "best",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Each checkpoint as training writes it, to its end.")
+    ] = False,
     samples: Annotated[
         Path | None,
         typer.Option(help="Made elsewhere: task_id and completion or solution; or a folder."),
@@ -582,6 +605,8 @@ def codebench(
         out=out,
         allow_code_execution=allow_code_execution,
         server=_server(endpoint, served_model, concurrency),
+        follow=follow,
+        tell=console.print,
     )
     print_codebench(result, console)
     _end(result)
@@ -599,10 +624,17 @@ def codescore(
     metrics: Annotated[
         str, typer.Option(help="codebertscore, codejudge, or both with a comma.")
     ] = "codebertscore",
-    model: Annotated[str, typer.Option(help="base, checkpoint-N or all.")] = "all",
-    subset_size: Annotated[
-        int | None, typer.Option(min=1, help="The first N rows; 200 of a recipe's test rows.")
+    model: Annotated[str, typer.Option(help="base, best, checkpoint-N or all.")] = "all",
+    adapter: Annotated[
+        str | None, typer.Option(help="In its place: any adapter's folder, or owner/name.")
     ] = None,
+    subset_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="The first N rows; else 200 of a recipe's test rows, or all."),
+    ] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="All that was scored, beside the study's table.")
+    ] = False,
     augmented_prompt: Annotated[
         bool, typer.Option("--augmented-prompt", help="With the rest of the function's file.")
     ] = False,
@@ -620,6 +652,11 @@ def codescore(
     concurrency: ConcurrencyOption = 16,
 ) -> None:
     """Score generated code against the reference: CodeBERTScore and an LLM as judge."""
+    if summary:
+        from validation.code.codescore_summary import print_summary, summarise
+
+        print_summary(summarise(), console)
+        return
     if (recipe is None) == (pairs is None):
         raise UserError("codescore: name a recipe, or pairs made elsewhere with --pairs")
     from validation.code import codescore as module
@@ -639,8 +676,9 @@ def codescore(
             recipe,
             chosen_metrics,
             model=model,
-            subset_size=subset_size or 200,
+            subset_size=subset_size,
             augmented=augmented_prompt,
+            adapter=adapter,
         )
     else:
         assert pairs is not None

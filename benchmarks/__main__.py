@@ -40,6 +40,7 @@ PARTS: dict[str, list[str]] = {
         "--limit 900 --out outputs/gpu"
     ).split(),
     "generation": ["recipes/cogex-tiny.yml", "tasks/tiny-coin.yml"],
+    "racing": [],
     "scaling": [],
     "startup": [],
 }

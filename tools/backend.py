@@ -76,10 +76,11 @@ class InProcess:
     adapted: bool = True
 
     def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
-        """Yield generations; requests of the same temperature and token limit share batches."""
-        kinds: dict[tuple[float, int], list[int]] = {}
+        """Yield generations; requests of one temperature, token limit and stop share batches."""
+        kinds: dict[tuple[float, int, str | None], list[int]] = {}
         for index, request in enumerate(requests):
-            kinds.setdefault((request.temperature, request.max_new_tokens), []).append(index)
+            kind = (request.temperature, request.max_new_tokens, request.stop)
+            kinds.setdefault(kind, []).append(index)
         for kind, indices in kinds.items():
             yield from self._run_alike(requests, indices, *kind)
 
@@ -89,6 +90,7 @@ class InProcess:
         indices: list[int],
         temperature: float,
         max_new_tokens: int,
+        stop: str | None,
     ) -> Iterator[Batch]:
         limit = min(MOST_TOKENS, self.model.config.max_position_embeddings)
         encoded = encode_prompts(self.tokenizer, [requests[index].prompt for index in indices])
@@ -109,18 +111,16 @@ class InProcess:
                     temperature,
                     max_new_tokens=max_new_tokens,
                     seeds=[requests[index].seed for index in batch],
+                    stop=stop,
                 )
-            yield [
-                (index, _stopped(generation, requests[index].stop))
-                for index, generation in zip(batch, made, strict=True)
-            ]
+            yield list(zip(batch, made, strict=True))
 
 
-def _stopped(generation: Generation, stop: str | None) -> Generation:
-    """Cut a generation where a server would stop."""
-    if stop is None or stop not in generation.text:
-        return generation
-    return Generation(generation.text.split(stop)[0], generation.tokens, True)
+def _stopped(made: Generation, stop: str | None) -> Generation:
+    """Cut what a server wrote beyond a stop that it did not take."""
+    if stop is None or stop not in made.text:
+        return made
+    return Generation(made.text.split(stop)[0], made.tokens, True)
 
 
 @dataclass

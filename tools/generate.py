@@ -1,13 +1,14 @@
 """Generates completions in batches, from the same prompt ids as in training."""
 
 import random
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from rich.progress import Progress
-from transformers import StoppingCriteria
+from transformers import StoppingCriteria, StopStringCriteria
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
@@ -131,22 +132,35 @@ def generate_batch(
     *,
     max_new_tokens: int | None = None,
     seeds: Sequence[int] | None = None,
+    stop: str | None = None,
     tell: Callable[[float], object] = lambda rows: None,
 ) -> list[Generation]:
     """Continue the ids of each prompt, all in one batch; see `generate`.
 
     With `seeds`, one for each prompt, each row is sampled with its own. The rest of the batch then
-    changes only the rounding of its logits. `tell` hears after each token how many rows are done;
-    a row that goes on counts by its share of the most tokens that it may have.
+    changes only the rounding of its logits. A row ends where it writes `stop`, and its text before
+    it. `tell` hears after each token how many rows are done; a row that goes on counts by its share
+    of the most tokens that it may have.
     """
     limits = [max_length - len(ids) for ids in batch]
     if max_new_tokens is not None:
         limits = [min(limit, max_new_tokens) for limit in limits]
-    made = _continue(model, tokenizer, batch, limits, temperature, seeds, tell)
+    made = _continue(model, tokenizer, batch, limits, temperature, seeds, stop, tell)
     return [
-        read_generation(tokenizer, prompt_ids, ids[:limit])
+        _until(stop, tokenizer, prompt_ids, ids[:limit])
         for prompt_ids, ids, limit in zip(batch, made, limits, strict=True)
     ]
+
+
+def _until(stop: str | None, tokenizer: Any, prompt_ids: list[int], ids: list[int]) -> Generation:
+    """Read a generation up to what stops it; the tokens up to there are counted."""
+    made = read_generation(tokenizer, prompt_ids, ids)
+    if stop is None or stop not in made.text:
+        return made
+    tokens = bisect_left(
+        range(made.tokens), True, key=lambda n: stop in decode(tokenizer, ids[:n], prompt_ids)
+    )
+    return Generation(made.text.split(stop)[0], tokens, True)
 
 
 def read_generation(tokenizer: Any, prompt_ids: list[int], ids: list[int]) -> Generation:
@@ -164,6 +178,7 @@ def _continue(
     limits: Sequence[int],
     temperature: float,
     seeds: Sequence[int] | None,
+    stop: str | None,
     tell: Callable[[float], object],
 ) -> list[list[int]]:
     """The ids after each prompt: EOS and what follows it included, `limits` of them or more.
@@ -178,7 +193,9 @@ def _continue(
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in batch], device=device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch], device=device)
     rows = torch.arange(len(batch))  # that go on
-    cache, done = _cache(model), _HalfDone(tokenizer.eos_token_id, width, limits, tell, device)
+    stopped = StopStringCriteria(tokenizer, [stop]) if stop else None
+    done = _HalfDone(tokenizer.eos_token_id, width, limits, stopped, tell, device)
+    cache = _cache(model)
     made: list[list[int]] = [[] for _ in batch]
     while len(rows):
         sampling: dict[str, Any] = {"do_sample": False}
@@ -208,17 +225,18 @@ def _continue(
 
 
 class _HalfDone(StoppingCriteria):
-    """Stops a batch once half of its rows are done: ended by EOS, or at their limit."""
+    """Stops a batch once half of its rows are done: by EOS, `stopped`, or at their limit."""
 
     def __init__(
         self,
         eos: int,
         width: int,
         limits: Sequence[int],
+        stopped: StopStringCriteria | None,
         tell: Callable[[float], object],
         device: torch.device,
     ) -> None:
-        self.eos, self.width, self.tell = eos, width, tell
+        self.eos, self.width, self.stopped, self.tell = eos, width, stopped, tell
         self.limits = torch.tensor(limits, device=device)
         self.done = torch.zeros_like(self.limits, dtype=torch.bool)
         self.left = 0  # rows that an earlier call left done
@@ -226,6 +244,8 @@ class _HalfDone(StoppingCriteria):
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         step = input_ids.shape[1] - self.width
         self.done |= (input_ids[:, -1] == self.eos) | (step >= self.limits)
+        if self.stopped:
+            self.done |= self.stopped(input_ids, scores)
         going = step / self.limits[~self.done]
         self.tell(self.left + self.done.sum().item() + going.sum().item())
         return torch.full_like(self.done, self.done.sum() * 2 >= len(self.done))

@@ -111,6 +111,17 @@ def undefined_names(source: str) -> frozenset[str]:
     return (names_from_outside(source) or frozenset()) - BUILTINS
 
 
+def leaves_of(source: str) -> list[str]:
+    """Return the functions that a program calls and that nobody defines, in the order of calls."""
+    undefined = undefined_names(source)
+    calls = sorted(
+        (node.func.lineno, node.func.col_offset, node.func.id)
+        for node in ast.walk(parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    )
+    return list(dict.fromkeys(name for _, _, name in calls if name in undefined))
+
+
 def _tables(module: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
     """Yield the tables of all scopes, without recursion: a thousand lambdas can be nested."""
     waiting = [module]

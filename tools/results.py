@@ -207,12 +207,14 @@ class TestedShare(Written):
     right: Count
     rows: Count
     interval_95: tuple[float, float]
+    by_row: str = ""  # 1 or 0 for each row; files of the first release do not say
 
 
 class SearchedTask(Written):
     """What a search was about."""
 
     name: str
+    lengths: list[int] | None = None  # of the test rows, where the card says what is long
 
 
 class Searched(Written):
@@ -220,6 +222,34 @@ class Searched(Written):
 
     task: SearchedTask
     test: dict[str, TestedShare]
+
+
+# sweep.json, by `cogex search --sweep`
+
+
+class Spread(Written):
+    """A figure over the draws of a sweep."""
+
+    mean: float
+    deviation: Finite
+
+
+class SweepPoint(Written):
+    """What a search with fewer candidates or dev rows would have found."""
+
+    criterion: str
+    candidates: Count
+    dev_rows: Count
+    accuracy: Spread
+    rank: Spread
+
+
+class SweepFile(Written):
+    """`sweep.json`: a point for each number of candidates, of dev rows, and criterion."""
+
+    draws: Count
+    points: list[SweepPoint]
+    conclusions: list[str]
 
 
 # reading

@@ -1,12 +1,9 @@
 """Compares runs, or checks of one run, on the rows that they share.
 
-Each is compared with the first. Two shares on the same rows differ where one holds and the other
-does not: McNemar's exact test counts those rows (Q. McNemar, 1947, Psychometrika 12:153-157), and
-the interval of the difference is Agresti and Min's (2005, Statistics in Medicine 24:729-740). Where
-two were checked on other rows, their shares stand beside each other, and nothing is tested.
+Each is compared with the first, row by row (`tools.intervals.paired`). Where two were checked on
+other rows, their shares stand beside each other, and nothing is tested.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.errors import UserError
+from tools.intervals import paired, wilson
 from tools.results import CheckFile, GeneratedRow, Mode, Selection, read_result, read_results
-from tools.search.metrics import Z95, wilson
 from tools.training import run_record
 from tools.training.run_record import Record
 from validation.check.measures import labels
-
-ALPHA = 0.05  # below this p-value two shares differ
 
 
 @dataclass(frozen=True)
@@ -56,31 +51,6 @@ def compare(paths: Sequence[Path]) -> dict[str, Any]:
             }
             for item in others
         ],
-    }
-
-
-def paired(first: Sequence[bool], second: Sequence[bool]) -> dict[str, Any]:
-    """Compare two shares on the same rows: by how much the second is above, and the p-value.
-
-    `interval` is that of the difference, at 95%.
-    """
-    rows = len(first)
-    gained = sum(new and not old for old, new in zip(first, second, strict=True))
-    lost = sum(old and not new for old, new in zip(first, second, strict=True))
-    changed = gained + lost
-    tail = sum(math.comb(changed, count) for count in range(min(gained, lost) + 1))
-    p_value = min(1.0, 2 * tail / 2**changed)
-    up, down, of = gained + 0.5, lost + 0.5, rows + 2
-    middle = (up - down) / of
-    half = Z95 * math.sqrt(up + down - (up - down) ** 2 / of) / of
-    return {
-        "rows": rows,
-        "gained": gained,
-        "lost": lost,
-        "difference": (gained - lost) / rows,
-        "interval": [max(-1.0, middle - half), min(1.0, middle + half)],
-        "p_value": p_value,
-        "differs": p_value < ALPHA,
     }
 
 

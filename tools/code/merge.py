@@ -35,6 +35,9 @@ from tools.prepare.folder import (
 from tools.prepare.split import choose_validation
 from tools.prepared_rows import read_prepared_rows
 
+# the plan's: go on with so many verified rows, add others below so many
+ENOUGH, TOO_FEW = 500, 400
+
 
 def merge(
     inputs: Sequence[Path],
@@ -166,3 +169,16 @@ def print_summary(manifest: dict[str, Any], console: Console) -> None:
     counts = {name: manifest[name] for name in ("read", "train", "val")}
     counts["groups of near-duplicates"] = manifest["near_duplicate_groups"]
     print_counts("rows", counts, manifest, console)
+    console.print(decision(manifest["train"] + manifest["val"]), soft_wrap=True)
+
+
+def decision(rows: int) -> str:
+    """Say what the plan of this track does with so many verified rows."""
+    if rows >= ENOUGH:
+        return f"The plan's decision at {rows:,} verified rows: enough; go on to LoRA."
+    if rows < TOO_FEW:
+        return (
+            f"The plan's decision at {rows:,} verified rows: fewer than {TOO_FEW}; add tasks that "
+            "a teacher writes, or tasks of your own."
+        )
+    return f"The plan's decision at {rows:,} verified rows: usable; {ENOUGH} were aimed at."

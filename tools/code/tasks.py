@@ -4,7 +4,7 @@ Two files of tasks come with this project, one JSON object a line. A new task is
 `id`, `prompt`, `solution` and `tests`:
 
 - `mini.jsonl`: twenty small functions, a benchmark for models that solve none of HumanEval's; its
-  lines also have `wrong`, plausible wrong bodies that the tests must fail;
+  lines also have `category`, and `wrong`, plausible wrong bodies that the tests must fail;
 - `synthetic.jsonl`: small functions of seven categories, to train on without a download.
 """
 
@@ -43,6 +43,7 @@ class Task:
     tests: str
     names: tuple[str, ...]
     setup: str = ""
+    category: str = ""  # empty where the benchmark has none
 
     @property
     def row(self) -> dict[str, str]:
@@ -100,6 +101,7 @@ def own_task(row: Any) -> Task:
         solution=solution,
         tests=tests,
         names=(functions[-1],),
+        category=row.get("category", ""),
     )
 
 

@@ -216,14 +216,19 @@ def _folded(function: str) -> str:
     return " ".join(function.split())
 
 
+def read_sizes(text: str) -> list[int]:
+    """Return the sizes of a list such as `100,1500`, the smallest first. Raises UserError."""
+    try:
+        return sorted({int(size) for size in text.split(",")})
+    except ValueError:
+        raise UserError(f"--sizes {text}: give numbers with a comma, as 100,1500") from None
+
+
 def _check_settings(
     source: RowStream, out: Path, sizes: list[int], unit: Unit, tokenizer: str | None
 ) -> None:
-    if odd := [size for size in sizes if size not in SIZES]:
-        raise UserError(
-            f"--size {odd[0]} is none of {', '.join(map(str, SIZES))}: give one of them, or leave "
-            "--size out for all."
-        )
+    if odd := [size for size in sizes if not 1 <= size <= max(SIZES)]:
+        raise UserError(f"--sizes: {odd[0]:,} is not from 1 to {max(SIZES):,}: give such sizes.")
     if (unit == "tokens") != (tokenizer is not None):
         raise UserError("--unit tokens and --tokenizer belong together: give both, or neither.")
     if out.exists() and not out.is_dir():
@@ -267,7 +272,7 @@ def _check_enough(
     if len(chosen["train"]) < size or not chosen["val"] or not chosen["test"]:
         found = ", ".join(f"{len(rows)} for {name}" for name, rows in chosen.items())
         raise UserError(
-            f"{source}: has too few usable rows for --size {size}: {found} (rejected: "
+            f"{source}: has too few usable rows for --sizes {size}: {found} (rejected: "
             f"{told(commonest_first(reasons)) or 'none'}). Give the whole dataset, whose rows have "
-            "prompt, function and repo, or a smaller --size."
+            "prompt, function and repo, or a smaller size."
         )

@@ -283,9 +283,8 @@ def arxivdl(
         ),
     ] = None,
     sizes: Annotated[
-        list[int] | None,
-        typer.Option("--size", help="200, 500, 1000, 5000 or 10000; more than once; else all."),
-    ] = None,
+        str, typer.Option(help="Training rows of each subset: from 1 to 10000, with a comma.")
+    ] = "200,500,1000,5000,10000",
     augmented: Annotated[
         bool, typer.Option("--augmented", help="The rest of the function's file is the input.")
     ] = False,
@@ -299,14 +298,14 @@ def arxivdl(
     seed: Annotated[int, typer.Option(help="Seed of split and order.")] = 42,
 ) -> None:
     """See the help text above."""
-    from tools.prepare.arxivdl import SIZES, prepare_arxivdl, print_summary
+    from tools.prepare.arxivdl import prepare_arxivdl, print_summary, read_sizes
     from tools.prepare.arxivdl_source import open_stream
 
-    sizes = sorted(sizes or SIZES)
+    asked = read_sizes(sizes)
     manifest = prepare_arxivdl(
         open_stream(source),
         out,
-        sizes=sizes,
+        sizes=asked,
         augmented=augmented,
         max_length=max_length,
         unit=unit,
@@ -315,4 +314,4 @@ def arxivdl(
         test_size=test_size,
         seed=seed,
     )
-    print_summary(manifest, sizes, out, Console())
+    print_summary(manifest, asked, out, Console())

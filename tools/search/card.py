@@ -1,10 +1,12 @@
 """The schema of a task card: the task that a search finds a program for."""
 
+import ast
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -15,6 +17,7 @@ from pydantic import (
 )
 
 from tools.errors import UserError, remedy
+from tools.python_text import parse
 from tools.search.metrics import BUILT_IN
 
 
@@ -40,7 +43,7 @@ class HubSource(_Strict):
 class GeneratorSource(_Strict):
     """Rows made by a function of `tools.search.generators`, with its options."""
 
-    generator: Literal["coin", "sum", "word_sorting", "tiny"]
+    generator: Literal["coin", "sum", "word_sorting", "operations", "tiny"]
     seed: int
     rows: PositiveInt
     options: dict[str, Any] = {}
@@ -83,14 +86,41 @@ class Split(_Strict):
     seed: int = 42
 
 
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Chain(_Strict):
+    """An example for prompts with a chain of thought (J. Wei et al., 2022, arXiv 2201.11903)."""
+
+    input: Text
+    reasoning: Text
+    answer: Text
+
+
+def _functions_alone(source: str) -> str:
+    body = parse(source).body
+    if not body or not all(isinstance(node, ast.FunctionDef) for node in body):
+        raise ValueError("must be Python functions and nothing else")
+    return source
+
+
 class TaskCard(_Strict):
-    """One task. `input` and `answer` are Jinja templates over the fields of a row."""
+    """One task. `input` and `answer` are Jinja templates over the fields of a row.
+
+    So is `length`, an integer that says how long or hard a row is. `prompt` is an engineered prompt
+    for the base, a template over `instruction` and `input`. `definitions` are Python functions that
+    define what programs for this task may leave undefined.
+    """
 
     version: PositiveInt
-    instruction: Annotated[str, Field(min_length=1)]
+    instruction: Text
     data: Data
-    input: Annotated[str, Field(min_length=1)]
-    answer: Annotated[str, Field(min_length=1)]
+    input: Text
+    answer: Text
+    length: Text | None = None
+    prompt: Text | None = None
+    chains: tuple[Chain, ...] = ()
+    definitions: Annotated[Text, AfterValidator(_functions_alone)] | None = None
     metric: Annotated[str, Field(pattern=rf"^({'|'.join(BUILT_IN)}|\w+(\.\w+)+)$")] = "exact"
     tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     split: Split

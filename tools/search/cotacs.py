@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from tools.errors import UserError
 from tools.search.data import TaskRow
 from tools.search.racing import Ranking, equal_beyond, race, rank_all, reaches
@@ -15,12 +17,13 @@ from tools.search.scoring import Scorer
 class Proposed:
     """The candidates of a search, and counts of everything that was generated.
 
-    `train` holds for each candidate how many training rows it got right, and on how many it was
-    scored.
+    `train` holds for each candidate which training rows it got right: 1, 0, and -1 where it was not
+    scored. `by_row` names the candidate that was kept for each training row.
     """
 
     candidates: list[str] = field(default_factory=list)
-    train: dict[str, tuple[int, int]] = field(default_factory=dict)
+    by_row: list[int | None] = field(default_factory=list)
+    train: dict[str, np.ndarray] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     evaluations: int = 0
 
@@ -31,7 +34,7 @@ def search(scorer: Scorer) -> dict[str, Any]:
     Raises UserError if no generation holds a usable candidate.
     """
     proposed = propose(scorer)
-    ranking = rank(scorer, proposed.candidates)
+    ranking = rank(scorer, proposed)
     best = ranking.order[: scorer.settings.top]
     rows = len(scorer.task.dev)
     return {
@@ -49,16 +52,22 @@ def search(scorer: Scorer) -> dict[str, Any]:
         "candidates": [
             _scored(proposed, ranking, index) for index in range(len(proposed.candidates))
         ],
+        "by_row": proposed.by_row,
     }
 
 
 def _scored(proposed: Proposed, ranking: Ranking, index: int) -> dict[str, Any]:
     candidate = proposed.candidates[index]
-    right, rows = proposed.train[candidate]
+    train, dev = proposed.train[candidate], ranking.right[index]
+    return {"program": candidate, "train": _counted(train), "dev": _counted(dev)}
+
+
+def _counted(right: np.ndarray) -> dict[str, Any]:
+    """Count what a candidate got right; `by_row` has 1, 0, or - where it was not scored."""
     return {
-        "program": candidate,
-        "train": {"right": right, "rows": rows},
-        "dev": {"right": ranking.hits[index], "rows": ranking.rows[index]},
+        "right": int((right == 1).sum()),
+        "rows": int((right >= 0).sum()),
+        "by_row": "".join("-01"[value + 1] for value in right.tolist()),
     }
 
 
@@ -84,6 +93,8 @@ def propose(scorer: Scorer) -> Proposed:
             break
     proposed.counts["rows_below_alpha"] = len(open_)
     proposed.candidates = list(dict.fromkeys(best[row] for row in scorer.task.train if row in best))
+    numbers = {candidate: number for number, candidate in enumerate(proposed.candidates)}
+    proposed.by_row = [numbers[best[row]] if row in best else None for row in scorer.task.train]
     proposed.counts["duplicates"] = len(best) - len(proposed.candidates)
     if not proposed.candidates:
         raise UserError(
@@ -95,8 +106,11 @@ def propose(scorer: Scorer) -> Proposed:
 
 def _share(proposed: Proposed, one: str, other: str) -> bool:
     """Whether the first candidate's share of training rows is above the second's."""
-    (right, rows), (other_right, other_rows) = proposed.train[one], proposed.train[other]
-    return right * max(other_rows, 1) > other_right * max(rows, 1)
+    (right, rows), (other_right, other_rows) = (
+        ((proposed.train[candidate] == 1).sum(), (proposed.train[candidate] >= 0).sum())
+        for candidate in (one, other)
+    )
+    return bool(right * max(other_rows, 1) > other_right * max(rows, 1))
 
 
 def _score_on_train(scorer: Scorer, written: Sequence[str], proposed: Proposed) -> set[str]:
@@ -112,14 +126,17 @@ def _score_on_train(scorer: Scorer, written: Sequence[str], proposed: Proposed) 
     new = [index for index, text in enumerate(candidates) if text not in proposed.train]
     proposed.evaluations += sum(ranking.rows[index] for index in new)
     for index in new:
-        proposed.train[candidates[index]] = (ranking.hits[index], ranking.rows[index])
+        proposed.train[candidates[index]] = ranking.right[index]
     return {text for text, reached in zip(candidates, passed, strict=True) if reached}
 
 
-def rank(scorer: Scorer, candidates: Sequence[str]) -> Ranking:
+def rank(scorer: Scorer, proposed: Proposed) -> Ranking:
     """Rank the candidates on the dev split, by the strategy of the settings."""
-    rows = scorer.task.dev
+    rows, candidates = scorer.task.dev, proposed.candidates
+    scorer.store.enter("dev", len(candidates) * len(rows))
     evaluate = scorer.evaluate_on(candidates, rows, "ranking candidates on dev rows")
-    if scorer.settings.strategy == "race":
-        return race(evaluate, len(candidates), len(rows), scorer.settings.top)
-    return rank_all(evaluate, len(candidates), len(rows))
+    if scorer.settings.strategy == "exhaustive":
+        return rank_all(evaluate, len(candidates), len(rows))
+    train = np.array([proposed.train[candidate] for candidate in candidates])
+    paid = train[:, (train >= 0).all(axis=0)]  # the rows that all were scored on
+    return race(evaluate, len(candidates), len(rows), scorer.settings.top, paid)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from tools.errors import UserError
@@ -26,10 +26,11 @@ _TRIES_PER_ROW = 100  # draws of a generator before it counts as exhausted
 
 @dataclass(frozen=True)
 class TaskRow:
-    """An input and its right answer, both text."""
+    """An input and its right answer, both text, and how long it is where the card says so."""
 
     input: str
     answer: str
+    length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def load_task(path: Path) -> Task:
     """
     card = read_card(path)
     metric = load_metric(card.metric, card.tolerance)
-    seen: set[str] = set()
+    seen = {chain.input for chain in card.chains}
     rows, repeated = _distinct(_rows(path, "data.train", card.data.train, card), seen)
     sizes = card.split
     shuffled = _shuffled(rows, sizes.seed)
@@ -110,30 +111,53 @@ def _distinct(rows: Sequence[TaskRow], seen: set[str]) -> tuple[list[TaskRow], i
 
 
 def _rows(path: Path, key: str, source: Source, card: TaskCard) -> list[TaskRow]:
-    environment = SandboxedEnvironment(undefined=StrictUndefined, finalize=_not_null)
-    try:
-        templates = [environment.from_string(text) for text in (card.input, card.answer)]
-    except TemplateError as error:
-        raise UserError(f"{path}: `input` or `answer` is not a Jinja template: {error}") from None
+    named = {"input": card.input, "answer": card.answer} | (
+        {"length": card.length} if card.length else {}
+    )
+    templates = {name: template(path, name, text) for name, text in named.items()}
     rows = []
     for number, fields in enumerate(_fields(path, key, source), 1):
-        try:
-            texts = [template.render(fields).strip() for template in templates]
-        except Exception as error:  # an expression in a template may raise anything
-            known = ", ".join(sorted(map(str, fields)))
-            raise UserError(
-                f"{path}: `input` or `answer` does not fit row {number} of `{key}`: {error}; "
-                f"the row has the fields {known}"
-            ) from None
-        if not all(texts):
-            raise UserError(f"{path}: row {number} of `{key}` gives an empty input or answer")
-        if card.metric == "numeric" and as_number(texts[1]) is None:
-            raise UserError(
-                f"{path}: row {number} of `{key}` gives the answer {texts[1]!r}, which is not "
-                "a number; correct `answer`, or `metric: numeric`"
-            )
-        rows.append(TaskRow(*texts))
+        texts = {}
+        for name, known in templates.items():
+            try:
+                texts[name] = known.render(fields).strip()
+            except Exception as error:  # an expression in a template may raise anything
+                names = ", ".join(sorted(map(str, fields)))
+                raise UserError(
+                    f"{path}: `{name}` does not fit row {number} of `{key}`: {error}; "
+                    f"the row has the fields {names}"
+                ) from None
+        rows.append(_row(path, f"row {number} of `{key}`", card, **texts))
     return rows
+
+
+def template(path: Path, name: str, text: str) -> Template:
+    """Return the Jinja template under the key `name` of a card; a null in it is refused."""
+    environment = SandboxedEnvironment(undefined=StrictUndefined, finalize=_not_null)
+    try:
+        return environment.from_string(text)
+    except TemplateError as error:
+        raise UserError(f"{path}: `{name}` is not a Jinja template: {error}") from None
+
+
+def _row(
+    path: Path, where: str, card: TaskCard, input: str, answer: str, length: str = ""
+) -> TaskRow:
+    if not input or not answer:
+        raise UserError(f"{path}: {where} gives an empty input or answer")
+    if card.metric == "numeric" and as_number(answer) is None:
+        raise UserError(
+            f"{path}: {where} gives the answer {answer!r}, which is not "
+            "a number; correct `answer`, or `metric: numeric`"
+        )
+    if card.length is None:
+        return TaskRow(input, answer)
+    if not length.isdecimal():
+        raise UserError(
+            f"{path}: {where} gives the length {length!r}, which is no whole number; correct "
+            "`length`"
+        )
+    return TaskRow(input, answer, int(length))
 
 
 def _not_null(value: Any) -> Any:

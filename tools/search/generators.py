@@ -49,21 +49,38 @@ def coin(rng: random.Random, *, people: tuple[int, int] = (2, 4)) -> Rows:
             for name, flip in zip(names, flips, strict=True)
         )
         text = f"A coin is heads up. {' '.join(turns)} Is the coin still heads up?"
-        yield {"input": text, "target": "no" if sum(flips) % 2 else "yes"}
+        target = "no" if sum(flips) % 2 else "yes"
+        yield {"input": text, "target": target, "length": len(names)}
 
 
-def sums(rng: random.Random, *, digits: int = 5) -> Rows:
+def sums(rng: random.Random, *, digits: int | tuple[int, int] = 5) -> Rows:
     """Sum of two numbers of so many digits, as in Zelikman et al. (2022, arXiv 2203.14465)."""
+    least, most = (digits, digits) if isinstance(digits, int) else digits
     while True:
-        one, other = (rng.randint(10 ** (digits - 1), 10**digits - 1) for _ in range(2))
-        yield {"input": f"{one} + {other}", "target": str(one + other)}
+        # one number of digits needs no draw: rows of earlier cards stay as they are
+        length = least if least == most else rng.randint(least, most)
+        one, other = (rng.randint(10 ** (length - 1), 10**length - 1) for _ in range(2))
+        yield {"input": f"{one} + {other}", "target": str(one + other), "length": length}
 
 
 def word_sorting(rng: random.Random, *, words: tuple[int, int] = (2, 18)) -> Rows:
     """Words to be sorted, in the form of BIG-bench's task of that name."""
     while True:
         chosen = rng.sample(WORDS, rng.randint(*words))
-        yield {"input": f"List: {' '.join(chosen)}", "target": " ".join(sorted(chosen))}
+        row = {"input": f"List: {' '.join(chosen)}", "target": " ".join(sorted(chosen))}
+        yield row | {"length": len(chosen)}
+
+
+def operations(rng: random.Random, *, steps: tuple[int, int] = (1, 8)) -> Rows:
+    """A start number from 1 to 20 and steps, each of which adds to, takes from or doubles it."""
+    while True:
+        value = rng.randint(1, 20)
+        text = [f"Start with {value}."]
+        for _ in range(rng.randint(*steps)):
+            kind, amount = rng.choice(("add", "subtract", "double")), rng.randint(1, 9)
+            text.append("Double it." if kind == "double" else f"{kind.capitalize()} {amount}.")
+            value = {"add": value + amount, "subtract": value - amount, "double": 2 * value}[kind]
+        yield {"input": " ".join(text), "target": str(value), "length": len(text) - 1}
 
 
 def tiny(rng: random.Random, *, family: str) -> Rows:
@@ -89,5 +106,6 @@ GENERATORS: dict[str, Callable[..., Rows]] = {
     "coin": coin,
     "sum": sums,
     "word_sorting": word_sorting,
+    "operations": operations,
     "tiny": tiny,
 }

@@ -1,4 +1,4 @@
-"""When an answer is right, and the interval around a share of right answers."""
+"""When an answer is right."""
 
 import importlib
 import math
@@ -14,7 +14,6 @@ from tools.errors import UserError
 BUILT_IN = ("exact", "numeric")  # the names that `load_metric` knows
 
 _WORD = re.compile(r"-?\d+(?:\.\d+)?|\w+")
-Z95 = 1.959963984540054  # the standard normal's 97.5% quantile
 
 
 @dataclass(frozen=True)
@@ -104,14 +103,3 @@ def _numeral(answer: Any) -> str | None:
 def _close(answer: Any, expected: str, tolerance: float) -> bool:
     one, other = as_number(answer), as_number(expected)
     return one is not None and other is not None and abs(one - other) <= tolerance
-
-
-def wilson(right: int, total: int) -> tuple[float, float]:
-    """Return Wilson's 95% score interval of a share (E. B. Wilson, 1927, JASA 22:209-212).
-
-    `total` must be positive. Both ends are within 0 and 1.
-    """
-    share, z = right / total, Z95
-    middle = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,10 +1,12 @@
 """Ranks candidates by their accuracy on rows, without scoring every candidate on every row.
 
 - `rank_all` scores every candidate on every row, as the paper does.
-- `race` is successive halving on shared rows (Karnin, Koren and Somekh, 2013, "Almost optimal
-  exploration in multi-armed bandits"; Jamieson and Talwalkar, 2016, arXiv 1502.07943): all
-  candidates are scored on the same growing set of rows, and after each round the better half
-  continues. Because the rows are shared, easy rows favour no candidate.
+- `race` scores the candidates that are still in it on the same growing set of rows. After each
+  round it drops those that the rows seen so far place clearly below the best (a race on paired
+  differences: O. Maron and A. Moore, 1993, NIPS 6; A. W. Moore and M. S. Lee, 1994, ICML), and as
+  many more as its budget asks for, the worst first (successive halving: Z. Karnin, T. Koren and
+  O. Somekh, 2013, ICML; K. Jamieson and A. Talwalkar, 2016, arXiv 1502.07943). Because the rows are
+  shared, easy rows favour no candidate. Training rows that were scored before count as rows seen.
 - `reaches` decides which candidates have a given accuracy, by a Hoeffding race (Maron and Moore,
   1993) with Serfling's bound (1974, Annals of Statistics 2:39-48) for rows drawn without
   replacement.
@@ -21,107 +23,145 @@ import numpy as np
 
 Evaluate = Callable[[Sequence[int], Sequence[int]], np.ndarray]
 
-SHARE = 0.25  # of all evaluations: the most that a race takes if there are enough rows
-LEAST_ROWS = 50  # in a first round: fewer would say too little
-FIRST_ROWS = 20  # in the first round of `reaches`
+SHARE = 0.25  # of all evaluations: the most that a race takes
+LARGE, LARGE_SHARE = 100_000, 0.15  # the same of so many evaluations and more
+LEAST_ROWS = 50  # for each candidate, even if that is a larger share
+TOLERANCE = 0.01  # of accuracy: candidates closer than that are as good
+SIGMAS = 3.0  # standard errors of a difference that make it clear
+FIRST_ROWS = 10  # of a race; each round doubles the rows
+REACHES_ROWS = 20  # in the first round of `reaches`
 ERROR = 0.05  # the chance that `reaches` is wrong about a candidate, in each round
+BLOCK = 50  # rows that `rank_all` scores at a time, so that one sees how it stands
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The candidates scored on all rows, best first, and the scores of all candidates.
+    """The candidates that were left at the end, best first, and the scores of all candidates.
 
     For each candidate `hits` counts the rows that it got right and `rows` the rows that it was
-    scored on. Equal candidates are in the order of their indexes.
+    scored on; `right` holds them, 0 or 1, and -1 where it was not scored: (candidates, rows). Equal
+    candidates are in the order of their indexes.
     """
 
     order: tuple[int, ...]
     hits: tuple[int, ...]
     rows: tuple[int, ...]
     evaluations: int
-    ties: int = 0  # candidates that left a race although equal to one that stayed
+    right: np.ndarray
+    ties: int = 0  # candidates that the budget dropped although equal to one that stayed
 
 
 class _Tally:
-    """Scores candidates on further rows, and keeps count."""
+    """Scores candidates on further rows, and keeps what they got right."""
 
-    def __init__(self, evaluate: Evaluate, candidates: int) -> None:
+    def __init__(self, evaluate: Evaluate, candidates: int, rows: int) -> None:
         self.evaluate = evaluate
-        self.hits = np.zeros(candidates, dtype=int)
-        self.rows = np.zeros(candidates, dtype=int)
+        self.right = np.full((candidates, rows), -1, dtype=np.int8)
 
     def score(self, candidates: Sequence[int], start: int, stop: int) -> None:
-        """Add rows `start` to `stop` to each candidate's score."""
-        right = self.evaluate(candidates, range(start, stop))
-        self.hits[candidates] += right.sum(axis=1)
-        self.rows[candidates] += stop - start
-
-    def best_first(self, candidates: Sequence[int]) -> list[int]:
-        shares = self.hits / np.maximum(self.rows, 1)
-        return sorted(candidates, key=lambda index: (-shares[index], index))
+        """Score candidates on the rows from `start` to `stop`."""
+        self.right[candidates, start:stop] = self.evaluate(candidates, range(start, stop))
 
     def ranking(self, candidates: Sequence[int], ties: int = 0) -> Ranking:
-        hits, rows = tuple(self.hits.tolist()), tuple(self.rows.tolist())
-        return Ranking(tuple(self.best_first(candidates)), hits, rows, sum(rows), ties)
+        hits, rows = (self.right == 1).sum(axis=1), (self.right >= 0).sum(axis=1)
+        order = _best_first(candidates, hits / np.maximum(rows, 1))
+        counts = tuple(hits.tolist()), tuple(rows.tolist())
+        return Ranking(tuple(order), *counts, int(rows.sum()), self.right, ties)
+
+
+def _best_first(candidates: Sequence[int], scores: np.ndarray) -> list[int]:
+    return sorted(candidates, key=lambda index: (-scores[index], index))
 
 
 def rank_all(evaluate: Evaluate, candidates: int, rows: int) -> Ranking:
     """Score every candidate on every row: the exhaustive search of the paper."""
-    tally = _Tally(evaluate, candidates)
-    tally.score(range(candidates), 0, rows)
+    tally = _Tally(evaluate, candidates, rows)
+    for start in range(0, rows, BLOCK):
+        tally.score(range(candidates), start, min(rows, start + BLOCK))
     return tally.ranking(range(candidates))
 
 
 def race(
-    evaluate: Evaluate, candidates: int, rows: int, keep: int, share: float = SHARE
+    evaluate: Evaluate, candidates: int, rows: int, keep: int, paid: np.ndarray | None = None
 ) -> Ranking:
-    """Return the ranking of the candidates that reach the last row, at least `keep` of them.
+    """Return the ranking of the candidates that are left, at least `keep` of them if there are.
 
-    The number of rows doubles from round to round and that of candidates halves, but never falls
-    below twice `keep`. The first round is as large as `share` of all evaluations allows, but has
-    at least 50 rows: a race over few rows takes more than that share, up to all.
+    `paid` is what they got right on other rows, 0 or 1, of shape (candidates, such rows). It ends
+    on the last row, or once it is clear which are the best `keep` and which of them is the best.
+    Those are then scored on the other rows, too, as far as the budget goes.
     """
-    tally = _Tally(evaluate, candidates)
+    tally = _Tally(evaluate, candidates, rows)
+    before = np.zeros((candidates, 0), np.int8) if paid is None else paid
+    budget = most_evaluations(candidates, rows)
     alive, start, ties = list(range(candidates)), 0, 0
-    for survivors, stop in schedule(candidates, rows, keep, share):
-        order = tally.best_first(alive)
-        ties += equal_beyond(order, tally.hits.tolist(), survivors)
-        alive = sorted(order[:survivors])
+    stops = _stops(rows)
+    for place, stop in enumerate(stops):
+        seen = np.concatenate([before, tally.right[:, :start]], axis=1)
+        alive = _not_clearly_worse(seen, alive, keep, rows)
+        if start and _is_decided(seen, alive, keep, rows):
+            break
+        affordable = budget / (len(stops) - place) / (stop - start)
+        limit = max(keep, 2, int(affordable))
+        order = _best_first(alive, seen.sum(axis=1))
+        ties += equal_beyond(order, seen.sum(axis=1).tolist(), limit)
+        alive = sorted(order[:limit])
         tally.score(alive, start, stop)
+        budget -= len(alive) * (stop - start)
         start = stop
+    if start < rows and len(alive) * (rows - start) <= budget:
+        tally.score(alive, start, rows)
     return tally.ranking(alive, ties)
+
+
+def most_evaluations(candidates: int, rows: int) -> float:
+    """Return how many evaluations a race may take."""
+    every = candidates * rows
+    share = LARGE_SHARE if every >= LARGE else SHARE
+    return min(every, max(share * every, LEAST_ROWS * candidates))
+
+
+def _stops(rows: int) -> list[int]:
+    stops = [FIRST_ROWS]
+    while stops[-1] < rows:
+        stops.append(2 * stops[-1])
+    return [*stops[:-1], rows]
+
+
+def _not_clearly_worse(
+    seen: np.ndarray, candidates: Sequence[int], keep: int, rows: int
+) -> list[int]:
+    """Leave out the candidates that are clearly no better than the `keep`-th."""
+    order = _best_first(candidates, seen.sum(axis=1))
+    if seen.shape[1] == 0 or len(order) <= keep:
+        return list(candidates)
+    last = order[keep - 1]
+    kept = [*order[:keep], *(i for i in order[keep:] if not _is_below(seen, i, last, rows))]
+    return sorted(kept)
+
+
+def _is_decided(seen: np.ndarray, candidates: Sequence[int], keep: int, rows: int) -> bool:
+    """Whether no more than `keep` are left, and no other is better than the first of them."""
+    first, *others = _best_first(candidates, seen.sum(axis=1))
+    return len(candidates) <= keep and all(_is_below(seen, i, first, rows) for i in others)
+
+
+def _is_below(seen: np.ndarray, one: int, best: int, rows: int) -> bool:
+    """Whether one candidate is clearly not better than another by more than `TOLERANCE`.
+
+    The variance of their difference on `n` of `rows` rows is that of the rows in which they
+    differ; one such row and another are added, because few rows tell little (A. Agresti and Y.
+    Min, 2005).
+    """
+    n = seen.shape[1]
+    differ = (seen[one] != seen[best]).sum()
+    ahead = (seen[best].sum(dtype=int) - seen[one].sum(dtype=int)) / n
+    error = math.sqrt((differ + 1) / (n + 2) * max(0.0, 1 / n - 1 / rows))
+    return bool(ahead + TOLERANCE > SIGMAS * error)
 
 
 def equal_beyond(order: Sequence[int], hits: Sequence[int], kept: int) -> int:
     """Return how many candidates beyond the first `kept` are as good as the last of those."""
     return sum(hits[index] == hits[order[kept - 1]] for index in order[kept:])
-
-
-def schedule(candidates: int, rows: int, keep: int, share: float = SHARE) -> list[tuple[int, int]]:
-    """Return the rounds of a race: how many candidates continue, and up to which row."""
-    first = rows
-    while first > LEAST_ROWS and _cost(_rounds(candidates, rows, keep, first)) > (
-        share * candidates * rows
-    ):
-        first -= 1
-    return _rounds(candidates, rows, keep, first)
-
-
-def _rounds(candidates: int, rows: int, keep: int, first: int) -> list[tuple[int, int]]:
-    rounds = [(candidates, min(first, rows))]
-    while rounds[-1][1] < rows:
-        survivors, stop = rounds[-1]
-        rounds.append(
-            (min(survivors, max(2 * keep, math.ceil(survivors / 2))), min(rows, 2 * stop))
-        )
-    return rounds
-
-
-def _cost(rounds: Sequence[tuple[int, int]]) -> int:
-    starts = [0, *(stop for _, stop in rounds)]
-    return sum(
-        survivors * (stop - start) for (survivors, stop), start in zip(rounds, starts, strict=False)
-    )
 
 
 def reaches(
@@ -132,16 +172,18 @@ def reaches(
     Scores it on doubling numbers of rows until Serfling's bound decides, or all rows are scored.
     The ranking holds the scores; its order is by share of the scored rows.
     """
-    tally = _Tally(evaluate, candidates)
+    tally = _Tally(evaluate, candidates, rows)
     open_ = list(range(candidates)) if least > 0 else []  # every candidate reaches 0
-    start, stop = 0, min(FIRST_ROWS, rows)
+    start, stop = 0, min(REACHES_ROWS, rows)
     while open_ and start < rows:
         tally.score(open_, start, stop)
         radius = _serfling(stop, rows)
-        open_ = [index for index in open_ if abs(tally.hits[index] / stop - least) <= radius]
+        shares = (tally.right[:, :stop] == 1).mean(axis=1)
+        open_ = [index for index in open_ if abs(shares[index] - least) <= radius]
         start, stop = stop, min(rows, 2 * stop)
-    passed: list[bool] = (tally.hits >= least * tally.rows).tolist()
-    return passed, tally.ranking(range(candidates))
+    ranking = tally.ranking(range(candidates))
+    passed = [hits >= least * seen for hits, seen in zip(ranking.hits, ranking.rows, strict=True)]
+    return passed, ranking
 
 
 def _serfling(seen: int, rows: int) -> float:

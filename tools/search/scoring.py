@@ -1,5 +1,6 @@
 """Scores candidates: the model emulates a given program on a row, and the metric judges."""
 
+import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,9 +9,10 @@ import numpy as np
 
 from tools.backend import Backend, Request
 from tools.errors import UserError
+from tools.intervals import wilson
+from tools.python_text import parse
 from tools.search.candidates import Form
 from tools.search.data import Task, TaskRow
-from tools.search.metrics import wilson
 from tools.search.racing import Evaluate
 from tools.search.store import Store
 from tools.search.vote import Majority, derived_seed, vote
@@ -94,13 +96,22 @@ class Scorer:
     def evaluate_on(
         self, candidates: Sequence[str], rows: Sequence[TaskRow], what: str
     ) -> Evaluate:
-        """Return the function by which `racing` asks which candidates are right on which rows."""
+        """Return the function by which `racing` asks which candidates are right on which rows.
+
+        It tells the store which candidate is the best so far.
+        """
+        counts = np.zeros((len(candidates), 2), dtype=int)  # right, and scored
 
         def evaluate(chosen: Sequence[int], numbers: Sequence[int]) -> np.ndarray:
             on = [rows[number] for number in numbers]
             answers = self.emulate([candidates[index] for index in chosen], on, what)
-            right = [self.right(given, on) for given in answers]
-            return np.array(right, dtype=np.int8).reshape(len(chosen), len(numbers))
+            given = [self.right(item, on) for item in answers]
+            right = np.array(given, dtype=np.int8).reshape(len(chosen), len(numbers))
+            counts[list(chosen)] += np.stack([right.sum(axis=1), np.full(len(chosen), len(on))], 1)
+            best = max(chosen, key=lambda index: (counts[index, 0], -index))
+            hits, scored = counts[best].tolist()
+            self.store.best = f"{_named(candidates[best])}, {hits} of {scored} rows"
+            return right
 
         return evaluate
 
@@ -123,11 +134,26 @@ class Scorer:
         ]
 
     def accuracy(self, answers: Sequence[Any], rows: Sequence[TaskRow]) -> dict[str, Any]:
-        """Return the share of right answers with its 95% interval (Wilson)."""
-        right = sum(self.right(answers, rows))
+        """Return the share of right answers with its 95% interval (Wilson).
+
+        `by_row` has a 1 for each row with a right answer, and a 0 for each other.
+        """
+        each = self.right(answers, rows)
+        right = sum(each)
         low, high = wilson(right, len(rows))
-        share = right / len(rows)
-        return {"right": right, "rows": len(rows), "share": share, "interval_95": [low, high]}
+        return {
+            "right": right,
+            "rows": len(rows),
+            "share": right / len(rows),
+            "interval_95": [low, high],
+            "by_row": "".join(str(int(holds)) for holds in each),
+        }
+
+
+def _named(candidate: str) -> str:
+    """The name of a program's first function, or a plan's first line."""
+    names = [node.name for node in parse(candidate).body if isinstance(node, ast.FunctionDef)]
+    return names[0] if names else candidate.split("\n")[0]
 
 
 def emulator_request(

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from prompt_strategies import tokenise
@@ -26,14 +27,34 @@ NAME = "generations.jsonl"
 
 
 class Store:
-    """The generations of one folder; no more than `most` are made."""
+    """The generations of one folder; no more than `most` are made.
+
+    `plan` says how many calls each part of the work may take, in order, and `best` what the best
+    program so far is; the progress bar tells both.
+    """
 
     def __init__(self, folder: Path, most: int | None = None) -> None:
         """Read the file, if there is one. Raises UserError if it holds anything else."""
         self.path = folder / NAME
         self.made, self.most = 0, most
+        self.plan: dict[str, int] = {}
+        self.best = ""
+        self._left = 0  # calls of the part that is under way, at most
         self._kept = _read(self.path)
         self._asked: set[str] = set()
+
+    def enter(self, part: str, most: int) -> None:
+        """Begin a part of the plan, of which `most` is now known; those before it are done."""
+        names = list(self.plan)
+        done = names[: names.index(part) + 1] if part in names else []
+        for name in done:
+            self.plan[name] = 0
+        self._left = most
+
+    @property
+    def left(self) -> int:
+        """How many calls may follow, at most."""
+        return self._left + sum(self.plan.values())
 
     @property
     def calls(self) -> int:
@@ -63,7 +84,9 @@ class Store:
         would be made than may be.
         """
         keys = [_key(backend, request) for request in requests]
+        before = self.calls
         self._asked.update(keys)
+        self._left = max(0, self._left - (self.calls - before))
         missing = {
             key: request
             for key, request in zip(keys, requests, strict=True)
@@ -85,17 +108,22 @@ class Store:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[told]}"),
         )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file, Progress(*columns, transient=True) as progress:
-            task = progress.add_task(what, total=len(keys))
+            task = progress.add_task(what, total=len(keys), told=self._told())
             for batch in backend.run(requests):
                 file.write(_lines(batch, keys, requests, what))
                 file.flush()
                 os.fsync(file.fileno())
                 self._kept |= {keys[index]: generation for index, generation in batch}
                 self.made += len(batch)
-                progress.advance(task, len(batch))
+                progress.update(task, advance=len(batch), told=self._told())
+
+    def _told(self) -> str:
+        best = f"; best so far: {escape(self.best)}" if self.best else ""
+        return f"{self.made:,} calls made, then at most {self.left:,}{best}"
 
 
 def _key(backend: Backend, request: Request) -> str:

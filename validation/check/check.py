@@ -33,6 +33,7 @@ from tools.files import (
     write_jsonl,
 )
 from tools.generate import NOTHING, Generation, generate, read_generation
+from tools.intervals import wilson
 from tools.models import (
     load_base,
     load_model,
@@ -42,11 +43,13 @@ from tools.models import (
     writing_dtype,
 )
 from tools.prepared_rows import declared_strategy, encode_pairs, load_strategy, read_prepared_rows
+from tools.programs import leaves_of
+from tools.python_text import parse
 from tools.recipe import Recipe
 from tools.results import CheckFile
 from tools.run_folder import checkpoint_folders
 from tools.sandbox import CONSENT, unavailable
-from tools.search.metrics import wilson
+from tools.search.leaves import by_leaves
 from tools.training.run_record import changed_data, told
 from validation.check.collapse import COLLAPSE, find_loop, measure_collapse
 from validation.check.emulation import STATUSES, summarize, verify_emulation
@@ -385,7 +388,19 @@ def _shares(
             for name in sorted(filter(None, families))
             if None not in families
         },
+        **({"leaves": _by_leaves(judged)} if "keys_agree" in names else {}),
     }
+
+
+def _by_leaves(judged: Sequence[Judged]) -> dict[str, Any]:
+    """Count right answers by the undefined functions of their programs."""
+    return by_leaves(
+        [
+            (leaves_of(item.completion.program), int(item.holds["answer_exact"] is True), 1)
+            for item in judged
+            if parse(item.completion.program).body
+        ]
+    )
 
 
 def _share(
@@ -482,6 +497,11 @@ def print_check(result: dict[str, Any], console: Console) -> None:
             )
         if section and section["emulation"]:
             _print_emulation(name, section["emulation"], console)
+        if section and (numbers := section.get("leaves", {}).get("by_number")):
+            found = "; ".join(
+                f"{number}: {_of(item['right'], item['rows'])}" for number, item in numbers.items()
+            )
+            console.print(f"Right answers by undefined functions, {name}: {found}", soft_wrap=True)
 
 
 def _of(count: int, total: int) -> str:

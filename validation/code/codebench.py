@@ -10,7 +10,7 @@ taken out of its code fence and the prose around it.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ from validation.code.pass_at_k import PASS_AT, summarise
 from validation.code.samples import (
     Sample,
     Sampling,
-    Sources,
+    Source,
     Suite,
+    following,
     is_python,
     load_suite,
     model_sources,
@@ -49,6 +50,7 @@ TOO_LONG = Tried("prompt_too_long")
 # the plan's aim for the mini suite (docs/code-track.md): the least solved, the least share of valid
 # syntax, and the most loops
 SOLVED, VALID_SYNTAX, LOOPS = 5, 0.95, 0
+MOST_SHOWN = 30  # tasks: of a larger suite the single tasks stand in the files alone
 # the evaluators whose rules these are
 EVALUATORS = {
     "humaneval": "openai/human-eval",
@@ -70,33 +72,44 @@ def codebench(
     out: Path | None = None,
     allow_code_execution: bool = False,
     server: Server | None = None,
+    follow: bool = False,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
     """Score a recipe's model, a model folder or a file of completions on a suite.
 
-    `model_name` is `best`, `base`, `checkpoint-N` or, for the trend of a run, `all`. A program with
-    its tests has `seconds` of the clock. Writes `codebench-SUITE.json` and the generations of each
-    model into `out` (a recipe's run folder, else a folder under outputs/codebench), and returns the
-    first's content; its `passed` says whether the suite's criteria are met. Raises UserError
-    without consent, or if an input cannot be used.
+    `model_name` is `best`, `base`, `checkpoint-N` or, for the trend of a run, `all`. With `follow`
+    it is the base, and each checkpoint as training writes it, until the run has ended; `tell` hears
+    of each. A program with its tests has `seconds` of the clock. Writes `codebench-SUITE.json` and
+    the generations of each model into `out` (a recipe's run folder, else a folder under
+    outputs/codebench), and returns the first's content; its `passed` says whether the suite's
+    criteria are met. Raises UserError without consent, or if an input cannot be used.
     """
     _check_possible(target, samples, model_name, sampling, seconds, allow_code_execution)
+    if follow and (server or not (target and _is_recipe(target))):
+        raise UserError("--follow waits for the checkpoints of a run: give its recipe alone")
     tasks, origin = load_suite(suite, data)
     recipe = read_recipe(target) if target and _is_recipe(target) else None
     unknown: list[str] = []
+    sources: Iterable[Source]
     if samples:
         read, unknown = read_samples(samples, tasks)
-        sources: Sources = {_name(samples): lambda _: read}
+        name = _name(samples)
+        sources = [(name, lambda _: read)]
+    elif follow and recipe:
+        name, sources = "", following(recipe, sampling)
     else:
         sources = model_sources(recipe, target or Path(), model_name, sampling, server)
-    folder = out or (recipe.output_dir if recipe else OUT / min(sources))
+        name = sources[0][0]
+    folder = out or (recipe.output_dir if recipe else OUT / name)
     models: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
-    for name, make in sources.items():
+    for name, make in sources:
         made = make(tasks)
         section, lines = _score(name, made, tasks, seconds)
         models.append(section)
         results += lines
         write_jsonl(folder / f"codebench-{suite}-{name}.jsonl", map(_record, made, lines))
+        tell(f"{name}: {section['tasks_passed']} of {len(tasks)} solved")
     result = {
         "suite": suite,
         "target": str(target or samples),
@@ -107,7 +120,7 @@ def codebench(
         "reference": EVALUATORS.get(suite),
         "sampling": None if samples else vars(sampling),
         "trained_on": trained_on(recipe, tasks) if recipe else [],
-        "left_out": left_out(recipe) if recipe and model_name == "all" else [],
+        "left_out": left_out(recipe) if recipe and (model_name == "all" or follow) else [],
         "unknown_tasks": unknown,
         "models": models,
         **as_result(_criteria(models) if suite == "mini" else []),
@@ -169,10 +182,12 @@ def _score(
         reported={task.id for task in reported(tasks)},
     )
     section["collapse"] = _collapse(tried)
+    section["categories"] = _by_category(tasks, made, verdicts)
     lines = [
         {
             "model": name,
             "task_id": sample.task.task_id,
+            "category": sample.task.category,
             "passed": verdict.passed,
             "result": verdict.kind,
             "detail": verdict.detail,
@@ -181,6 +196,19 @@ def _score(
         for sample, verdict, taken in zip(made, verdicts, again, strict=True)
     ]
     return section, lines
+
+
+def _by_category(
+    tasks: Sequence[Task], made: Sequence[Sample], verdicts: Sequence[Tried]
+) -> dict[str, dict[str, int]]:
+    """Count the solved tasks of each category; nothing for a suite without categories."""
+    solved = {s.task.id for s, verdict in zip(made, verdicts, strict=True) if verdict.passed}
+    found: dict[str, dict[str, int]] = {}
+    for task in tasks:
+        counts = found.setdefault(task.category, {"solved": 0, "tasks": 0})
+        counts["solved"] += task.id in solved
+        counts["tasks"] += 1
+    return {} if "" in found else found
 
 
 def _criteria(models: Sequence[dict[str, Any]]) -> list[VerdictRow]:
@@ -275,10 +303,44 @@ def print_codebench(result: dict[str, Any], console: Console) -> None:
                 ),
             )
     console.print(table)
+    if tasks <= MOST_SHOWN:
+        console.print(_task_table(result))
     for line in _remarks(result):
         console.print(line, markup=False, soft_wrap=True)
     if result["verdicts"]:
         print_verdicts(result["verdicts"], console)
+        console.print(decision(max(model["tasks_passed"] for model in models)), soft_wrap=True)
+
+
+def _task_table(result: dict[str, Any]) -> Table:
+    """What became of each task, by model; below, the solved ones by category."""
+    models = result["models"]
+    table = Table("task", "category", *(model["name"] for model in models))
+    tasks = {line["task_id"]: line["category"] for line in result["results"]}
+    found = {(line["model"], line["task_id"]): line for line in result["results"] if line["passed"]}
+    for line in result["results"]:
+        found.setdefault((line["model"], line["task_id"]), line)
+    for task, category in tasks.items():
+        lines = [found.get((model["name"], task)) for model in models]
+        told = [line["result"].replace("_", " ") if line else "no sample" for line in lines]
+        table.add_row(str(task), category, *told)
+    table.add_section()
+    for category in models[0]["categories"]:
+        counts = [model["categories"][category] for model in models]
+        table.add_row("solved", category, *(f"{each['solved']}/{each['tasks']}" for each in counts))
+    return table
+
+
+def decision(solved: int) -> str:
+    """Say what the plan of this track does next, by how many of the twenty are solved."""
+    if solved >= SOLVED:
+        return f"The plan's decision at {solved} of 20: reached; go on to the whole of HumanEval."
+    if solved:
+        return (
+            f"The plan's decision at {solved} of 20: in part; train on 1,000 rows, or take a "
+            "larger base."
+        )
+    return "The plan's decision at 0 of 20: the rows are not what is missing; take a larger base."
 
 
 def _remarks(result: dict[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -55,9 +55,19 @@ METRICS = {
     "codejudge": "VichyTong/CodeJudge",
 }
 RESAMPLES = 10_000
+ROWS = 200  # test rows that are scored unless more or fewer are asked for
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 FOLDER = "codescore"
 VERDICTS = "verdicts.jsonl"
 OPENAI = "https://api.openai.com/v1"
+
+
+class Written(NamedTuple):
+    """What writes code: an adapter's folder and files, or the base."""
+
+    name: str
+    folder: Path | None
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -96,18 +106,27 @@ def make_metrics(
 
 
 def codescore(
-    recipe: Recipe, metrics: Metrics, *, model: str, subset_size: int, augmented: bool = False
+    recipe: Recipe,
+    metrics: Metrics,
+    *,
+    model: str,
+    subset_size: int | None = None,
+    augmented: bool = False,
+    adapter: str | None = None,
 ) -> dict[str, Any]:
     """Score the first `subset_size` test rows as `model` writes them; return codescore.json.
 
-    `model` is `base`, `checkpoint-N` or `all`: the base and every whole checkpoint. With
-    `augmented` the input of each row is the rest of its file. Raises UserError if there are no such
-    rows or checkpoints.
+    Without a size these are 200 rows, or all that there are. `model` is `base`, `best`,
+    `checkpoint-N` or `all`: the base and every whole checkpoint. An `adapter`, a folder or a
+    repository of the hub, is scored in its place. With `augmented` the input of each row is the
+    rest of its file. Raises UserError if there are no such rows or models.
     """
     path = test_path(recipe, augmented)
-    rows = read_prepared_rows(path, ("id", "instruction", "input", "output"))[:subset_size]
+    every = read_prepared_rows(path, ("id", "instruction", "input", "output"))
+    rows = _first(path, every, subset_size) if subset_size else every[:ROWS]
     folder = recipe.output_dir / (FOLDER + (AUGMENTED if augmented else ""))
-    written = dict(_generated(recipe, model, rows, folder, metrics.judge))
+    asked = [_adapter(adapter)] if adapter else _models(recipe, model)
+    written = dict(_generated(recipe, asked, rows, folder, metrics.judge))
     models = _score_models(written, [row["id"] for row in rows], metrics, folder)
     about = {"recipe": str(recipe.path), "test": _identity(path, rows)}
     return _result(folder, models, about | {"left_out": left_out(recipe) if model == "all" else []})
@@ -115,12 +134,21 @@ def codescore(
 
 def codescore_pairs(path: Path, metrics: Metrics, subset_size: int | None) -> dict[str, Any]:
     """Score the pairs of a file; write the results into the folder `codescore-NAME` beside it."""
-    rows = read_published(path, "pairs").rows[:subset_size]
+    every = read_published(path, "pairs").rows
+    rows = _first(path, every, subset_size) if subset_size else every
     pairs = [_pair(path, number, row) for number, row in enumerate(rows, 1)]
     folder = path.with_name(f"{FOLDER}-{path.stem}")
     names = [str(index) for index in range(len(pairs))]
     models = _score_models({path.stem: pairs}, names, metrics, folder)
     return _result(folder, models, {"pairs": _identity(path, pairs)})
+
+
+def _first[Row](path: Path, rows: Sequence[Row], size: int) -> Sequence[Row]:
+    if size > len(rows):
+        raise UserError(
+            f"--subset-size {size:,}: {path} has {len(rows):,} rows; give a smaller one"
+        )
+    return rows[:size]
 
 
 def _pair(path: Path, number: int, row: Any) -> Pair:
@@ -286,7 +314,7 @@ def _identity(path: Path, rows: Sequence[Any]) -> dict[str, Any]:
 
 def _generated(
     recipe: Recipe,
-    model: str,
+    models: Sequence[Written],
     rows: Sequence[dict[str, str]],
     folder: Path,
     judge: Judge | None,
@@ -315,7 +343,7 @@ def _generated(
     }
     planned = [
         (name, path, digest(deciding | {"files": file_hashes(path, files) if path else {}}))
-        for name, path, files in _models(recipe, model)
+        for name, path, files in models
     ]
     if judge:
         length = recipe.sequence_len * CHARACTERS_PER_TOKEN
@@ -340,24 +368,48 @@ def _pairs(candidates: Sequence[str], rows: Sequence[dict[str, str]]) -> list[Pa
     ]
 
 
-def _models(recipe: Recipe, model: str) -> list[tuple[str, Path | None, tuple[str, ...]]]:
-    """Return name, folder and files of each model. Raises UserError if there is none."""
-    found: list[tuple[str, Path | None, tuple[str, ...]]] = []
-    if model in ("base", "all"):
-        found.append(("base", None, ()))
+def _models(recipe: Recipe, model: str) -> list[Written]:
+    """Return what writes, by its name. Raises UserError if there is none."""
+    found: list[Written] = [Written("base", None, ())] if model in ("base", "all") else []
     if model == "base":
         return found
     if recipe.adapter is None:
         raise UserError(f"{recipe.path}: trains no adapter; codescore scores adapters and bases")
+    if model == "best":
+        return [_adapter(str(recipe.output_dir / "best"))._replace(name="best")]
     asked = [item for item in checkpoints(recipe) if model in ("all", item.name)]
-    whole = [(item.name, item.path, item.files) for item in asked if item.status == "ok"]
+    whole = [Written(item.name, item.path, item.files) for item in asked if item.status == "ok"]
     if not whole:
         why = [f"{item.name} is {item.status}: {item.reason}" for item in asked]
         raise UserError(
             f"{recipe.output_dir}: no usable {model} ({'; '.join(why) or 'there is none'}); "
-            "name base, checkpoint-N or all"
+            "name base, best, checkpoint-N or all"
         )
     return [*found, *whole]
+
+
+def _adapter(name: str) -> Written:
+    """Return the adapter of a folder, or of a repository of the hub, which is downloaded."""
+    folder = Path(name)
+    if not folder.is_dir():
+        folder = _downloaded(name)
+    if missing := [file for file in ADAPTER_FILES if not (folder / file).is_file()]:
+        raise UserError(f"{name}: holds no {missing[0]}; name an adapter's folder or repository")
+    return Written(Path(name).name, folder, ADAPTER_FILES)
+
+
+def _downloaded(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(ADAPTER_FILES)))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{name}: is no folder here, and the hub does not bring it: {what}; name an adapter's "
+            "folder, or its repository as owner/name"
+        ) from None
 
 
 def _write_code(model: Any, tokenizer: Any, prompts: Sequence[str], recipe: Recipe) -> list[str]:

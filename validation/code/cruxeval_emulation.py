@@ -23,9 +23,9 @@ from tools.code.trial import SECONDS, limits_of
 from tools.errors import UserError
 from tools.files import refuse_unwritable, write_json, write_jsonl
 from tools.generate import generate
+from tools.intervals import wilson
 from tools.python_text import literal
 from tools.recipe import Recipe
-from tools.search.metrics import wilson
 from validation.check.check import load_named
 from validation.code.cruxeval import Row, read_generations, read_rows, score
 

@@ -1,5 +1,6 @@
 """Provides the completions that `cogex codebench` scores: from a model or from a file."""
 
+import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +18,14 @@ from tools.prepare.fetch import verified
 from tools.python_text import compiles, defines, take_program
 from tools.recipe import Recipe
 from validation.check.check import load_named
-from validation.selection.checkpoints import checkpoints
+from validation.curves.trainer_state import read_run
+from validation.selection.checkpoints import Checkpoint, checkpoints
 
 Suite = Literal["mini", "humaneval", "mbpp"]
 
 # where HumanEval cuts a completion: Chen et al. 2021, section 2
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+POLL_SECONDS = 10.0  # between two looks for new checkpoints
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".py")
 
 
@@ -61,7 +64,8 @@ class Sample:
         return self.generation or Generation(self.completion, 0, True)
 
 
-Sources = dict[str, Callable[[Sequence[Task]], list[Sample]]]
+Source = tuple[str, Callable[[Sequence[Task]], list[Sample]]]
+Sources = Sequence[Source]
 
 
 def load_suite(suite: Suite, data: Path | None) -> tuple[list[Task], dict[str, str] | None]:
@@ -92,7 +96,7 @@ def model_sources(
     sampling: Sampling,
     server: Server | None = None,
 ) -> Sources:
-    """Return a function for each model that makes its samples.
+    """Return for each model its name and a function that makes its samples.
 
     The model is that of a folder, or a recipe's by name; `all` means the base and every
     checkpoint. A server's model writes in place of it. Raises UserError if there is no usable
@@ -101,9 +105,10 @@ def model_sources(
     if server:
         served = server.open(target)
         context = served.context or MOST_TOKENS
-        return {served.name: partial(_samples, served.write, context, sampling)}
+        return [(served.name, partial(_samples, served.write, context, sampling))]
     if recipe is None:
-        return {target.resolve().name: partial(_generate, partial(load_trained, target), sampling)}
+        load = partial(load_trained, target)
+        return [(target.resolve().name, partial(_generate, load, sampling))]
     names = [name]
     if name == "all":
         names = [item.name for item in checkpoints(recipe) if item.status == "ok"]
@@ -111,7 +116,45 @@ def model_sources(
             raise UserError(f"{recipe.output_dir}: no checkpoint can be used; see `cogex select`")
         if recipe.adapter:  # a whole model begins with random weights, or with another's
             names.insert(0, "base")
-    return {each: partial(_generate, partial(load_named, recipe, each), sampling) for each in names}
+    return [_of_run(recipe, each, sampling) for each in names]
+
+
+def _of_run(recipe: Recipe, name: str, sampling: Sampling) -> Source:
+    return name, partial(_generate, partial(load_named, recipe, name), sampling)
+
+
+def following(recipe: Recipe, sampling: Sampling) -> Iterator[Source]:
+    """Yield the base, and each checkpoint once training has written it, until the run has ended.
+
+    A checkpoint that cannot be used is looked at again: it may be half written.
+    """
+    if recipe.adapter:
+        yield _of_run(recipe, "base", sampling)
+    done: set[str] = set()
+    while True:
+        ended = _has_ended(recipe)
+        new = [item.name for item in _so_far(recipe) if item.name not in done]
+        for name in new:
+            done.add(name)
+            yield _of_run(recipe, name, sampling)
+        if ended and not new:
+            return
+        if not new:
+            time.sleep(POLL_SECONDS)
+
+
+def _so_far(recipe: Recipe) -> list[Checkpoint]:
+    try:
+        return [item for item in checkpoints(recipe) if item.status == "ok"]
+    except UserError:  # training has written none yet
+        return []
+
+
+def _has_ended(recipe: Recipe) -> bool:
+    try:
+        return read_run(recipe.output_dir).ended
+    except UserError:
+        return False
 
 
 def _generate(

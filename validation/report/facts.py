@@ -21,6 +21,7 @@ from tools.results import (
     ScoredCheckpoint,
     Searched,
     Selection,
+    SweepFile,
     read_result,
     read_results,
 )
@@ -55,6 +56,7 @@ class RunFacts:
     best: Best | None
     base_check: CheckFile | None = None  # of the base on the same rows, or on the first of them
     searches: list[Searched] = field(default_factory=list)
+    sweeps: dict[str, SweepFile] = field(default_factory=dict)  # by task
     launches: list[Launched] = field(default_factory=list)
     check_is_of_another: bool = False  # check.json is of a model that best/ held; left out here
     # data files that are not what was trained on, and the SHA-256 that was; the manifest of what
@@ -98,6 +100,7 @@ def read_facts(recipe: Recipe) -> RunFacts:
         best=best,
         base_check=_base_check(run, check),
         searches=_searches(run),
+        sweeps=_sweeps(run),
         launches=record.launches if record else [],
         check_is_of_another=of_another,
         changed=changed,
@@ -179,6 +182,14 @@ def _searches(run: Path) -> list[Searched]:
     paths = sorted(run.glob("search/*/programs.json"))
     read = [read_result(Searched, path, "cogex search") for path in paths]
     return [item for item in read if item]
+
+
+def _sweeps(run: Path) -> dict[str, SweepFile]:
+    paths = sorted(run.glob("search/*/sweep.json"))
+    read = {
+        path.parent.name: read_result(SweepFile, path, "cogex search --sweep") for path in paths
+    }
+    return {name: item for name, item in read.items() if item}
 
 
 def _is_of(best: Best | None, check: CheckFile) -> bool:

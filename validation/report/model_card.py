@@ -14,10 +14,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from prompt_strategies.layout import render_prompt
 from tools.errors import UserError
 from tools.files import sha256, whole_file
+from tools.intervals import wilson
 from tools.prepared_rows import declared_strategy
 from tools.recipe import Recipe
 from tools.results import CheckFile, EmulationFigures, Reached, Share
-from tools.search.metrics import wilson
 from validation.check.check import COLLAPSE, EMULATION
 from validation.check.measures import labels
 from validation.inspect_rows import TEMPLATES, printable

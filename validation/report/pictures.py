@@ -75,7 +75,7 @@ def losses(state: TrainerState, chosen: int | None) -> Picture:
     training = [log for log in state.training if usable(log.loss)]
     evaluations = [log for log in state.evaluations if usable(log.loss)]
     with rc_context(STYLE):
-        figure, axes = _figure("epoch", "loss (nats per token)")
+        figure, axes = new_figure("epoch", "loss (nats per token)")
         axes.plot(
             [log.epoch for log in training],
             [log.loss for log in training],
@@ -99,10 +99,10 @@ def losses(state: TrainerState, chosen: int | None) -> Picture:
     rows = [
         (
             f"{log.step:,}",
-            _short(log.epoch),
-            _short(_last_loss(state, log.step)),
-            _short(log.loss),
-            _short(math.exp(min(log.loss, 700.0))),
+            short(log.epoch),
+            short(_last_loss(state, log.step)),
+            short(log.loss),
+            short(math.exp(min(log.loss, 700.0))),
             "base, before training" if log.step == 0 else "chosen" if log.step == chosen else "",
         )
         for log in state.evaluations
@@ -112,7 +112,7 @@ def losses(state: TrainerState, chosen: int | None) -> Picture:
         "the trainer's means of batches; the checkpoints below are scored exactly."
     )
     headings = ("step", "epoch", "training loss", "validation loss", "perplexity", "")
-    return Picture(_svg(figure, caption), caption, headings, rows)
+    return Picture(as_svg(figure, caption), caption, headings, rows)
 
 
 def learning_rate(state: TrainerState, expected: ExpectedRun) -> Picture:
@@ -120,7 +120,7 @@ def learning_rate(state: TrainerState, expected: ExpectedRun) -> Picture:
     planned = None if expected.other_curve else expected.schedule(state.max_steps)
     epochs = [log.epoch for log in state.training]
     with rc_context(STYLE):
-        figure, axes = _figure("epoch", "learning rate")
+        figure, axes = new_figure("epoch", "learning rate")
         if planned:
             rates = [planned(log.step) for log in state.training]
             axes.plot(epochs, rates, color=GREEN, label="planned")
@@ -129,9 +129,9 @@ def learning_rate(state: TrainerState, expected: ExpectedRun) -> Picture:
     rows = [
         (
             f"{log.step:,}",
-            _short(log.epoch),
-            _short(log.learning_rate),
-            _short(planned(log.step) if planned else None),
+            short(log.epoch),
+            short(log.learning_rate),
+            short(planned(log.step) if planned else None),
         )
         for log in state.training
     ]
@@ -143,13 +143,13 @@ def gradient_norm(state: TrainerState, expected: ExpectedRun) -> Picture:
     """Draw the norm of the gradient before clipping, and the limit that it is clipped to."""
     limit = expected.max_grad_norm
     with rc_context(STYLE):
-        figure, axes = _figure("epoch", "gradient norm")
+        figure, axes = new_figure("epoch", "gradient norm")
         norms = _numbers([log.grad_norm for log in state.training])
         axes.plot([log.epoch for log in state.training], norms, color=BLUE, label="before clipping")
         if limit:
             axes.axhline(limit, color=RED, linestyle="--", label="clipped above")
     rows = [
-        (f"{log.step:,}", _short(log.epoch), _short(log.loss), _short(log.grad_norm))
+        (f"{log.step:,}", short(log.epoch), short(log.loss), short(log.grad_norm))
         for log in state.training
     ]
     caption = f"Norm of the gradient before it is clipped to {limit:g}."
@@ -162,7 +162,7 @@ def histogram(lengths: Lengths) -> Picture:
     width = _bin_width(int(tokens.max()))
     counts, edges = np.histogram(tokens, np.arange(0, tokens.max() + width + 1, width))
     with rc_context(STYLE):
-        figure, axes = _figure("tokens in a row", "training rows")
+        figure, axes = new_figure("tokens in a row", "training rows")
         axes.stairs(counts, edges, fill=True, color=BLUE)
         if limit <= edges[-1]:
             axes.axvline(limit, color=RED, linestyle="--", label="sequence_len")
@@ -177,7 +177,7 @@ def histogram(lengths: Lengths) -> Picture:
         for low, count in zip(edges, counts, strict=False)
         if count
     ]
-    return Picture(_svg(figure, caption), caption, ("tokens", "rows"), rows)
+    return Picture(as_svg(figure, caption), caption, ("tokens", "rows"), rows)
 
 
 def _bin_width(longest: int) -> int:
@@ -186,7 +186,8 @@ def _bin_width(longest: int) -> int:
     return next(width for width in steps if longest < width * BINS)
 
 
-def _figure(across: str, up: str) -> tuple[Figure, Axes]:
+def new_figure(across: str, up: str) -> tuple[Figure, Axes]:
+    """Return a figure of one pair of axes, with their labels."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     axes.set_xlabel(across)
@@ -194,13 +195,13 @@ def _figure(across: str, up: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure, title: str) -> Markup:
+def as_svg(figure: Figure, title: str) -> Markup:
     """Return a figure as one `<svg>` element with `title` as its name for screen readers."""
     buffer = io.StringIO()
     with rc_context(STYLE):
-        [axes] = figure.axes
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend()
+        for axes in figure.axes:
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend()
         figure.savefig(buffer, format="svg", transparent=True, metadata=NOTHING)
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
@@ -213,9 +214,9 @@ def _of_logs(
 ) -> Picture:
     """A picture whose table holds at most `MOST_ROWS` logs, the first and the last among them."""
     if len(rows) <= MOST_ROWS:
-        return Picture(_svg(figure, caption), caption, headings, rows)
+        return Picture(as_svg(figure, caption), caption, headings, rows)
     thinned = [rows[round(i * (len(rows) - 1) / (MOST_ROWS - 1))] for i in range(MOST_ROWS)]
-    return Picture(_svg(figure, caption), caption, headings, thinned, len(rows))
+    return Picture(as_svg(figure, caption), caption, headings, thinned, len(rows))
 
 
 def _last_loss(state: TrainerState, step: int) -> float | None:
@@ -232,5 +233,6 @@ def _numbers(values: list[float | None]) -> NDArray[np.float64]:
     return np.array(values, dtype=np.float64)
 
 
-def _short(value: float | None) -> str:
+def short(value: float | None) -> str:
+    """Return a number with four digits that count."""
     return "-" if value is None else f"{value:.4g}"

@@ -22,7 +22,7 @@ from tools.models import load_recipe_tokenizer
 from tools.prepared_rows import declared_strategy, encode_entry, load_strategy
 from tools.recipe import Recipe
 from tools.results import GeneratedRow, Sample
-from tools.search.run import label
+from tools.search.shown import label
 from validation.check.check import EMULATION, judges
 from validation.check.collapse import COLLAPSE
 from validation.check.emulation import STATUSES
@@ -33,6 +33,7 @@ from validation.inspect_rows import TEMPLATES, printable
 from validation.report import pictures
 from validation.report.facts import RunFacts, read_facts, stale
 from validation.report.model_card import write_card
+from validation.report.search_pictures import of_search
 
 EXAMPLES = 5  # generations that are shown with a right answer, and as many with a wrong one
 PACKAGES = ("torch", "axolotl", "transformers", "peft", "accelerate", "deepspeed", "bitsandbytes",
@@ -106,6 +107,10 @@ def _context(facts: RunFacts) -> dict[str, Any]:
         "samples": _samples(facts),
         "rate": _rate(facts, expected),
         "label_of_test": label,
+        "search_pictures": {
+            item.task.name: of_search(item, facts.sweeps.get(item.task.name))
+            for item in facts.searches
+        },
         "hashes": _hashes(facts),
         "versions": _versions(),
         "labels": labels(facts.check.task) if facts.check else {},

@@ -1,5 +1,6 @@
 """The recipes of the code track: the plan's values, and sisters that differ in size alone."""
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 
 from tools.code.bases import POSITIONS, SIZES
+from tools.code.merge import decision
 from tools.files import sha256
+from tools.prepare.command import code, prepare
 from tools.recipe import Recipe, read_recipe
 from validation.preflight.data import check_data
 
@@ -51,6 +54,23 @@ def test_each_recipe_names_its_own_base(size: str) -> None:
     assert (base["base_model"], base["reinit_weights"]) == (f"data/code-base/{size}", True)
     assert lora["base_model"] == f"{base['output_dir']}/best"  # from `cogex select`
     assert max(base["sequence_len"], lora["sequence_len"]) <= POSITIONS
+
+
+def test_what_the_plan_says_of_the_rows_is_the_default() -> None:
+    """450 rows and 50 for validation; MBPP's simple tasks of at most 30 lines; its decision."""
+    commands: dict[str | None, Any] = {
+        each.name: each.callback for each in prepare.registered_commands
+    }
+
+    def default(command: str, option: str) -> Any:
+        return inspect.signature(commands[command]).parameters[option].default
+
+    of_code = inspect.signature(code).parameters
+    assert (of_code["train_size"].default, of_code["val_size"].default) == (450, 50)
+    assert (default("mbpp", "max_lines"), default("mbpp", "difficulty")) == (30, "simple")
+    assert (default("humaneval", "max_lines"), default("humaneval", "difficulty")) == (None, "any")
+    for rows, says in ((500, "enough"), (499, "usable"), (400, "usable"), (399, "fewer than 400")):
+        assert says in decision(rows)
 
 
 # preflight on rows of prompt and solution

@@ -171,6 +171,21 @@ def test_rows_with_own_seeds_follow_the_models_distribution(
         assert abs(texts[text] / 4000 - mass) < 4 * (mass * (1 - mass) / 4000) ** 0.5
 
 
+def test_row_ends_where_it_writes_what_stops_it(tiny_model: Any, tiny_tokenizer: Any) -> None:
+    """Its text is that of a row which went on, up to there; the batch does not go on for it."""
+    seeds = list(range(len(PROMPTS)))
+    whole = sampled(tiny_model, tiny_tokenizer, PROMPTS, seeds, max_new_tokens=60)
+    texts = [item.text for item in whole]
+    stop = next(text[9:11] for text in texts if len(text) > 30)
+    made = sampled(tiny_model, tiny_tokenizer, PROMPTS, seeds, max_new_tokens=60, stop=stop)
+    assert [item.text for item in made] == [text.split(stop)[0] for text in texts]
+    for item, before in zip(made, whole, strict=True):
+        assert item.ended is (before.ended or stop in before.text)
+        assert (item.tokens < before.tokens) is (stop in before.text)
+    alone = sampled(tiny_model, tiny_tokenizer, PROMPTS[:1], [0], max_new_tokens=60, stop=stop)
+    assert alone == made[:1]  # also how many tokens it took
+
+
 def test_new_tokens_are_limited_for_each_row(model: Any, tiny_tokenizer: Any) -> None:
     made = sampled(model, tiny_tokenizer, PROMPTS, [1] * len(PROMPTS), max_new_tokens=5)
     assert max(item.tokens for item in made) == 5

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from prompt_strategies.alpaca_layout import LAYOUT_VERSION
 from tests.made_arxivdl import made_rows
 from tools.errors import UserError
-from tools.prepare.arxivdl import LONGEST_FILE, SmallestRanks, prepare_arxivdl, split_of
+from tools.prepare.arxivdl import LONGEST_FILE, SmallestRanks, prepare_arxivdl, read_sizes, split_of
 from tools.prepare.arxivdl_source import REVISION, RowStream, open_stream
 
 SIZES = [200, 500]
@@ -101,6 +101,20 @@ def test_a_size_prepared_alone_is_the_same(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["200", "rejected.jsonl"]
     for path in (tmp_path / "out/200").glob("*.jsonl"):
         assert path.read_bytes() == (prepared[0] / "out/200" / path.name).read_bytes()
+
+
+def test_any_size_is_the_first_rows_of_the_larger(
+    tmp_path: Path, rows: list[Any], prepared: tuple[Path, Manifest]
+) -> None:
+    prepare(tmp_path, rows, sizes=read_sizes("150, 7,150"))
+    assert sorted(path.name for path in (tmp_path / "out").glob("*/")) == ["150", "7"]
+    whole = part(prepared[0], "train")
+    for size in (7, 150):
+        assert part(tmp_path, "train", size) == whole[:size]
+        assert part(tmp_path, "test", size) == part(prepared[0], "test")
+    for text in ("", "a", "1;2"):
+        with pytest.raises(UserError, match=r"give numbers with a comma, as 100,1500"):
+            read_sizes(text)
 
 
 def test_the_seed_chooses_the_rows_and_their_order_does_not(
@@ -238,8 +252,9 @@ def test_the_manifest_tells_source_settings_counts_and_hashes(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"sizes": [300]}, "--size 300 is none of 200, 500"),
-        ({"sizes": [10_000]}, r"too few usable rows for --size 10000: \d+ for train"),
+        ({"sizes": [0]}, "--sizes: 0 is not from 1 to 10,000"),
+        ({"sizes": [100, 10_001]}, "--sizes: 10,001 is not from 1 to 10,000"),
+        ({"sizes": [10_000]}, r"too few usable rows for --sizes 10000: \d+ for train"),
         ({"unit": "tokens"}, "--tokenizer belong together"),
         ({"tokenizer": "x"}, "--tokenizer belong together"),
     ],

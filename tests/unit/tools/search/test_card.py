@@ -53,6 +53,9 @@ def test_every_card_of_the_folder_is_read_and_the_papers_nine_are_there() -> Non
         ),
         ({"data": {"train": {"hub": "a/b", "revision": "0" * 40}}}, r"`data.train.split`: is miss"),
         ({"data": {"train": {"generator": "no", "seed": 1, "rows": 1}}}, r"`data.train.generator`"),
+        ({"chains": [{"input": "a", "answer": "b"}]}, r"`chains.0.reasoning`: is missing"),
+        ({"definitions": "x = 1"}, r"`definitions`: .* must be Python functions and nothing else"),
+        ({"definitions": "def f(:"}, r"`definitions`: .* must be Python functions"),
     ],
 )
 def test_faulty_card_is_refused_with_file_and_key(

@@ -12,17 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.unit.tools.search.scripted import Scripted
-from tests.unit.tools.search.test_card import GOOD
 from tools.backend import Request
 from tools.errors import UserError
 from tools.search import baselines
 from tools.search.candidates import PLAN, PROGRAM
 from tools.search.cotacs import propose, search
-from tools.search.data import Task, TaskRow, load_task
-from tools.search.racing import schedule
+from tools.search.data import Task
 from tools.search.scoring import Scorer, Settings
 from tools.search.store import Store
 
@@ -75,15 +72,6 @@ def by_row(task: Task) -> Scripted:
     return model(lambda prompt: f"right_{number.get('{} + {}'.format(*terms(prompt)), 100)}")
 
 
-@pytest.fixture
-def task(tmp_path: Path) -> Task:
-    data = {"train": {"generator": "sum", "seed": 1, "rows": 450}}
-    split = {"train": 50, "dev": 300, "test": 100}
-    card = GOOD | {"data": data, "split": split, "metric": "numeric"}
-    (tmp_path / "add.yml").write_text(yaml.safe_dump(card))
-    return load_task(tmp_path / "add.yml")
-
-
 def scorer(task: Task, folder: Path, backend: Any, **settings: Any) -> Scorer:
     return Scorer(task, PROGRAM, backend, Store(folder), Settings(**settings))
 
@@ -106,12 +94,9 @@ def test_race_finds_programs_as_good_with_fewer_calls(task: Task, tmp_path: Path
     found = search(one)
     assert len(percents(found)) == 3
     assert min(percents(found)) >= 92
-    rounds = schedule(50, 300, 3)
-    starts = [0, *(stop for _, stop in rounds)]
-    cost = sum(alive * (stop - start) for (alive, stop), start in zip(rounds, starts, strict=False))
-    assert found["evaluations"]["dev"] == cost < 0.5 * 15_000
+    cost = found["evaluations"]["dev"]
+    assert cost == sum(item["dev"]["rows"] for item in found["candidates"]) <= 0.25 * 15_000
     assert one.store.calls == cost + 50  # and the candidates themselves
-    assert {item["dev"]["rows"] for item in found["programs"]} == {300}
     assert json.loads(json.dumps(found)) == found
 
 
@@ -173,36 +158,7 @@ def test_plans_are_searched_as_programs_are(task: Task, tmp_path: Path) -> None:
 
     found = search(Scorer(task, PLAN, Scripted(answer), Store(tmp_path), Settings()))
     assert [item["program"] for item in found["programs"]] == ["# Step 1: Add"]
-    assert found["programs"][0]["dev"] == {"right": 300, "rows": 300}
-
-
-def copies_last_example() -> Scripted:
-    """A base that copies the answer of the last example; without one, it says nothing of use."""
-    return Scripted(lambda item: ["?", *re.findall(r"Answer: (\d+)", item.prompt)][-1])
-
-
-def test_base_is_prompted_with_the_most_similar_rows(task: Task, tmp_path: Path) -> None:
-    rows = task.test
-    known = replace(task, dev=(*task.dev, *rows))  # each test row has its own answer among them
-    base = copies_last_example()
-    one = scorer(known, tmp_path, recorded("right_0"))
-    assert baselines.prompted(one, base, 0)["right"] == 0
-    assert baselines.prompted(one, base, 2)["right"] == len(rows)
-    prompt = base.asked[-1].prompt
-    assert prompt.count("Input: ") == 3
-    assert prompt.startswith("Add.\n\nInput: ")
-    assert prompt.endswith(f"Input: {rows[-1].input}\nAnswer:")
-
-
-@pytest.mark.parametrize("inputs", [["+", "-", "* /"], ["a", "b", "zzz"]])
-def test_inputs_without_a_common_word_have_examples_too(
-    task: Task, tmp_path: Path, inputs: list[str]
-) -> None:
-    rows = tuple(TaskRow(text, "1") for text in inputs)
-    odd = replace(task, train=rows[:1], dev=rows[1:2], test=rows[2:])
-    base = copies_last_example()
-    assert baselines.prompted(scorer(odd, tmp_path, recorded("right_0")), base, 2)["rows"] == 1
-    assert base.asked[0].prompt.count("Input: ") == 3
+    assert found["programs"][0]["dev"]["right"] == 10  # of the first round: it is alone
 
 
 def test_end_to_end_writes_a_program_for_each_row(task: Task, tmp_path: Path) -> None:

@@ -70,6 +70,56 @@ def test_made_rows_are_right(tmp_path: Path) -> None:
         assert row.answer.split() == sorted(words) and len(words) >= 2
 
 
+@pytest.mark.parametrize(
+    ("generator", "options", "lengths", "measure"),
+    [
+        ("coin", {"people": [2, 16]}, range(2, 17), lambda text: text.count(".") - 1),
+        ("sum", {"digits": [2, 12]}, range(2, 13), lambda text: len(text.split(" + ")[0])),
+        ("word_sorting", {"words": [3, 20]}, range(3, 21), lambda text: len(text.split()) - 1),
+        ("operations", {"steps": [1, 8]}, range(1, 9), lambda text: text.count(".") - 1),
+    ],
+)
+def test_made_rows_of_all_lengths_say_how_long_they_are(
+    tmp_path: Path, generator: str, options: dict[str, Any], lengths: range, measure: Any
+) -> None:
+    source = {"generator": generator, "seed": 1, "rows": 400, "options": options}
+    task = load(tmp_path, data={"train": source}, length="{{ length }}")
+    rows = task.train + task.dev + task.test
+    assert all(row.length == measure(row.input) for row in rows)
+    assert {row.length for row in rows} <= {*lengths}
+    wide = {"train": 100, "dev": 100, "test": 100}
+    assert {row.length for row in load(tmp_path, data={"train": source}, split=wide,
+            length="{{ length }}").train} == {*lengths}  # fmt: skip
+
+
+def test_chained_operations_come_out_as_said(tmp_path: Path) -> None:
+    source = {"generator": "operations", "seed": 1, "rows": 60}
+    for row in load(tmp_path, data={"train": source}).train:
+        start, *steps = row.input.rstrip(".").split(". ")
+        value = int(start.removeprefix("Start with "))
+        for step in steps:
+            verb, amount = step.split()
+            value = {"Add": lambda v, a: v + int(a), "Subtract": lambda v, a: v - int(a),
+                     "Double": lambda v, a: 2 * v}[verb](value, amount)  # fmt: skip
+        assert int(row.answer) == value
+
+
+def test_length_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"row 1 of `data.train` gives the length '.*correct `len"):
+        load(tmp_path, length="{{ input }}")
+    with pytest.raises(UserError, match=r"`length` does not fit row 1 of `data.train`: 'size' is"):
+        load(tmp_path, length="{{ size }}")
+
+
+def test_inputs_of_worked_examples_are_in_no_split(tmp_path: Path) -> None:
+    rows = load(tmp_path).train
+    chain = {"input": rows[0].input, "reasoning": "x", "answer": rows[0].answer}
+    source = GOOD["data"]["train"] | {"rows": 31}
+    task = load(tmp_path, chains=[chain], data={"train": source})
+    assert chain["input"] not in {row.input for row in task.train + task.dev + task.test}
+    assert task.duplicates == 1
+
+
 def test_json_and_json_lines_are_read_alike(tmp_path: Path) -> None:
     rows = [{"q": f"word {number}", "a": number} for number in range(30)]
     (tmp_path / "rows.json").write_text(json.dumps({"examples": rows}))
@@ -118,7 +168,7 @@ def test_hub_rows_are_read_by_datasets(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"input": "{{ nothing }}"}, r"row 1 of `data.train`.*has the fields input, target"),
+        ({"input": "{{ nothing }}"}, r"row 1 of `data.train`.*the fields input, length, target"),
         ({"input": "{{ input"}, "is not a Jinja template"),
         ({"answer": "{{ '' }}"}, "row 1 of `data.train` gives an empty"),
         ({"answer": "{{ ''.__class__.__mro__ }}"}, "does not fit row 1"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tools.errors import UserError
-from tools.search.metrics import load_metric, normalise, wilson
+from tools.search.metrics import load_metric, normalise
 
 
 @pytest.mark.parametrize(
@@ -91,16 +91,3 @@ def test_metric_that_is_not_there(name: str) -> None:
 def test_normalised_text_stays_as_it_is() -> None:
     for text in ("Straße 12", "a-b", "x_y", "1.5.2", " + "):
         assert normalise(normalise(text)) == normalise(text)
-
-
-@pytest.mark.parametrize(
-    ("right", "total", "low", "high"),
-    [
-        (0, 10, 0.0, 0.2775),
-        (10, 10, 0.7225, 1.0),
-        (81, 263, 0.2553, 0.3662),
-    ],
-)
-def test_wilson(right: int, total: int, low: float, high: float) -> None:
-    """81 of 263 is the example of Newcombe (1998), table I, method 3."""
-    assert wilson(right, total) == pytest.approx((low, high), abs=5e-5)

@@ -19,8 +19,9 @@ from tools.errors import UserError
 from tools.generate import Generation
 from tools.recipe import Recipe
 from tools.search.apply import apply, print_answers
-from tools.search.run import Target, _plan_recipe, print_search, run_search
+from tools.search.run import Target, run_search
 from tools.search.scoring import Settings
+from tools.search.shown import print_search
 
 
 @pytest.mark.parametrize(
@@ -43,13 +44,16 @@ def test_plans_are_searched_where_their_recipe_was_trained(recipe: Recipe, tmp_p
     target = Target(recipe=recipe.path)
     assert target.folder == recipe.output_dir / "search"
     assert Target(model=Path("x")).folder == Path("outputs/search")
-    assert _plan_recipe(target) is None
+    assert target.plan_recipe is None
     sibling = tmp_path / "recipe-plan.yml"
     sibling.write_text(json.dumps(recipe.values | {"output_dir": str(tmp_path / "plan-run")}))
-    assert _plan_recipe(target) is None  # not trained
+    assert target.plan_recipe is None  # not trained
     (tmp_path / "plan-run" / "best").mkdir(parents=True)
-    assert _plan_recipe(target) == sibling
-    assert _plan_recipe(Target(recipe=recipe.path, endpoint="http://x/v1")) is None
+    assert target.plan_recipe == sibling
+    served = Target(recipe=recipe.path, endpoint="http://x/v1")
+    assert served.plan_recipe is None
+    with pytest.raises(UserError, match="name the model that was trained on them by --served-plan"):
+        served.open_plan()
 
 
 @pytest.fixture
@@ -100,7 +104,7 @@ def test_plans_that_cannot_be_searched_cost_nothing_that_was_found(
     settings = Settings(tries=1, reasoner_tokens=30)
     result = run_search(card, Target(recipe=recipe.path), settings, tmp_path / "out")
     no_base, left_out = result["baselines_left_out"]
-    assert no_base.startswith("the base, 0-shot and 2-shot: this is a whole model")
+    assert no_base.startswith("what the base answers: this is a whole model")
     assert left_out.startswith("NL plans: add: none of 2 generations holds a plan that can be used")
     kept = json.loads((tmp_path / "out" / "programs.json").read_text())
     assert kept["baselines_left_out"] == [no_base, left_out]
@@ -247,7 +251,7 @@ def test_no_more_calls_are_made_than_may_be_and_the_next_search_goes_on(
                           tell=told.append)  # fmt: skip
 
     whole = run(None, "whole")
-    assert told[0].startswith("At most 26 calls, without NL plans: 2 to write candidates, 4 to")
+    assert told[0].startswith("At most 26 calls, without NL plans: 6 to write candidates and score")
     for most in range(1, 6):
         with pytest.raises(UserError, match=rf"--max-calls {most}: . were made, and "):
             run(most, f"cut-{most}")
@@ -256,3 +260,110 @@ def test_no_more_calls_are_made_than_may_be_and_the_next_search_goes_on(
         assert len(made) <= most
         found = run(whole["calls"] - len(made), f"cut-{most}")
         assert found["test"] == whole["test"] and found["programs"] == whole["programs"]
+
+
+def test_finished_search_is_read_from_its_file_and_a_changed_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = tmp_path / "add.yml"
+    card.write_text(yaml.safe_dump(GOOD | {"split": {"train": 2, "dev": 4, "test": 3}}))
+    opened, told = list[int](), list[str]()
+
+    def open_(self: Target) -> Any:
+        opened.append(1)
+        return Scripted(lambda _: WRITES), Scripted(lambda _: " 3")
+
+    monkeypatch.setattr(Target, "open", open_)
+    target, settings = Target(endpoint="http://x/v1"), Settings(tries=1)
+
+    def run(**change: Any) -> dict[str, Any]:
+        asked = Settings(**{**vars(settings), **change})
+        return run_search(card, target, asked, tmp_path / "out", tell=told.append)
+
+    first, again = run(), run()
+    assert json.dumps(first) == json.dumps(again)
+    assert len(opened) == 1 and told[-1].startswith("Searched before: read from ")
+    run(seed=7)
+    card.write_text(card.read_text() + "prompt: '{{ input }} ='\n")
+    assert "own_prompt" in run(seed=7)["test"]
+    assert len(opened) == 3
+
+
+def test_every_way_to_answer_is_held_against_the_kept_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = tmp_path / "add.yml"
+    card.write_text(yaml.safe_dump(GOOD | {"split": {"train": 2, "dev": 4, "test": 9}}))
+    monkeypatch.setattr(Target, "open", lambda _: (Scripted(lambda _: WRITES), Scripted(str)))
+    result = run_search(card, Target(endpoint="http://x/v1"), Settings(tries=1), tmp_path / "out")
+    test = result["test"]
+    assert set(test) == {
+        "cotacs_k1", "end_to_end", "zero_shot", "two_shot_bm25", "few_shot_bm25", "thoughts",
+    }  # fmt: skip
+    for key, item in test.items():
+        assert item["by_row"].count("1") == item["right"]
+        if key == "cotacs_k1":
+            assert "against" not in item
+            continue
+        gained = item["against"]["gained"] - item["against"]["lost"]
+        assert item["right"] == test["cotacs_k1"]["right"] + gained
+        assert item["against"]["of"] == "cotacs_k1"
+    left_out = " ".join(result["baselines_left_out"])
+    for reason in ("gives no `chains`", "gives no `prompt`", "--served-plan"):
+        assert reason in left_out
+    console = Console(record=True, width=200)
+    print_search(result, console)
+    assert "the base, chain of thought, 0-shot" in console.export_text()
+
+
+def test_sweep_and_leaves_are_written_beside_the_programs_for_no_call_more_than_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = tmp_path / "add.yml"
+    card.write_text(yaml.safe_dump(GOOD | {"split": {"train": 2, "dev": 4, "test": 9}}))
+    backend, told = Scripted(lambda _: WRITES), list[str]()
+    monkeypatch.setattr(Target, "open", lambda _: (backend, None))
+    target, settings = Target(endpoint="http://x/v1"), Settings(tries=1)
+
+    def run() -> dict[str, Any]:
+        return run_search(card, target, settings, tmp_path, sweep=True, leaves=True,
+                          tell=told.append)  # fmt: skip
+
+    result = run()
+    [most] = re.findall(r"At most (\d+) calls", told[0])
+    calls = len(backend.asked)
+    assert calls <= int(most)
+    assert result["settings"]["strategy"] == "exhaustive"
+    for name in ("sweep", "leaves"):
+        assert json.loads((tmp_path / f"{name}.json").read_text()) == result[name]
+    assert result["leaves"]["by_leaf"]["plus"]["rows"] == 4
+    before = (tmp_path / "sweep.json").read_bytes()
+    run()
+    assert len(backend.asked) == calls  # all of it was kept
+    assert (tmp_path / "sweep.json").read_bytes() == before
+    console = Console(record=True, width=200)
+    print_search(result, console)
+    text = console.export_text()
+    assert "leaves named f1, f2, …" in text and "lower end of its 95% interval" in text
+
+
+def test_stopped_search_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = tmp_path / "add.yml"
+    card.write_text(yaml.safe_dump(GOOD | {"split": {"train": 2, "dev": 4, "test": 3}}))
+
+    def answer(_: Request) -> str:
+        if len(backend.asked) > 6:
+            raise KeyboardInterrupt
+        return WRITES
+
+    backend, told = Scripted(answer), list[str]()
+    monkeypatch.setattr(Target, "open", lambda _: (backend, None))
+    target, settings = Target(endpoint="http://x/v1"), Settings(tries=1)
+    with pytest.raises(KeyboardInterrupt):
+        run_search(card, target, settings, tmp_path, tell=told.append)
+    assert told[-1].startswith("Stopped. ") and "generations.jsonl keeps" in told[-1]
+    backend.answer = lambda _: WRITES
+    run_search(card, target, settings, tmp_path, tell=told.append)
+    asked = [(request.prompt, request.seed) for request in backend.asked]
+    finished = [item for item in asked if asked.count(item) == 1]
+    assert len(finished) >= 6  # only what was under way was asked again

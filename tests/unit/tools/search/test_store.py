@@ -70,6 +70,21 @@ def test_what_decides_a_generation_is_in_its_key(tmp_path: Path, other: Request)
     assert store.complete(Echo("new"), [other], "x") == [made(other, "new")]
 
 
+def test_what_may_follow_shrinks_with_each_call_and_each_part(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.plan = {"train": 20, "dev": 30, "test": 5}
+    store.enter("train", 20)
+    assert store.left == 55
+    store.complete(Echo(), TEN, "x")
+    assert store.left == 45
+    store.complete(Echo(), TEN, "x")  # nothing new
+    assert store.left == 45
+    store.enter("dev", 12)  # fewer candidates than there might have been
+    assert store.left == 17
+    store.complete(Echo(), asked("k", "l"), "x")
+    assert store.left == 15
+
+
 def test_killed_search_makes_the_missing_batches_and_no_others(tmp_path: Path) -> None:
     whole = Echo()
     Store(tmp_path / "whole").complete(whole, TEN, "x")

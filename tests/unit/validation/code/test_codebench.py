@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,11 +18,18 @@ from cogex import app
 from tests.needs_sandbox import needs_sandbox
 from tests.unit.conftest import WriteAdapter
 from tools.code.tasks import MINI, own_tasks
+from tools.code.trial import Tried
 from tools.errors import UserError
 from tools.generate import Generation
 from tools.recipe import Recipe, read_recipe
 from validation.code import samples
-from validation.code.codebench import codebench, print_codebench, trained_on
+from validation.code.codebench import (
+    _by_category,
+    codebench,
+    decision,
+    print_codebench,
+    trained_on,
+)
 from validation.code.pass_at_k import pass_at_k, summarise
 from validation.code.samples import Sample, Sampling, Suite, cut, is_python
 
@@ -207,7 +215,7 @@ def test_model_writes_and_prompt_that_fills_its_context_is_a_failure(
     kinds = [line["result"] for line in result["results"]]
     assert kinds[1] == "prompt_too_long" and "prompt_too_long" not in (kinds[0], kinds[2])
     assert not any(line["passed"] for line in result["results"])
-    [make] = samples.model_sources(None, tiny_base, "best", sampling).values()
+    [(_, make)] = samples.model_sources(None, tiny_base, "best", sampling)
     assert [sample.written.tokens for sample in make([ADD, long, longer])] == [5, 0, 5]
 
 
@@ -241,6 +249,64 @@ def test_every_checkpoint_of_a_run_stands_in_the_trend(
     console = Console(record=True, width=100)
     print_codebench(result, console)
     assert "checkpoint-30 is left out: incomplete" in console.export_text()
+
+
+@needs_sandbox
+def test_checkpoints_are_scored_as_training_writes_them_to_the_end_of_the_run(
+    recipe: Recipe,
+    write_checkpoint: WriteAdapter,
+    tiny_tokenizer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The run writes a checkpoint while one waits, another half, and then ends."""
+    monkeypatch.setattr(samples, "own_tasks", lambda _: TASKS[:2])
+    ended, looks = [False], list[int]()
+
+    def wait(_: float) -> None:
+        looks.append(len(looks))
+        if len(looks) == 1:
+            tiny_tokenizer.save_pretrained(write_checkpoint(recipe.output_dir, 2))
+            half = write_checkpoint(recipe.output_dir, 10)
+            (half / "adapter_model.safetensors").rename(half / "half")
+        elif len(looks) == 2:
+            half = recipe.output_dir / "checkpoint-10"
+            (half / "half").rename(half / "adapter_model.safetensors")
+            ended[0] = True
+
+    monkeypatch.setattr(samples, "time", SimpleNamespace(sleep=wait))
+    monkeypatch.setattr(samples, "read_run", lambda _: SimpleNamespace(ended=ended[0]))
+    told: list[str] = []
+    result = codebench(
+        recipe.path, "mini", follow=True, tell=told.append,
+        sampling=Sampling(max_new_tokens=5), allow_code_execution=True,
+    )  # fmt: skip
+    names = ["base", "checkpoint-2", "checkpoint-10"]
+    assert [model["name"] for model in result["models"]] == names
+    assert [line.split(":")[0] for line in told] == names and len(looks) == 2
+    with pytest.raises(UserError, match="--follow waits for the checkpoints of a run"):
+        codebench(recipe.output_dir, "mini", follow=True, allow_code_execution=True)
+
+
+def test_every_task_of_the_mini_suite_has_a_category_and_its_line_in_the_table() -> None:
+    assert {task.category for task in TASKS} == {
+        "arithmetic", "conditionals", "lists", "strings", "algorithms",
+    }  # fmt: skip
+    right = [Sample(task, task.solution) for task in TASKS[:7]]
+    made = [*right, *(Sample(task, "    return None\n") for task in TASKS[7:])]
+    kinds = [Tried("passed" if sample in right else "wrong") for sample in made]
+    found = _by_category(TASKS, made, kinds)
+    assert sum(counts["tasks"] for counts in found.values()) == len(TASKS) == 20
+    assert sum(counts["solved"] for counts in found.values()) == 7
+    assert _by_category([replace(ADD, category="")], [], []) == {}
+
+
+@pytest.mark.parametrize(
+    ("solved", "says"),
+    [(20, "reached"), (5, "reached"), (4, "in part"), (1, "in part"), (0, "larger base")],
+)  # fmt: skip
+def test_the_plans_decision_is_told(solved: int, says: str) -> None:
+    assert says in decision(solved) and f"at {solved} of 20" in decision(solved)
+    assert ("1,000 rows" in decision(solved)) is (1 <= solved <= 4)
 
 
 def recipe_over(rows: list[dict[str, str]], folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,37 @@ def test_all_models_are_judged_under_one_estimate(
         written.add(tuple(json.loads(line)["candidate"] for line in lines))
     assert len(written) == 3  # each has written its own
     assert [item["name"] for item in result["left_out"]] == ["checkpoint-30"]
+
+
+def test_best_and_any_adapter_write_in_place_of_a_checkpoint(
+    based: Recipe, write_checkpoint: WriteAdapter, metrics: MakeMetrics, tmp_path: Path
+) -> None:
+    for step in (2, 10):
+        write_checkpoint(based.output_dir, step)
+    with pytest.raises(UserError, match=r"run/best: is no folder here, and the hub does not"):
+        codescore(based, metrics("codebertscore"), model="best", subset_size=2)
+    shutil.copytree(based.output_dir / "checkpoint-10", based.output_dir / "best")
+    shutil.copytree(based.output_dir / "checkpoint-2", tmp_path / "elsewhere")
+
+    def scored(**asked: Any) -> dict[str, Any]:
+        result = codescore(based, metrics("codebertscore"), subset_size=2, **asked)
+        return dict(result["models"])
+
+    of_run = scored(model="all")
+    assert scored(model="best") == {"best": of_run["checkpoint-10"]}
+    assert scored(model="all", adapter=str(tmp_path / "elsewhere")) == {
+        "elsewhere": of_run["checkpoint-2"]
+    }
+    (tmp_path / "elsewhere/adapter_config.json").unlink()
+    with pytest.raises(UserError, match=r"elsewhere: holds no adapter_config.json"):
+        scored(model="all", adapter=str(tmp_path / "elsewhere"))
+
+
+def test_more_rows_than_there_are_is_an_error(based: Recipe, metrics: MakeMetrics) -> None:
+    with pytest.raises(UserError, match=r"--subset-size 4: .*test.jsonl has 3 rows"):
+        codescore(based, metrics("codebertscore"), model="base", subset_size=4)
+    result = codescore(based, metrics("codebertscore"), model="base")
+    assert result["test"]["rows"] == 3
 
 
 @pytest.mark.parametrize(

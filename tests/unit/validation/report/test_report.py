@@ -138,6 +138,22 @@ def test_searches_are_shown_with_their_intervals(recipe: Recipe, html: str) -> N
     found = {"task": {"name": "coin"}, "test": {"cotacs_k3": tested}}
     (RUN / "search/coin/programs.json").write_text(json.dumps(found))
     assert "coin CoTACS, k = 3 3 of 4, 75.0% (30 to 95)" in page(recipe).text
+    found["task"]["lengths"], tested["by_row"] = [2, 2, 3, 3], "1110"  # type: ignore[index]
+    (RUN / "search/coin/programs.json").write_text(json.dumps(found))
+    spread = {"mean": 0.5, "deviation": 0.1}
+    point = {
+        "criterion": "mean",
+        "candidates": 9,
+        "dev_rows": 8,
+        "accuracy": spread,
+        "rank": spread,
+    }
+    points = [point, point | {"criterion": "lower"}, point | {"criterion": "together"}]
+    swept = {"draws": 20, "points": points, "conclusions": ["10 to 40 candidates: +1.0 points"]}
+    (RUN / "search/coin/sweep.json").write_text(json.dumps(swept))
+    text = page(recipe).text
+    assert "coin: right answers by the length of the test rows." in text
+    assert "coin, fewer candidates or dev rows, 20 draws each: 10 to 40 candidates: +1.0" in text
 
 
 def test_time_memory_and_machine_of_each_launch(recipe: Recipe, html: str) -> None:
