@@ -135,8 +135,10 @@ class Session:
         """Continue a prompt by the arguments of /v1/completions."""
         return await self._ask("completions", arguments)
 
-    async def chat(self, system: str, user: str, tokens: int) -> Answer:
-        """Answer a message at temperature 0; a model that reasons has more room than `tokens`."""
+    async def chat(
+        self, system: str, user: str, tokens: int, *, temperature: float = 0, seed: int = 0
+    ) -> Answer:
+        """Answer a message; a model that reasons has more room than `tokens`."""
         spent = 0
         while True:
             room = REASONING_TOKENS if self.endpoint.reasons else 0
@@ -145,7 +147,8 @@ class Session:
                     {"role": "system", "content": system},
                     {"role": "user", "content": user},
                 ],
-                "temperature": 0,
+                "temperature": temperature,
+                **({"seed": seed} if temperature else {}),
                 "max_completion_tokens": tokens + room,
             }
             answer: Answer | NoAnswer

@@ -1,6 +1,7 @@
 """A search on the demo's model: in this process and through a server; killed, it ends the same."""
 
 import json
+import shutil
 import threading
 import time
 import urllib.request
@@ -38,6 +39,11 @@ data:
 input: "{{ input }}"
 answer: "{{ target }}"
 split: {train: 3, dev: 4, test: 4}
+definitions: |
+  def first_letters(words):
+      return [word[0] for word in words]
+  def first_letter(word):
+      return word[0]
 """
 SETTINGS = Settings(seed=3)  # the tiny model sorts three lists of four, and those tested
 
@@ -72,6 +78,27 @@ def test_search_finds_programs_that_sort(whole: Path) -> None:
     assert result["test"]["zero_shot"]["right"] == 0  # the base cannot do it
     kept = (whole / NAME).read_text().splitlines()
     assert len(kept) == result["calls"]
+
+
+def test_sweep_and_leaves_read_off_what_the_model_does(whole: Path, folder: Path) -> None:
+    """Its leaves are what it knows: under other names it cannot do their work."""
+    shutil.copytree(whole, folder / "swept")
+    result = run_search(
+        Path("sorting.yml"), Target(recipe=RECIPE), SETTINGS, Path("swept"), sweep=True, leaves=True
+    )
+    points = [item for item in result["sweep"]["points"] if item["criterion"] == "mean"]
+    assert [(item["candidates"], item["dev_rows"]) for item in points] == [(3, 4)]
+    assert points[0]["regret"]["mean"] <= 0.25
+    known = {leaf for program in ALL_FAMILIES["sorting"].programs for leaf in program.leaves}
+    assert {*result["leaves"]["by_leaf"]} <= known
+    for program in result["leaves"]["programs"]:
+        assert program["right"] >= 3 and "bare" not in program["variants"]
+        assert program["variants"]["renamed"]["right"] < program["right"]
+        defined = "first_letter" in " ".join(program["leaves"])
+        assert ("defined" in program["variants"]) is defined
+    assert {path.name for path in (folder / "swept").iterdir()} == {
+        NAME, "programs.json", "sweep.json", "leaves.json",
+    }  # fmt: skip
 
 
 def test_killed_search_ends_with_the_same_bytes(whole: Path, folder: Path) -> None:

@@ -163,6 +163,37 @@ _add_tasks_command(
 )
 
 
+@prepare.command()
+def generated(
+    out: TasksOut,
+    endpoint: Annotated[str, typer.Option(help="The teacher's server; its key: OPENAI_API_KEY.")],
+    model: Annotated[str | None, typer.Option(help="The teacher, if there are several.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Tasks to ask for.")] = 500,
+    budget: Annotated[int, typer.Option(min=0, help="Most tokens, in and out.")] = 1_000_000,
+    held_out: Annotated[
+        list[Path] | None, typer.Option(help="Rows to keep away, with all that resemble them.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 16,
+    allow_code_execution: ConsentOption = False,
+) -> None:
+    """Tasks that a teacher writes, by category and level; kept where their own tests hold."""
+    from tools.prepare.generated import prepare_generated, print_summary
+
+    console = Console()
+    manifest = prepare_generated(
+        out,
+        endpoint=endpoint,
+        model=model,
+        count=count,
+        budget=budget,
+        allow_code_execution=allow_code_execution,
+        held_out=held_out or [],
+        concurrency=concurrency,
+        tell=console.print,
+    )
+    print_summary(manifest, console)
+
+
 TaskFolders = Annotated[
     list[Path], typer.Option("--input", help="A folder of prepared tasks; more than once.")
 ]
