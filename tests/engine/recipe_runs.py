@@ -32,7 +32,7 @@ ARXIVDL = "arxivdl-llama3.1-8b-qlora-200"
 NO_RECIPES = {"accelerate", "deepspeed"}
 NOT_RUN = re.compile(
     r"cogex-tiny(-random)?"  # test_demo runs these whole
-    r"|.*-smollm2-135m"  # test_real_model trains the first on its own base
+    r"|.*-smollm2-135m(-level\d)?"  # test_real_model trains the first on its own base
     r"|.*-13b(-qlora|-fsdp2)?|cogex-codellama-7b"  # as Llama-2's of 7b
     r"|code-(base|lora)-(tiny|52m|88m|105m)|tiny-base-continued"  # as 29m's, as -final
     r"|cogex-(llama3.1-8b-qlora|qwen3-4b-qlora|smollm3-3b)"  # their fellows stand for them

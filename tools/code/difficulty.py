@@ -12,6 +12,8 @@ A program is *simple* if, without its docstrings,
   `await`, no decorator, and no star in its parameters.
 
 Lines are counted as `ast.unparse` writes them, without blank ones.
+
+Its *level* is 1, 2 or 3, for a curriculum: see `level_of`.
 """
 
 import ast
@@ -22,6 +24,9 @@ DEEPEST = 3
 _DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
 _BLOCKS = (ast.If, ast.For, ast.While)
 _DECISIONS = (*_BLOCKS, ast.IfExp, ast.comprehension)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_LOOPS = (ast.For, ast.While, *_COMPREHENSIONS)
+LEVELS = (1, 2, 3)
 _NEVER = (
     ast.ClassDef, ast.Try, ast.TryStar, ast.Raise, ast.With, ast.Match, ast.Global, ast.Nonlocal,
     ast.Yield, ast.YieldFrom, ast.Delete, ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith,
@@ -51,6 +56,36 @@ def not_simple(source: str) -> str | None:
     if _depth(tree.body) > DEEPEST:
         return f"has blocks over {DEEPEST} deep"
     return None
+
+
+def level_of(source: str) -> int:
+    """Return the level of a program in Python, 1 to 3.
+
+    3 has recursion, a `while`, a loop within a loop, a class or several functions; 1 is one
+    statement without a loop or a comprehension; 2 is the rest.
+    """
+    tree = without_docstrings(ast.parse(source))
+    nodes = list(ast.walk(tree))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    loops = [node for node in nodes if isinstance(node, _LOOPS)]
+    names = {function.name for function in functions}
+    calls = {node.func.id for node in nodes
+             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}  # fmt: skip
+    if (
+        len(functions) > 1
+        or names & calls
+        or any(isinstance(node, ast.While | ast.ClassDef) for node in nodes)
+        or any(_holds_a_loop(loop) for loop in loops)
+    ):
+        return 3
+    one = all(len(function.body) == 1 for function in functions)
+    return 1 if one and not loops and not any(isinstance(node, ast.If) for node in nodes) else 2
+
+
+def _holds_a_loop(loop: ast.AST) -> bool:
+    if isinstance(loop, _COMPREHENSIONS) and len(loop.generators) > 1:
+        return True
+    return any(isinstance(node, _LOOPS) for node in ast.walk(loop) if node is not loop)
 
 
 def _decisions(node: ast.AST) -> int:

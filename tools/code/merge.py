@@ -7,7 +7,8 @@ Every row that is read is in one of the two, or in rejected.jsonl with its reaso
 - `duplicate of ID`: an earlier row has the same prompt and solution; `duplicate id`;
 - `not drawn`: there are more rows than asked for.
 
-Near-duplicates (`near_duplicates.py`) are never in different splits.
+Near-duplicates (`near_duplicates.py`) are never in different splits. Validation has of each
+category (an id without its last part: `syn_lists`, `he`) the share that it has of all rows.
 """
 
 import random
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from prompt_strategies.code import CodeStrategy
 from tools.code import near_duplicates
+from tools.code.difficulty import LEVELS, level_of
 from tools.code.tasks import MINI, own_tasks
 from tools.errors import UserError
 from tools.files import sha256
@@ -34,32 +36,48 @@ from tools.prepare.folder import (
 )
 from tools.prepare.split import choose_validation
 from tools.prepared_rows import read_prepared_rows
+from tools.python_text import quietly
 
 # the plan's: go on with so many verified rows, add others below so many
 ENOUGH, TOO_FEW = 500, 400
+ALL = 10**9  # rows of an input: every one that can be used
 
 
 def merge(
-    inputs: Sequence[Path],
+    inputs: Sequence[Path | str],
     out: Path,
     *,
     train_size: int = 450,
     val_size: int = 50,
     seed: int = 42,
     held_out: Sequence[Path] = (),
+    curriculum: bool = False,
 ) -> dict[str, Any]:
     """Write train.jsonl and val.jsonl of the rows of prepared folders; return the manifest.
 
-    Validation gets `val_size` rows, or the nearest number below that whole groups allow. Groups of
-    near-duplicates are counted before rows are drawn.
-    `held_out` are folders or files of rows. Raises UserError, with nothing written, if an input
-    is not as `cogex prepare` left it, or if there are too few rows.
+    Of an input FOLDER:N so many rows are taken, of FOLDER:all every row that can be used; the
+    others give what is still missing, at random. Validation gets `val_size` rows, or the nearest
+    number below that whole groups allow. Groups of near-duplicates are counted before rows are
+    drawn. `held_out` are folders or files of rows. Each row carries its level (`level_of`); with
+    `curriculum` the folder has one folder for each level, too. Raises UserError, with nothing
+    written, if an input is not as `cogex prepare` left it, or if there are too few rows.
     """
-    check_out(out, inputs[0], ())
-    if out.resolve() in [folder.resolve() for folder in inputs]:
+    sources = [_source(str(text)) for text in inputs]
+    folders = [folder for folder, _ in sources]
+    check_out(out, folders[0], ())
+    if out.resolve() in [folder.resolve() for folder in folders]:
         raise UserError(f"{out} is also an --input: give another folder")
-    rows = [row for folder in inputs for row in prepared_tasks(folder)]
+    rows: list[dict[str, str]] = []
+    quotas: list[int | None] = []  # of each row's folder
+    places: list[range] = []  # of each folder's rows
+    for folder, quota in sources:
+        read = prepared_tasks(folder)
+        places.append(range(len(rows), len(rows) + len(read)))
+        rows += read
+        quotas += [quota] * len(read)
     reasons = unwanted(rows, held_out)
+    for (folder, quota), place in zip(sources, places, strict=True):
+        reasons |= _over_quota(folder, quota, [i for i in place if i not in reasons], seed)
     left = [index for index in range(len(rows)) if index not in reasons]
     if len(left) < train_size + val_size:
         raise UserError(
@@ -68,18 +86,33 @@ def merge(
             "smaller sizes, or another --input"
         )
     groups = near_duplicates.group([rows[index] for index in left])
-    validation = choose_validation(groups, val_size, seed)
+    validation = _stratified(groups, [rows[index]["id"] for index in left], val_size, seed)
     others = [number for number in range(len(left)) if number not in validation]
-    drawn = set(random.Random(str(seed)).sample(others, train_size))
+    sure = [number for number in others if quotas[left[number]] is not None]
+    if len(sure) > train_size:
+        raise UserError(
+            f"--input with a number asks for {len(sure)} training rows, and --train-size is "
+            f"{train_size}: give a larger one, or smaller numbers"
+        )
+    rest = [number for number in others if quotas[left[number]] is None]
+    more = train_size - len(sure)
+    if more > len(rest):
+        raise UserError(
+            f"--train-size {train_size}: the inputs give {len(others)} training rows; give a "
+            "smaller one, or more of an --input"
+        )
+    drawn = {*sure, *random.Random(str(seed)).sample(rest, more)}
     reasons |= {left[number]: "not drawn" for number in others if number not in drawn}
+    split = {"train.jsonl": sorted(drawn), "val.jsonl": sorted(validation)}
     files: dict[str, list[Any]] = {
-        "train.jsonl": [rows[left[number]] for number in sorted(drawn)],
-        "val.jsonl": [rows[left[number]] for number in sorted(validation)],
-        "rejected.jsonl": rejected_lines(reasons, rows),
+        name: [_with_level(rows[left[number]]) for number in numbers]
+        for name, numbers in split.items()
     }
+    levels = _by_level(files) if curriculum else {}
+    files["rejected.jsonl"] = rejected_lines(reasons, rows)
     manifest = {
         "format": "code",
-        "inputs": [origin(folder / "rows.jsonl") for folder in inputs],
+        "inputs": [origin(folder / "rows.jsonl") for folder in folders],
         "held_out": [origin(rows_file(path)) for path in held_out],
         "read": len(rows),
         "kept": len(rows) - len(reasons),
@@ -90,7 +123,76 @@ def merge(
         "reasons": _count(reasons),
         "seed": seed,
     }
+    for level, part in levels.items():
+        counts = {name.removesuffix(".jsonl"): len(of) for name, of in part.items()}
+        about = {"format": "code", "level": level, "seed": seed, "rejected": 0, **counts}
+        write_folder(out / f"level-{level}", part, about, hashed=list(part))
     return write_folder(out, files, manifest, hashed=["train.jsonl", "val.jsonl"])
+
+
+def _with_level(row: dict[str, str]) -> dict[str, str]:
+    level = quietly(level_of, row["prompt"] + row["solution"]) or LEVELS[-1]
+    return row | {"level": str(level)}
+
+
+def _by_level(files: dict[str, list[Any]]) -> dict[int, dict[str, list[Any]]]:
+    """Split the rows of each file by level. Raises UserError if a level has none in a file."""
+    found = {
+        level: {
+            name: [row for row in rows if row["level"] == str(level)]
+            for name, rows in files.items()
+        }
+        for level in LEVELS
+    }
+    for level, part in found.items():
+        if none := [name for name, rows in part.items() if not rows]:
+            raise UserError(
+                f"--curriculum: no row of level {level} is in {none[0]}; give more rows, or "
+                "another --input"
+            )
+    return found
+
+
+def _source(text: str) -> tuple[Path, int | None]:
+    """Return the folder of an --input, and how many of its rows are wanted: None if open."""
+    folder, colon, wanted = text.rpartition(":")
+    if colon and wanted == "all":
+        return Path(folder), ALL
+    if colon and wanted.isdecimal():
+        return Path(folder), int(wanted)
+    return Path(text), None
+
+
+def _over_quota(
+    folder: Path, quota: int | None, usable: Sequence[int], seed: int
+) -> dict[int, str]:
+    """Return the rows that are not drawn because their folder gives enough others."""
+    if quota is None or quota == ALL:
+        return {}
+    if quota > len(usable):
+        raise UserError(f"--input {folder}:{quota}: has {len(usable)} rows that can be used")
+    kept = set(random.Random(f"{seed} {folder.name}").sample(usable, quota))
+    return {index: "not drawn" for index in usable if index not in kept}
+
+
+def _stratified(groups: Sequence[list[int]], ids: Sequence[str], size: int, seed: int) -> set[int]:
+    """Return validation rows: whole groups, of each category its share, by largest remainders."""
+    by_category: dict[str, list[list[int]]] = {}
+    for group in groups:
+        by_category.setdefault(ids[group[0]].rpartition("_")[0], []).append(group)
+    shares = {
+        name: size * sum(map(len, own)) / len(ids) for name, own in sorted(by_category.items())
+    }
+    wanted = {name: int(share) for name, share in shares.items()}
+    largest = sorted(shares, key=lambda name: (wanted[name] - shares[name], name))
+    for name in largest[: size - sum(wanted.values())]:
+        wanted[name] += 1
+    chosen: set[int] = set()
+    for name, own in sorted(by_category.items()):
+        chosen |= choose_validation(own, wanted[name], seed)
+    # what whole groups left open
+    others = [group for group in groups if chosen.isdisjoint(group)]
+    return chosen | choose_validation(others, size - len(chosen), seed)
 
 
 def prepared_tasks(

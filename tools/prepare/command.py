@@ -194,9 +194,6 @@ def generated(
     print_summary(manifest, console)
 
 
-TaskFolders = Annotated[
-    list[Path], typer.Option("--input", help="A folder of prepared tasks; more than once.")
-]
 SplitOut = Annotated[
     Path, typer.Option("--out", help="Folder for train.jsonl, val.jsonl and the rest.")
 ]
@@ -208,12 +205,18 @@ HeldOut = Annotated[
 
 @prepare.command()
 def code(
-    inputs: TaskFolders,
+    inputs: Annotated[
+        list[str],
+        typer.Option("--input", help="A folder of prepared tasks, FOLDER:N or FOLDER:all; repeat."),
+    ],
     out: SplitOut,
     train_size: Annotated[int, typer.Option(min=1, help="Training rows.")] = 450,
     val_size: Annotated[int, typer.Option(min=0, help="Validation rows.")] = 50,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
     held_out: HeldOut = None,
+    curriculum: Annotated[
+        bool, typer.Option("--curriculum", help="Also a folder for each level, 1 to 3.")
+    ] = False,
 ) -> None:
     """Merge and split code tasks; the mini suite and what is held out is never trained on."""
     from tools.code.merge import merge, print_summary
@@ -225,6 +228,7 @@ def code(
         val_size=val_size,
         seed=seed,
         held_out=held_out or [],
+        curriculum=curriculum,
     )
     print_summary(summary, Console())
 

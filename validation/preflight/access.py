@@ -24,10 +24,24 @@ _row = partial(VerdictRow, "base model")
 
 
 def check_access(recipe: Recipe) -> list[VerdictRow]:
-    """Look for the base model in its folder, then in the hub cache, then ask the hub.
+    """Look for the base model, and for the adapter that training goes on from, if it names one.
 
     Raises UserError if the model's index of weights cannot be read.
     """
+    start = recipe.values.get("lora_model_dir")
+    return [*_check_base(recipe), *([_check_start(str(start))] if start else [])]
+
+
+def _check_start(name: str) -> VerdictRow:
+    row = partial(VerdictRow, "adapter to go on from")
+    if (Path(name) / "adapter_config.json").is_file():
+        return row(f"local folder {name}")
+    todo = "train and select the recipe before it, or correct `lora_model_dir`"
+    return row(f"{name}: no adapter there", "fail", todo)
+
+
+def _check_base(recipe: Recipe) -> list[VerdictRow]:
+    """Look for the base in its folder, then in the hub cache, then ask the hub."""
     name = recipe.base_model
     folder = local_folder(name)
     if Path(name).is_dir():

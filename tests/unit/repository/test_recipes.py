@@ -129,11 +129,13 @@ def test_every_recipe_of_the_project_is_here() -> None:
     names = ["200", "500", "1000", "1000-augmented", "5000", "10000"]
     expected |= {f"arxivdl-llama3.1-8b-qlora-{name}" for name in names}
     expected |= {"cogex-smollm2-135m", "code-lora-smollm2-135m", "emulator-smollm2-135m"}
+    expected |= {f"code-lora-smollm2-135m-level{level}" for level in (1, 2, 3)}
     expected |= {f"tiny-base{stage}" for stage in ("", "-continued", "-final")}
     assert {path.stem for path in RECIPES} == expected
 
 
 SIZE = {"base_model", "output_dir", "micro_batch_size", "eval_batch_size"}
+DATA = {"datasets", "test_datasets", "validation_rows", "dataset_prepared_path", "output_dir"}
 IN_4_BITS = SIZE - {"base_model"} | {"adapter", "load_in_4bit", "deepspeed"}
 
 
@@ -149,6 +151,17 @@ IN_4_BITS = SIZE - {"base_model"} | {"adapter", "load_in_4bit", "deepspeed"}
         ("cogex-llama3.1-8b", "cogex-llama3.1-8b-qlora", IN_4_BITS),
         ("cogex-qwen3-4b", "cogex-qwen3-4b-qlora", IN_4_BITS),
         ("cogex-smollm3-3b", "cogex-smollm3-3b-qlora", IN_4_BITS),
+        ("code-lora-smollm2-135m", "code-lora-smollm2-135m-level1", DATA),
+        (
+            "code-lora-smollm2-135m-level1",
+            "code-lora-smollm2-135m-level2",
+            DATA | {"lora_model_dir"},
+        ),
+        (
+            "code-lora-smollm2-135m-level2",
+            "code-lora-smollm2-135m-level3",
+            DATA | {"lora_model_dir"},
+        ),
     ],
 )
 def test_sisters_differ_in_what_their_names_say(first: str, second: str, keys: set[str]) -> None:

@@ -3,6 +3,7 @@
 import ast
 import gzip
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from tests.needs_sandbox import needs_sandbox
 from tests.published_files import HUMANEVAL, MBPP, needs_published_files
 from tools.code import near_duplicates
-from tools.code.difficulty import count_lines, not_simple
+from tools.code.difficulty import count_lines, level_of, not_simple
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
 from tools.code.merge import merge
@@ -244,6 +245,86 @@ def test_groups_do_not_straddle_the_split_and_every_row_is_accounted_for(
     assert not keys[0] & keys[1]
     given = [each["id"] for folder in inputs for each in lines_of(folder / "rows.jsonl")]
     assert sorted(each["id"] for each in (*train, *val, *rejected)) == sorted(given)
+
+
+def test_an_input_gives_as_many_rows_as_asked_for_or_all(tmp_path: Path) -> None:
+    parts = {"he": 12, "mbpp": 40, "syn": 30}
+    one, two, three = (
+        prepared(tmp_path / name, [
+            row(f"{name}{number}", f"return {name}({number * 'x, '})", id=f"{name}_{number}")
+            for number in range(count)
+        ])
+        for name, count in parts.items()
+    )  # fmt: skip
+    inputs = [f"{one}:all", f"{two}:10", three]
+    merge(inputs, tmp_path / "out", train_size=30, val_size=8)
+    rows = [line for part in ("train", "val") for line in lines_of(tmp_path / f"out/{part}.jsonl")]
+    names = Counter(line["id"].split("_")[0] for line in rows)
+    assert (len(rows), names["he"], names["mbpp"], names["syn"]) == (38, 12, 10, 16)
+    with pytest.raises(UserError, match=r"mbpp:41: has 40 rows that can be used"):
+        merge([f"{two}:41"], tmp_path / "x", train_size=1, val_size=0)
+    with pytest.raises(UserError, match=r"asks for 40 training rows, and --train-size is 30"):
+        merge([f"{two}:all"], tmp_path / "x", train_size=30, val_size=0)
+
+
+@pytest.mark.parametrize(
+    ("body", "level"),
+    [
+        ("return x + 1", 1),
+        ("return 'a' if x else 'b'", 1),
+        ("y = x + 1\nreturn y", 2),
+        ("if x:\n    return 1\nreturn 2", 2),
+        ("return [y for y in x]", 2),
+        ("for y in x:\n    pass\nreturn y", 2),
+        ("while x:\n    x -= 1\nreturn x", 3),
+        ("return [z for y in x for z in y]", 3),
+        ("for y in x:\n    z = [v for v in y]\nreturn z", 3),
+        ("return f(x - 1) if x else 0", 3),
+        ("def g(y):\n    return y\nreturn g(x)", 3),
+    ],
+)
+def test_level_is_by_the_syntax_tree(body: str, level: int) -> None:
+    lines = body.replace("\n", "\n    ")
+    assert level_of(f'def f(x):\n    """Text.\n\n    for"""\n    {lines}\n') == level
+
+
+def test_a_curriculum_has_a_folder_for_each_level(tmp_path: Path) -> None:
+    bodies = {"one": "return {}(x)", "two": "y = {}(x)\n    return y",
+              "three": "while x:\n        x = {}(x)\n    return x"}  # fmt: skip
+    rows = [
+        row(f"{name}{number}", body.format(f"g{number}"), id=f"{name}_{number}")
+        for name, body in bodies.items()
+        for number in range(20)
+    ]
+    folder = prepared(tmp_path / "in", rows)
+    merge([folder], tmp_path / "out", train_size=40, val_size=12, curriculum=True)
+    whole: list[str] = []
+    for level, name in enumerate(bodies, 1):
+        part = tmp_path / f"out/level-{level}"
+        manifest = json.loads((part / "manifest.json").read_text())
+        for split in ("train", "val"):
+            lines = lines_of(part / f"{split}.jsonl")
+            assert {line["level"] for line in lines} == {str(level)}
+            assert {line["id"].split("_")[0] for line in lines} == {name}
+            assert manifest[split] == len(lines)
+            whole += [line["id"] for line in lines]
+    rows_of_all = [*lines_of(tmp_path / "out/train.jsonl"), *lines_of(tmp_path / "out/val.jsonl")]
+    assert sorted(whole) == sorted(line["id"] for line in rows_of_all)
+    with pytest.raises(UserError, match="--curriculum: no row of level 1 is in train"):
+        merge([prepared(tmp_path / "b", rows[20:])], tmp_path / "c", train_size=20, val_size=8,
+              curriculum=True)  # fmt: skip
+    assert not (tmp_path / "c").exists()
+
+
+def test_validation_has_the_share_of_each_category(tmp_path: Path) -> None:
+    rows = [
+        row(f"{name}{number}", f"return {name}({number * 'x, '})", id=f"syn_{name}_{number}")
+        for name, count in {"lists": 60, "loops": 30, "strings": 10}.items()
+        for number in range(count)
+    ]
+    merge([prepared(tmp_path / "in", rows)], tmp_path / "out", train_size=50, val_size=20)
+    found = Counter(line["id"].split("_")[1] for line in lines_of(tmp_path / "out/val.jsonl"))
+    assert found == {"lists": 12, "loops": 6, "strings": 2}
 
 
 def merged_reasons(tmp_path: Path, rows: list[dict[str, str]], **options: Any) -> dict[str, str]:

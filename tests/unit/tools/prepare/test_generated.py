@@ -41,7 +41,10 @@ SAYS = {
     10: (task("long", LONG), "more than 50 lines"),
     11: ("I would rather not.", "not a function with a docstring, and assertions"),
     12: (task("spy").replace("assert spy(1)", "assert os.system(1) or spy(1)"), "assertions name"),
-    13: (re.sub(r"assert .*", "assert True", task("empty")), "its tests pass without"),
+    13: (
+        re.sub(r"assert .*", "assert True", task("empty", "return [x] * 7")),
+        "its tests pass without",
+    ),
     15: (task("endless", "while x:\n    pass\nreturn x + 3"), "its own solution takes too long"),
     14: ("import os\nos.system('ls')\n" + task("side")[10:-4], "not a function with a docstring"),
 }

@@ -166,3 +166,16 @@ def test_whole_model_in_the_cache_needs_no_hub(
     online.setattr(constants, "HF_HUB_OFFLINE", True)
     row = ask("open/model")
     assert row.verdict == verdict and (not whole or str(folder) in row.found)
+
+
+def test_adapter_that_training_goes_on_from_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base").mkdir()
+    recipe = Recipe(Path("r.yml"), {"base_model": "base", "lora_model_dir": "outputs/one/best"})
+    [_, start] = check_access(recipe)
+    assert (start.verdict, start.found) == ("fail", "outputs/one/best: no adapter there")
+    (tmp_path / "outputs/one/best").mkdir(parents=True)
+    (tmp_path / "outputs/one/best/adapter_config.json").write_text("{}")
+    assert check_access(recipe)[1].verdict == "ok"
