@@ -22,14 +22,14 @@ def test_training_goes_on_from_the_adapter_of_the_level_before(
     engine: Path, tmp_path: Path
 ) -> None:
     run = make_runs(tmp_path, ["run"])["run"]
-    once = {"num_epochs": 1, "evals_per_epoch": 1, "saves_per_epoch": 1, "learning_rate": 1e-2,
+    once = {"num_epochs": 1, "learning_rate": 1e-2,
             "plugins": ["tools.training.plugin.CogexPlugin"]}  # fmt: skip
     run.change(once | {"output_dir": "one"})
     assert run.launch().code == 0
     run.change(once | {"output_dir": "two", "lora_model_dir": "one/checkpoint-4"})
     assert run.launch().code == 0
     one, two = evaluations(run, "one"), evaluations(run, "two")
-    assert one[-1] < 0.99 * one[0]
+    assert one[-1] != pytest.approx(one[0], rel=1e-2)  # so that the next line says something
     assert two[0] == pytest.approx(one[-1], rel=1e-4)  # before its first step
     assert math.isfinite(two[-1]) and two[-1] != two[0]
 

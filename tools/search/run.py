@@ -26,14 +26,14 @@ NAME = "programs.json"
 # the ways to answer that a search tests, by their keys in programs.json
 LABELS = {
     "cotacs": "CoTACS",
-    "end_to_end": "end to end: a program for each row",
+    "end_to_end": "end to end",
     "plan": "NL plans",
-    "zero_shot": "the base, 0-shot",
-    "two_shot_bm25": "the base, 2-shot BM25",
-    "few_shot_bm25": "the base, BM25, as many examples as the dev rows choose",
-    "thoughts": "the base, chain of thought, 0-shot",
-    "thoughts_by_example": "the base, chain of thought, few-shot",
-    "own_prompt": "the base, the card's own prompt",
+    "zero_shot": "base, 0-shot",
+    "two_shot_bm25": "base, 2-shot BM25",
+    "few_shot_bm25": "base, BM25, best on dev",
+    "thoughts": "base, CoT, 0-shot",
+    "thoughts_by_example": "base, CoT, few-shot",
+    "own_prompt": "base, the card's prompt",
 }
 
 

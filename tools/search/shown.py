@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
@@ -57,14 +58,13 @@ def by_length(result: dict[str, Any]) -> dict[str, dict[int, tuple[int, int]]]:
 
 
 def _accuracies(test: dict[str, Any], title: str) -> Table:
-    table = Table("on the test rows", "right", "share", "95% interval", "against CoTACS", "p",
-                  title=title)  # fmt: skip
+    table = Table("on the test rows", "right", "95% interval", "against CoTACS", "p",
+                  title=title, box=box.SIMPLE_HEAD)  # fmt: skip
     for key, item in test.items():
         against = item.get("against")
         table.add_row(
             label(key) + (f" ({item['shots']})" if "shots" in item else ""),
             f"{item['right']}/{item['rows']}",
-            f"{item['share']:.1%}",
             _interval(item["interval_95"]),
             _difference(against) if against else "",
             f"{against['p_value']:.2g}" if against else "",

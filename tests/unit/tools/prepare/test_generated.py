@@ -41,10 +41,7 @@ SAYS = {
     10: (task("long", LONG), "more than 50 lines"),
     11: ("I would rather not.", "not a function with a docstring, and assertions"),
     12: (task("spy").replace("assert spy(1)", "assert os.system(1) or spy(1)"), "assertions name"),
-    13: (
-        re.sub(r"assert .*", "assert True", task("empty", "return [x] * 7")),
-        "its tests pass without",
-    ),
+    13: (re.sub(r"== \d+", "!= 12345", task("empty", "return [x] * 7")), "its tests pass without"),
     15: (task("endless", "while x:\n    pass\nreturn x + 3"), "its own solution takes too long"),
     14: ("import os\nos.system('ls')\n" + task("side")[10:-4], "not a function with a docstring"),
 }
@@ -91,9 +88,7 @@ def test_tasks_that_hold_are_kept_and_the_others_counted_by_reason(
     for number, (_, reason) in SAYS.items():
         assert reasons.get(number, "").startswith(reason), number
     assert reasons[16] == "no text"
-    assert prepared_tasks(tmp_path / "out") == [
-        {key: row[key] for key in ("id", "prompt", "solution")} for row in rows
-    ]
+    assert prepared_tasks(tmp_path / "out") == rows  # as `cogex prepare code` reads them
 
 
 def test_what_was_answered_is_not_asked_again(

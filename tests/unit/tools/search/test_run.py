@@ -313,7 +313,7 @@ def test_every_way_to_answer_is_held_against_the_kept_programs(
         assert reason in left_out
     console = Console(record=True, width=200)
     print_search(result, console)
-    assert "the base, chain of thought, 0-shot" in console.export_text()
+    assert "base, CoT, 0-shot" in console.export_text()
 
 
 def test_sweep_and_leaves_are_written_beside_the_programs_for_no_call_more_than_announced(

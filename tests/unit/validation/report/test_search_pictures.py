@@ -30,7 +30,7 @@ def test_length_is_drawn_for_programs_and_the_most_votes(swept: dict[str, Any]) 
         {"task": {"name": "x", "lengths": [2, 9, 2, 9]}, "test": TEST}
     )
     [picture] = of_search(searched, None)
-    assert picture.headings == ("length", "CoTACS, k = 3", "end to end: a program for each row")
+    assert picture.headings == ("length", "CoTACS, k = 3", "end to end")
     assert picture.rows == [("2", "1 of 2", "1 of 2"), ("9", "2 of 2", "2 of 2")]
     plain = Searched.model_validate({"task": {"name": "x"}, "test": TEST})
     assert of_search(plain, None) == []
