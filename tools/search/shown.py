@@ -73,7 +73,7 @@ def _accuracies(test: dict[str, Any], title: str) -> Table:
 
 
 def _interval(ends: list[float]) -> str:
-    return f"{ends[0]:.1%} to {ends[1]:.1%}"
+    return f"{ends[0]:.0%} to {ends[1]:.0%}"
 
 
 def _difference(pair: dict[str, Any]) -> str:
