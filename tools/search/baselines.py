@@ -140,8 +140,13 @@ def _with_examples(
 def _asked(
     scorer: Scorer, base: Backend, prompts: Sequence[str], rows: Sequence[TaskRow], what: str
 ) -> dict[str, Any]:
-    """Judge the line that the base writes below each prompt."""
+    """Judge the line that the base writes below each prompt, or the next if that is empty."""
     lines = _write(scorer, base, prompts, rows, what, ANSWER_TOKENS, "\n")
+    if empty := [number for number, line in enumerate(lines) if not line.strip()]:
+        asked = [prompts[number] for number in empty], [rows[number] for number in empty]
+        again = _write(scorer, base, *asked, f"{what}, next line", ANSWER_TOKENS, None)
+        for number, text in zip(empty, again, strict=True):
+            lines[number] = text.strip().split("\n")[0]
     return scorer.accuracy([read_answer(line, scorer.task) for line in lines], rows)
 
 

@@ -252,7 +252,9 @@ def _plan(task: Task, settings: Settings, base: bool, sweep: bool, leaves: bool)
     train, dev, test = len(task.train), len(task.dev), len(task.test)
     tries = settings.tries * train
     shots = sum(number <= train for number in baselines.SHOTS)
-    of_base = 6 * test + shots * dev + test * (bool(task.card.chains) + bool(task.card.prompt))
+    of_base = (
+        9 * test + 2 * shots * dev + test * (bool(task.card.chains) + 2 * bool(task.card.prompt))
+    )
     plan = {"train": tries + tries * train, "dev": train * dev}
     plan["test"] = test * (settings.top + 1) + base * of_base
     if sweep:

@@ -116,6 +116,24 @@ def test_the_cards_own_prompt_is_asked_as_it_is(task: Task, tmp_path: Path) -> N
             baselines.engineered(odd, base, Path("x.yml"))
 
 
+def test_a_base_that_begins_with_an_empty_line_is_asked_for_the_next(
+    task: Task, tmp_path: Path
+) -> None:
+    """It is asked again only where it wrote nothing."""
+
+    def answer(request: Request) -> str:
+        right = str(sum(terms(request.prompt)))
+        if terms(request.prompt)[0] % 2:
+            return right
+        return "" if request.stop else f"\n\n{right}\nInput: 1 + 1\nAnswer: 2"
+
+    base = Scripted(answer)
+    one = scorer(task, tmp_path, recorded("right_0"))
+    assert baselines.prompted(one, base, 0)["share"] == 1.0
+    even = sum(terms(row.input)[0] % 2 == 0 for row in task.test)
+    assert 0 < even == len(base.asked) - len(task.test)
+
+
 CHOICES = tuple(TaskRow(f"row {number}", answer) for number, answer in enumerate("ABCDABCD"))
 
 
