@@ -15,6 +15,7 @@ from typing import Any, Literal
 from tools.errors import UserError
 
 KEY = "OPENAI_API_KEY"
+CHARACTERS_PER_TOKEN = 3  # for estimates, which are then rather too high
 
 ADDRESS = "; is it the address of OpenAI's interface, which often ends in /v1?"
 
@@ -32,6 +33,11 @@ class Answer:
     tokens: int | None
     written: int | None
     reasons: bool
+
+    def cost(self, *asked: str) -> int:
+        """Its tokens in all; estimated from the texts if the server does not tell."""
+        length = len(self.text) + sum(map(len, asked))
+        return -(-length // CHARACTERS_PER_TOKEN) if self.tokens is None else self.tokens
 
 
 @dataclass(eq=False)

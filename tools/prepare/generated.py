@@ -9,7 +9,8 @@ Its answer is a function with a docstring, and assertions below it. Nothing of i
 parsed, and runs in the sandbox alone. Every task is kept, or in rejected.jsonl with its reason:
 
 - `no text: …`: the server gave none; the same call asks again;
-- `not a function with a docstring, and assertions`, `fewer than 3 assertions`, `assertions name …`;
+- `not a function with a docstring, and assertions`, `fewer than 3 assertions`;
+- `assertions name: …`: something else than the function and builtins;
 - `uses: …`: a name that is undefined, or what reaches beyond the program; `more than 50 lines`;
 - `held out …`, `duplicate …`, `near-duplicate of ID`: see `tools/code/merge.py`;
 - `its own solution …`: it does not pass its own tests;
@@ -18,7 +19,7 @@ parsed, and runs in the sandbox alone. Every task is kept, or in rejected.jsonl 
 
 import ast
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from rich.console import Console
 from rich.progress import track
 
 from tools.code import near_duplicates
-from tools.code.difficulty import count_lines
+from tools.code.difficulty import count_lines, level_of
 from tools.code.merge import unwanted
 from tools.code.tasks import Task, own_task
 from tools.code.trial import VERDICTS, Trial, try_programs
@@ -45,7 +46,7 @@ from tools.prepare.folder import (
 from tools.programs import BUILTINS, examine
 from tools.python_text import parse, take_program
 from tools.sandbox import refuse_unless_possible
-from tools.server_answer import Answer, NoAnswer
+from tools.server_answer import CHARACTERS_PER_TOKEN, Answer, NoAnswer
 
 CATEGORIES = {
     "arithmetic": "arithmetic and mathematics, on numbers",
@@ -65,7 +66,6 @@ MOST_LINES = 50
 LEAST_TESTS = 3
 TEMPERATURE = 0.8
 ANSWER_TOKENS = 700
-CHARACTERS_PER_TOKEN = 3  # of a request, for the estimate: more than any model takes
 
 SYSTEM = "You write exercises for people who learn Python. You answer with one code block alone."
 ASK = """\
@@ -92,7 +92,7 @@ def prepare_generated(
     allow_code_execution: bool,
     held_out: Sequence[Path] = (),
     concurrency: int = 16,
-    tell: Any = lambda line: None,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
     """Ask for `count` tasks, and write those that hold into the folder `out`; return the manifest.
 
@@ -107,10 +107,13 @@ def prepare_generated(
     requests = [_request(number) for number in range(count)]
     keys = [digest([server.model, SYSTEM, text, number]) for number, text in enumerate(requests)]
     missing = [number for number, key in enumerate(keys) if kept.get(key) is None]
-    _estimate(server, [requests[number] for number in missing], count, budget, tell)
-    _ask(server, {number: requests[number] for number in missing}, keys, kept, budget)
+    most = _most_tokens([requests[number] for number in missing], budget)
+    told = f"{len(missing):,} of {count:,} tasks to be asked of {server.model}"
+    tell(f"{told}: at most {most:,} tokens")
+    asked = {number: requests[number] for number in missing}
+    silent = _ask(server, asked, keys, kept, budget)
     answers = [kept.get(key) for key in keys]
-    tasks, reasons = _read(answers)
+    tasks, reasons = _read(answers, silent)
     reasons |= _refused(tasks, held_out)
     reasons |= _failing({number: task for number, task in tasks.items() if number not in reasons})
     rows = [
@@ -119,7 +122,7 @@ def prepare_generated(
             "entry_point": tasks[number].entry_point,
             "tests": tasks[number].tests,
             "category": tasks[number].category,
-            "level": str(_level(number)),
+            "level": str(level_of(tasks[number].prompt + tasks[number].solution)),
         }
         for number in sorted(tasks)
         if number not in reasons
@@ -148,17 +151,15 @@ def _category(number: int) -> str:
     return list(CATEGORIES)[number % len(CATEGORIES)]
 
 
-def _level(number: int) -> int:
-    return 1 + number // len(CATEGORIES) % len(LEVELS)
-
-
 def _request(number: int) -> str:
     """The request for one task: every category and level in turn."""
-    subject, level = CATEGORIES[_category(number)], LEVELS[_level(number)]
+    subject = CATEGORIES[_category(number)]
+    level = LEVELS[1 + number // len(CATEGORIES) % len(LEVELS)]
     return ASK.format(number=number + 1, subject=subject, level=level)
 
 
-def _estimate(server: Endpoint, missing: Sequence[str], count: int, budget: int, tell: Any) -> None:
+def _most_tokens(missing: Sequence[str], budget: int) -> int:
+    """Return what asking may cost. Raises UserError if that is above the budget."""
     given = sum(len(SYSTEM) + len(text) for text in missing)
     most = -(-given // CHARACTERS_PER_TOKEN) + ANSWER_TOKENS * len(missing)
     if most > budget:
@@ -166,27 +167,27 @@ def _estimate(server: Endpoint, missing: Sequence[str], count: int, budget: int,
             f"asking for {len(missing):,} tasks takes up to {most:,} tokens, the budget is "
             f"{budget:,}: nothing was asked. Give --budget {most}, or a smaller --count"
         )
-    told = f"{len(missing):,} of {count:,} tasks to be asked of {server.model}"
-    tell(f"{told}: at most {most:,} tokens")
+    return most
 
 
 def _ask(
     server: Endpoint, missing: dict[int, str], keys: Sequence[str], kept: Kept, budget: int
-) -> None:
-    """Keep each answer as it comes; what has no text is asked again by the next call."""
+) -> dict[int, str]:
+    """Keep each answer as it comes; return why others have no text: the next call asks again."""
 
     async def one(session: Session, number: int) -> Answer:
         return await session.chat(SYSTEM, missing[number], ANSWER_TOKENS, temperature=TEMPERATURE,
                                   seed=number)  # fmt: skip
 
+    silent: dict[int, str] = {}
     numbers = list(missing)
     answers = server.run([partial(one, number=number) for number in numbers])
     for place, answer in track(answers, "Asking", total=len(numbers), transient=True):
         number = numbers[place]
         if isinstance(answer, NoAnswer):
+            silent[number] = answer.reason
             continue
-        length = len(SYSTEM) + len(missing[number]) + len(answer.text)
-        tokens = -(-length // CHARACTERS_PER_TOKEN) if answer.tokens is None else answer.tokens
+        tokens = answer.cost(SYSTEM, missing[number])
         kept.put(keys[number], {"text": answer.text, "tokens": tokens, "cut": answer.cut})
         budget -= tokens
         if budget < 0:
@@ -194,15 +195,16 @@ def _ask(
                 "the teacher took more tokens than estimated, and the budget is used up: raise "
                 "--budget and run this again; the tasks so far are kept"
             )
+    return silent
 
 
-def _read(answers: Sequence[Any]) -> tuple[dict[int, Task], dict[int, str]]:
+def _read(answers: Sequence[Any], silent: dict[int, str]) -> tuple[dict[int, Task], dict[int, str]]:
     """Return the tasks by number, and why the others are none."""
     tasks, reasons = {}, {}
     for number, answer in enumerate(answers):
         try:
             if answer is None:
-                raise RejectedError("no text")
+                raise RejectedError(f"no text: {silent[number]}")
             tasks[number] = _task(number, take_program(answer["text"]))
         except RejectedError as reason:
             reasons[number] = str(reason)

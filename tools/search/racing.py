@@ -18,6 +18,7 @@ The rows must be in a random order.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -38,17 +39,28 @@ BLOCK = 50  # rows that `rank_all` scores at a time, so that one sees how it sta
 class Ranking:
     """The candidates that were left at the end, best first, and the scores of all candidates.
 
-    For each candidate `hits` counts the rows that it got right and `rows` the rows that it was
-    scored on; `right` holds them, 0 or 1, and -1 where it was not scored: (candidates, rows). Equal
-    candidates are in the order of their indexes.
+    `right` holds which rows each candidate got right, 1 or 0, and -1 where it was not scored:
+    (candidates, rows). Equal candidates are in the order of their indexes.
     """
 
     order: tuple[int, ...]
-    hits: tuple[int, ...]
-    rows: tuple[int, ...]
-    evaluations: int
     right: np.ndarray
     ties: int = 0  # candidates that the budget dropped although equal to one that stayed
+
+    @property
+    def hits(self) -> list[int]:
+        """How many rows each candidate got right."""
+        return (self.right == 1).sum(axis=1).tolist()
+
+    @property
+    def rows(self) -> list[int]:
+        """On how many rows each candidate was scored."""
+        return (self.right >= 0).sum(axis=1).tolist()
+
+    @property
+    def evaluations(self) -> int:
+        """How many pairs of candidate and row were scored."""
+        return sum(self.rows)
 
 
 class _Tally:
@@ -65,8 +77,7 @@ class _Tally:
     def ranking(self, candidates: Sequence[int], ties: int = 0) -> Ranking:
         hits, rows = (self.right == 1).sum(axis=1), (self.right >= 0).sum(axis=1)
         order = _best_first(candidates, hits / np.maximum(rows, 1))
-        counts = tuple(hits.tolist()), tuple(rows.tolist())
-        return Ranking(tuple(order), *counts, int(rows.sum()), self.right, ties)
+        return Ranking(tuple(order), self.right, ties)
 
 
 def _best_first(candidates: Sequence[int], scores: np.ndarray) -> list[int]:
@@ -97,12 +108,16 @@ def race(
     stops = _stops(rows)
     for place, stop in enumerate(stops):
         seen = np.concatenate([before, tally.right[:, :start]], axis=1)
-        alive = _not_clearly_worse(seen, alive, keep, rows)
-        if start and _is_decided(seen, alive, keep, rows):
-            break
+        below = partial(_is_below, before, tally.right[:, :start], rows)
+        order = _best_first(alive, seen.sum(axis=1))
+        if seen.shape[1]:
+            first, last = order[0], order[min(keep, len(order)) - 1]
+            order = [*order[:keep], *(i for i in order[keep:] if not below(i, last))]
+            if start and len(order) <= keep and all(below(i, first) for i in order[1:]):
+                alive = order
+                break
         affordable = budget / (len(stops) - place) / (stop - start)
         limit = max(keep, 2, int(affordable))
-        order = _best_first(alive, seen.sum(axis=1))
         ties += equal_beyond(order, seen.sum(axis=1).tolist(), limit)
         alive = sorted(order[:limit])
         tally.score(alive, start, stop)
@@ -127,36 +142,22 @@ def _stops(rows: int) -> list[int]:
     return [*stops[:-1], rows]
 
 
-def _not_clearly_worse(
-    seen: np.ndarray, candidates: Sequence[int], keep: int, rows: int
-) -> list[int]:
-    """Leave out the candidates that are clearly no better than the `keep`-th."""
-    order = _best_first(candidates, seen.sum(axis=1))
-    if seen.shape[1] == 0 or len(order) <= keep:
-        return list(candidates)
-    last = order[keep - 1]
-    kept = [*order[:keep], *(i for i in order[keep:] if not _is_below(seen, i, last, rows))]
-    return sorted(kept)
-
-
-def _is_decided(seen: np.ndarray, candidates: Sequence[int], keep: int, rows: int) -> bool:
-    """Whether no more than `keep` are left, and no other is better than the first of them."""
-    first, *others = _best_first(candidates, seen.sum(axis=1))
-    return len(candidates) <= keep and all(_is_below(seen, i, first, rows) for i in others)
-
-
-def _is_below(seen: np.ndarray, one: int, best: int, rows: int) -> bool:
+def _is_below(before: np.ndarray, seen: np.ndarray, rows: int, one: int, best: int) -> bool:
     """Whether one candidate is clearly not better than another by more than `TOLERANCE`.
 
-    The variance of their difference on `n` of `rows` rows is that of the rows in which they
-    differ; one such row and another are added, because few rows tell little (A. Agresti and Y.
-    Min, 2005).
+    That is about all `rows` rows, of which they were scored on `seen`, and on others `before`. What
+    they differ by on the rest is predicted from both, as the mean of a sample predicts that of
+    another: with the variance of the rows in which they differ, times 1 / n + 1 / rest. One such
+    row and another are added, because few rows tell little (A. Agresti and Y. Min, 2005).
     """
-    n = seen.shape[1]
-    differ = (seen[one] != seen[best]).sum()
-    ahead = (seen[best].sum(dtype=int) - seen[one].sum(dtype=int)) / n
-    error = math.sqrt((differ + 1) / (n + 2) * max(0.0, 1 / n - 1 / rows))
-    return bool(ahead + TOLERANCE > SIGMAS * error)
+    rest = rows - seen.shape[1]  # never 0: a race has ended then
+    gaps = [part[best].astype(int) - part[one] for part in (before, seen)]
+    n = sum(map(len, gaps))
+    ahead = sum(int(gap.sum()) for gap in gaps) / n
+    differ = sum(int(np.abs(gap).sum()) for gap in gaps)
+    predicted = (int(gaps[1].sum()) + rest * ahead) / rows
+    error = rest / rows * math.sqrt((differ + 1) / (n + 2) * (1 / n + 1 / rest))
+    return bool(predicted + TOLERANCE > SIGMAS * error)
 
 
 def equal_beyond(order: Sequence[int], hits: Sequence[int], kept: int) -> int:

@@ -33,13 +33,18 @@ CRITERIA = {
 class Tables:
     """What each candidate got right, 1 or 0: (candidates, rows) of each split.
 
-    `by_row` names the candidate of each training row, or None.
+    `by_row` names the candidate of each training row, or None: such a row counts as none.
     """
 
     train: np.ndarray
     dev: np.ndarray
     test: np.ndarray
     by_row: Sequence[int | None]
+
+    @property
+    def written(self) -> list[tuple[int, int]]:
+        """Training row and candidate of each row that gave one."""
+        return [(row, index) for row, index in enumerate(self.by_row) if index is not None]
 
 
 def swept(scorer: Scorer, result: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def sweep(tables: Tables, seed: int) -> dict[str, Any]:
     candidates there, 1 being the best; `regret` what it lacks to the best. Each has its mean and
     its standard deviation over the draws.
     """
-    candidates = _sizes(CANDIDATES, len(tables.by_row))
+    candidates = _sizes(CANDIDATES, len(tables.written))
     dev_rows = _sizes(DEV_ROWS, tables.dev.shape[1])
     points, picks = [], {}
     for criterion in CRITERIA:
@@ -92,12 +97,10 @@ def _pick(
 ) -> tuple[int, int]:
     """Return the program that is kept, and among how many different ones."""
     rng = random.Random(f"{seed}-{draw}")
-    train = sorted(rng.sample(range(len(tables.by_row)), few))
+    written = sorted(rng.sample(tables.written, few))
     dev = sorted(rng.sample(range(tables.dev.shape[1]), rows))
-    written = [tables.by_row[row] for row in train]
-    alive = list(dict.fromkeys(index for index in written if index is not None))
-    if not alive:  # these rows have no usable program; the best of all is as good as any
-        return 0, 0
+    train = [row for row, _ in written]
+    alive = list(dict.fromkeys(index for _, index in written))
     hits, seen = tables.dev[alive][:, dev].sum(axis=1, dtype=int), len(dev)
     if criterion == "together":
         hits, seen = hits + tables.train[alive][:, train].sum(axis=1, dtype=int), seen + len(train)

@@ -33,7 +33,7 @@ from tools.endpoint import Endpoint, Session
 from tools.errors import UserError
 from tools.kept import Kept, digest
 from tools.python_text import quietly
-from tools.server_answer import NoAnswer, by_reason, shown
+from tools.server_answer import CHARACTERS_PER_TOKEN, NoAnswer, by_reason, shown
 from validation.code.codebertscore import Pair
 
 Status = Literal["correct", "incorrect", "refused", "unparseable", "suspect"]
@@ -42,7 +42,6 @@ NOT_JUDGED: tuple[Status, ...] = ("refused", "unparseable")
 
 ANALYSIS_TOKENS = 1024
 VERDICT_TOKENS = 128
-CHARACTERS_PER_TOKEN = 3  # a low estimate, so that the number of tokens is not too low
 LONGEST_TOKEN = 32  # characters; an answer with more for each token ignored the limit
 
 # the paper's prompts (appendix F, with a reference); the marks and the second paragraph of each
@@ -260,9 +259,8 @@ def _not_judged(none: NoAnswer, analysis: str = "") -> Judgement:
 async def _ask(judge: Session, system: str, user: str, tokens: int) -> tuple[str, int]:
     """Return the judge's text and what it cost, estimated if the server does not tell."""
     answer = await judge.chat(system, user, tokens)
-    length = len(system) + len(user) + len(answer.text)
-    cost = -(-length // CHARACTERS_PER_TOKEN) if answer.tokens is None else answer.tokens
-    return (answer.text if len(answer.text) <= LONGEST_TOKEN * tokens else ""), cost
+    text = answer.text if len(answer.text) <= LONGEST_TOKEN * tokens else ""
+    return text, answer.cost(system, user)
 
 
 def parse_verdict(text: str, mark: str) -> Status:

@@ -35,7 +35,7 @@ from tools.models import (
 from tools.prepare.fields import RejectedError, refuse_surrogates
 from tools.prepared_rows import declared_strategy, load_strategy, read_prepared_rows
 from tools.recipe import Recipe
-from tools.server_answer import KEY
+from tools.server_answer import CHARACTERS_PER_TOKEN, KEY
 from validation.code.codebertscore import (
     BertScore,
     Encoder,
@@ -44,7 +44,7 @@ from validation.code.codebertscore import (
     rescaled,
     score_pairs,
 )
-from validation.code.codejudge import CHARACTERS_PER_TOKEN, Judge, Judgement, summarise
+from validation.code.codejudge import Judge, Judgement, summarise
 from validation.selection.checkpoints import checkpoints, file_hashes, left_out
 from validation.selection.score_cache import SCORING, base_identity
 

@@ -99,10 +99,10 @@ def losses(state: TrainerState, chosen: int | None) -> Picture:
     rows = [
         (
             f"{log.step:,}",
-            short(log.epoch),
-            short(_last_loss(state, log.step)),
-            short(log.loss),
-            short(math.exp(min(log.loss, 700.0))),
+            _short(log.epoch),
+            _short(_last_loss(state, log.step)),
+            _short(log.loss),
+            _short(math.exp(min(log.loss, 700.0))),
             "base, before training" if log.step == 0 else "chosen" if log.step == chosen else "",
         )
         for log in state.evaluations
@@ -129,9 +129,9 @@ def learning_rate(state: TrainerState, expected: ExpectedRun) -> Picture:
     rows = [
         (
             f"{log.step:,}",
-            short(log.epoch),
-            short(log.learning_rate),
-            short(planned(log.step) if planned else None),
+            _short(log.epoch),
+            _short(log.learning_rate),
+            _short(planned(log.step) if planned else None),
         )
         for log in state.training
     ]
@@ -149,7 +149,7 @@ def gradient_norm(state: TrainerState, expected: ExpectedRun) -> Picture:
         if limit:
             axes.axhline(limit, color=RED, linestyle="--", label="clipped above")
     rows = [
-        (f"{log.step:,}", short(log.epoch), short(log.loss), short(log.grad_norm))
+        (f"{log.step:,}", _short(log.epoch), _short(log.loss), _short(log.grad_norm))
         for log in state.training
     ]
     caption = f"Norm of the gradient before it is clipped to {limit:g}."
@@ -233,6 +233,5 @@ def _numbers(values: list[float | None]) -> NDArray[np.float64]:
     return np.array(values, dtype=np.float64)
 
 
-def short(value: float | None) -> str:
-    """Return a number with four digits that count."""
+def _short(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
