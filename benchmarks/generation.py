@@ -1,30 +1,36 @@
-"""Calls per second: batches, as in a search, beside one prompt at a time.
+"""Calls per second: batches, as in a search, beside one prompt at a time; one process beside two.
 
-    python -m benchmarks.generation recipes/cogex-tiny.yml tasks/tiny-coin.yml [--prompts 128]
+    python -m benchmarks.generation recipes/cogex-tiny.yml tasks/tiny-coin.yml [--prompts 512]
                                     [--json FILE]
 
 The prompts are those of the emulator with one program. "Plain" is `model.generate` of transformers
-on one prompt after the other, sampled at the same temperature, with the same limits; the model is
-the same object. Before each is timed, it is run once on a few prompts.
+on an eighth of them, one after the other, sampled at the same temperature, with the same limits;
+the model is the same object. Before each is timed, it is run once on a few prompts.
 """
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from unittest.mock import patch
 
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
+from transformers import GenerationConfig
 
 from prompt_strategies.tokenise import encode_prompts
-from tools.backend import InProcess, Request, load_in_process
+from tools.backend import Request
 from tools.files import write_json
+from tools.in_process import InProcess, load_in_process
+from tools.models import load_trained
 from tools.search.candidates import PROGRAM
 from tools.search.data import Task, load_task
 from tools.search.scoring import Scorer, Settings
 from tools.search.store import Store
+from tools.workers import Worker
 
 Way = Callable[[InProcess, Sequence[Request]], int]
 
@@ -55,25 +61,62 @@ def batched(backend: InProcess, requests: Sequence[Request]) -> int:
     return sum(made.tokens for batch in backend.run(requests) for _, made in batch)
 
 
+def none_leaves(backend: InProcess, requests: Sequence[Request]) -> int:
+    """Generate in batches that all rows stay in until the last is done; return the new tokens."""
+    with patch("tools.generate.LEAVE", 1.0):
+        return batched(backend, requests)
+
+
 def main(
     model: Annotated[Path, typer.Argument(help="A recipe (its best/), or a model folder.")],
     task: Annotated[Path, typer.Argument(help="A task card.")],
-    prompts: Annotated[int, typer.Option(help="How many.")] = 128,
+    prompts: Annotated[int, typer.Option(help="How many.")] = 512,
     store: Annotated[Path, typer.Option(help="Keeps the program.")] = Path("outputs/generation"),
     json: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
 ) -> None:
     """Measure both, and print them."""
     backend = load_in_process(model)
     requests = emulations(load_task(task), backend, store)[:prompts]
-    figures = {name: timed(way, backend, requests) for name, way in WAYS.items()}
+    figures = {
+        "one at a time, plain generate": timed(plain, backend, requests[: prompts // 8]),
+        "in batches, each row its own seed": timed(batched, backend, requests),
+        "in batches that no row leaves": timed(none_leaves, backend, requests),
+        "transformers' continuous batching": timed(continuous, backend, requests),
+    }
+    torch.set_num_threads(1)
+    figures["in batches, one thread"] = timed(batched, backend, requests)
+    backend.workers = [Worker(1, partial(load_trained, model), threads=1)]
+    backend.workers[0](wait, None)
+    figures["in batches, two processes of one thread"] = timed(batched, backend, requests)
     table = Table("way", *next(iter(figures.values())))
     for name, figure in figures.items():
         table.add_row(name, *(f"{value:,.1f}" for value in figure.values()))
     console = Console(width=120)
     console.print(table)
-    console.print(f"{torch.get_num_threads()} threads, device {backend.model.device}")
+    console.print(f"device {backend.model.device}")
     if json:
         write_json(json, {"figures": figures})
+
+
+def continuous(backend: InProcess, requests: Sequence[Request]) -> int:
+    """Generate by transformers' continuous batching; return the new tokens."""
+    tokenizer, first = backend.tokenizer, requests[0]
+    made = backend.model.generate_batch(
+        encode_prompts(tokenizer, [request.prompt for request in requests]),
+        generation_config=GenerationConfig(
+            do_sample=True,
+            temperature=first.temperature,
+            top_k=0,
+            max_new_tokens=first.max_new_tokens,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        ),
+    )
+    return sum(len(item.generated_tokens) for item in made.values())
+
+
+def wait(held: Any, job: Any) -> None:
+    """Return once a worker has loaded what it holds."""
 
 
 def emulations(task: Task, backend: InProcess, store: Path) -> list[Request]:
@@ -106,11 +149,6 @@ def timed(way: Way, backend: InProcess, requests: Sequence[Request]) -> dict[str
         "tokens a second": tokens / seconds,
     }
 
-
-WAYS: dict[str, Way] = {
-    "one at a time, plain generate": plain,
-    "in batches, each row its own seed": batched,
-}
 
 if __name__ == "__main__":
     typer.run(main)

@@ -15,13 +15,11 @@ from prompt_strategies.base import CompletionStrategy
 from prompt_strategies.code import CodeStrategy
 from prompt_strategies.cogex import CogexStrategy
 from tools.answered_file import answer_file
-from tools.backend import MOST_TOKENS, Server
+from tools.backend import MOST_TOKENS, NOTHING, Generation, Server
 from tools.errors import UserError
-from tools.generate import NOTHING, Generation, generate
-from tools.models import is_recipe, load_trained
 from tools.prepared_rows import declared_strategy
 from tools.python_text import take_program
-from tools.recipe import Recipe, read_recipe
+from tools.recipe import Recipe, is_recipe, read_recipe
 from tools.training import run_record
 
 # types of Axolotl's own that have the text of a strategy here
@@ -110,8 +108,11 @@ def _writer(target: Path, server: Server | None) -> tuple[Any, int]:
     if server:
         served = server.open(target)
         return served.write, served.context or MOST_TOKENS
-    model, tokenizer = load_trained(target)
-    return partial(generate, model, tokenizer), model.config.max_position_embeddings
+    from tools.generate import open_writer  # these take seconds, and a server does without
+    from tools.models import load_trained
+
+    model, _, write = open_writer(partial(load_trained, target))
+    return write, model.config.max_position_embeddings
 
 
 def _strategy(target: Path) -> type[CompletionStrategy]:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,20 +12,27 @@ from rich.progress import Progress
 from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
 from tools.errors import UserError
 from tools.files import sha256
-from tools.generate import (
-    NOTHING,
-    Generation,
-    generate_batch,
-    plan_batches,
-    tokens_per_batch,
-)
-from tools.recipe import read_recipe
+from tools.recipe import is_recipe, read_recipe
 
 if TYPE_CHECKING:  # only an endpoint needs an HTTP client
     from tools.endpoint import Endpoint
     from tools.server_answer import Answer, NoAnswer
 
 MOST_TOKENS = 2048  # of prompt and completion together, even if the model has room for more
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A completion: its exact text, its length in tokens, and whether it ended by EOS."""
+
+    text: str
+    tokens: int
+    ended: bool
+
+
+# for a prompt that leaves no room for an answer: a failure, and no lost row
+NOTHING = Generation(text="", tokens=0, ended=False)
+
 
 Batch = list[tuple[int, Generation]]
 
@@ -61,59 +67,6 @@ class Backend(Protocol):
     def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
         """Yield each finished batch: (index, generation) of its requests."""
         ...
-
-
-@dataclass
-class InProcess:
-    """A loaded model. Prompts of similar length share a batch; each row has its own seed.
-
-    With `adapted` False the adapter is disabled, so that the base answers.
-    """
-
-    model: Any
-    tokenizer: Any
-    identity: dict[str, Any]
-    adapted: bool = True
-
-    def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
-        """Yield generations; requests of one temperature, token limit and stop share batches."""
-        kinds: dict[tuple[float, int, str | None], list[int]] = {}
-        for index, request in enumerate(requests):
-            kind = (request.temperature, request.max_new_tokens, request.stop)
-            kinds.setdefault(kind, []).append(index)
-        for kind, indices in kinds.items():
-            yield from self._run_alike(requests, indices, *kind)
-
-    def _run_alike(
-        self,
-        requests: Sequence[Request],
-        indices: list[int],
-        temperature: float,
-        max_new_tokens: int,
-        stop: str | None,
-    ) -> Iterator[Batch]:
-        limit = min(MOST_TOKENS, self.model.config.max_position_embeddings)
-        encoded = encode_prompts(self.tokenizer, [requests[index].prompt for index in indices])
-        prompts = dict(zip(indices, encoded, strict=True))
-        if full := [(index, NOTHING) for index in indices if len(prompts[index]) >= limit]:
-            yield full
-        fitting = [index for index in indices if len(prompts[index]) < limit]
-        lengths = [len(prompts[index]) for index in fitting]
-        most_tokens = tokens_per_batch(self.model)
-        for places in plan_batches(lengths, most_tokens, limit, max_new_tokens):
-            batch = [fitting[place] for place in places]
-            with nullcontext() if self.adapted else self.model.disable_adapter():
-                made = generate_batch(
-                    self.model,
-                    self.tokenizer,
-                    [prompts[index] for index in batch],
-                    limit,
-                    temperature,
-                    max_new_tokens=max_new_tokens,
-                    seeds=[requests[index].seed for index in batch],
-                    stop=stop,
-                )
-            yield list(zip(batch, made, strict=True))
 
 
 def _stopped(made: Generation, stop: str | None) -> Generation:
@@ -230,7 +183,7 @@ class Server:
     def open(self, target: Path | None) -> Served:
         """Connect. Prompts go through the tokenizer of a recipe or a folder, or as text."""
         from tools.endpoint import connect
-        from tools.models import is_recipe, load_recipe_tokenizer, load_tokenizer
+        from tools.models import load_recipe_tokenizer, load_tokenizer
 
         tokenizer = None
         if target is not None:
@@ -246,34 +199,6 @@ class Server:
         context = info.get("max_model_len")
         known = type(context) is int and context > 0
         return Served(endpoint, identity, tokenizer, context if known else None)
-
-
-def load_in_process(target: Path) -> InProcess:
-    """Load a recipe's `best/`, an adapter or a model folder. Raises UserError if it fails."""
-    from tools.models import is_recipe, load_trained
-
-    model, tokenizer = load_trained(target)
-    folder = read_recipe(target).output_dir / "best" if is_recipe(target) else target
-    identity: dict[str, Any] = {"weights": weights_hash(folder), "dtype": str(model.dtype)}
-    config = folder / "adapter_config.json"
-    if config.is_file():
-        base = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
-        commit = getattr(model.config, "_commit_hash", None)
-        identity |= {
-            "base": base,
-            "base_weights": weights_hash(Path(base)) if Path(base).is_dir() else commit,
-        }
-    return InProcess(model, tokenizer, identity)
-
-
-def base_of(backend: InProcess) -> InProcess | None:
-    """Return the base under an adapter, as a backend of its own; None for a whole model."""
-    if "base" not in backend.identity:
-        return None
-    kept = {name: backend.identity[name] for name in ("base", "base_weights", "dtype")}
-    if load := getattr(backend.model, "load_base_again", None):  # as under PiSSA
-        return InProcess(load(), backend.tokenizer, kept | {"loaded": "again"})
-    return InProcess(backend.model, backend.tokenizer, kept, adapted=False)
 
 
 def weights_hash(folder: Path) -> str:

@@ -3,7 +3,9 @@
 import random
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,24 +14,48 @@ from transformers import StoppingCriteria, StopStringCriteria
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
+from tools.backend import NOTHING, Generation
 from tools.machine import memory
+from tools.workers import Worker, spread, start_workers
 
 # prompt and completion at their longest: 64 rows of 512 tokens, 16 of 2,048
 TOKENS_PER_BATCH = 32_768
+LEAVE = 0.5  # share of a batch's rows that are done, at which they leave it
 CACHE_SHARE = 0.5  # of the memory beside the weights; the rest is for activations, and in reserve
 
 
 @dataclass(frozen=True)
-class Generation:
-    """A completion: its exact text, its length in tokens, and whether it ended by EOS."""
+class PromptBatch:
+    """Prompts that are continued together: their ids, and how far and how they go on.
 
-    text: str
-    tokens: int
-    ended: bool
+    At a temperature above 0 each has a seed of its own. A row ends where it writes `stop`, and its
+    text before it. If not `adapted`, the base under the adapter writes.
+    """
+
+    ids: Sequence[list[int]]
+    max_length: int  # tokens of prompt and completion
+    temperature: float = 0.0
+    max_new_tokens: int | None = None
+    seeds: Sequence[int] = ()
+    stop: str | None = None
+    adapted: bool = True
+
+    @property
+    def limits(self) -> list[int]:
+        """The most tokens of each completion."""
+        most = self.max_length if self.max_new_tokens is None else self.max_new_tokens
+        return [min(self.max_length - len(ids), most) for ids in self.ids]
 
 
-# for a prompt that leaves no room for an answer: a failure, and no lost row
-NOTHING = Generation(text="", tokens=0, ended=False)
+def open_writer(
+    load: Callable[[], tuple[Any, Any]],
+) -> tuple[Any, Any, Callable[..., list[Generation]]]:
+    """Load (model, tokenizer), here and on each further GPU; return both, and `generate` with them.
+
+    `load` is a function of a module, or a `partial` of one.
+    """
+    model, tokenizer = load()
+    return model, tokenizer, partial(generate, model, tokenizer, workers=start_workers(load))
 
 
 def generate(
@@ -41,44 +67,53 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
     max_new_tokens: int | None = None,
+    workers: Sequence[Worker] = (),
 ) -> list[Generation]:
     """Continue each prompt until EOS or until prompt and completion are `max_length` tokens.
 
     The model writes the white space that ends a prompt; the text is without it: see `after_prompt`.
-    `max_new_tokens` is the most for a completion alone. Greedy at temperature 0, else sampled with
-    the seed. Prompts of similar length share a batch; the answers come in the order of the prompts.
-    A prompt that fills `max_length` has `NOTHING` for its answer.
+    `max_new_tokens` is the most for a completion alone. Greedy at temperature 0, else sampled; each
+    prompt has a seed of its own, counted from `seed`. Prompts of similar length share a batch; the
+    answers come in the order of the prompts. A prompt that fills `max_length` has `NOTHING` for its
+    answer. `workers` hold the same (model, tokenizer), and share the batches.
     """
     encoded = encode_prompts(tokenizer, prompts)
     fitting = [index for index, ids in enumerate(encoded) if len(ids) < max_length]
-    torch.manual_seed(seed)
     results = [NOTHING] * len(encoded)
     lengths = [len(encoded[index]) for index in fitting]
-    batches = plan_batches(lengths, tokens_per_batch(model), max_length, max_new_tokens)
+    places = plan_batches(lengths, tokens_per_batch(model), max_length, max_new_tokens)
+    batches = [[fitting[place] for place in batch] for batch in places]
     with Progress(transient=True, disable=len(fitting) < 2) as progress:
         bar = progress.add_task("Generating", total=len(fitting))
-        done = 0
-        for places in batches:
-            indices = [fitting[place] for place in places]
-
-            def tell(rows: float, before: int = done) -> None:
-                progress.update(bar, completed=before + rows)
-
-            made = generate_batch(
-                model,
-                tokenizer,
-                [encoded[index] for index in indices],
+        jobs = [
+            PromptBatch(
+                [encoded[index] for index in batch],
                 max_length,
                 temperature,
-                max_new_tokens=max_new_tokens,
-                tell=tell,
+                max_new_tokens,
+                [seed + index for index in batch],
             )
-            done += len(indices)
-            for index, generation in zip(indices, made, strict=True):
+            for batch in batches
+        ]
+        told = 0.0
+
+        def tell(rows: float) -> None:
+            progress.update(bar, completed=told + rows)
+
+        for number, made in spread(run_batch, (model, tokenizer, tell), jobs, workers):
+            told += len(made)
+            progress.update(bar, completed=told)
+            for index, generation in zip(batches[number], made, strict=True):
                 seen = decode(tokenizer, encoded[index])
                 text = after_prompt(prompts[index], seen, generation.text)
                 results[index] = replace(generation, text=text)
     return results
+
+
+def run_batch(held: Sequence[Any], batch: PromptBatch) -> list[Generation]:
+    """Generate with (model, tokenizer), which a process holds; in this one also with `tell`."""
+    model, tokenizer, *tell = held
+    return generate_batch(model, tokenizer, batch, *tell)
 
 
 def tokens_per_batch(model: Any) -> int:
@@ -126,29 +161,20 @@ def plan_batches(
 def generate_batch(
     model: Any,
     tokenizer: Any,
-    batch: Sequence[list[int]],
-    max_length: int,
-    temperature: float,
-    *,
-    max_new_tokens: int | None = None,
-    seeds: Sequence[int] | None = None,
-    stop: str | None = None,
+    batch: PromptBatch,
     tell: Callable[[float], object] = lambda rows: None,
 ) -> list[Generation]:
-    """Continue the ids of each prompt, all in one batch; see `generate`.
+    """Continue the ids of each prompt, all together; see `generate`.
 
-    With `seeds`, one for each prompt, each row is sampled with its own. The rest of the batch then
-    changes only the rounding of its logits. A row ends where it writes `stop`, and its text before
-    it. `tell` hears after each token how many rows are done; a row that goes on counts by its share
-    of the most tokens that it may have.
+    The rest of the batch changes only the rounding of a row's logits. `tell` hears after each token
+    how many rows are done; a row that goes on counts by its share of the most tokens that it may
+    have.
     """
-    limits = [max_length - len(ids) for ids in batch]
-    if max_new_tokens is not None:
-        limits = [min(limit, max_new_tokens) for limit in limits]
-    made = _continue(model, tokenizer, batch, limits, temperature, seeds, stop, tell)
+    with nullcontext() if batch.adapted else model.disable_adapter():
+        made = _continue(model, tokenizer, batch, tell)
     return [
-        _until(stop, tokenizer, prompt_ids, ids[:limit])
-        for prompt_ids, ids, limit in zip(batch, made, limits, strict=True)
+        _until(batch.stop, tokenizer, prompt_ids, ids[:limit])
+        for prompt_ids, ids, limit in zip(batch.ids, made, batch.limits, strict=True)
     ]
 
 
@@ -172,38 +198,33 @@ def read_generation(tokenizer: Any, prompt_ids: list[int], ids: list[int]) -> Ge
 
 @torch.inference_mode()
 def _continue(
-    model: Any,
-    tokenizer: Any,
-    batch: Sequence[list[int]],
-    limits: Sequence[int],
-    temperature: float,
-    seeds: Sequence[int] | None,
-    stop: str | None,
-    tell: Callable[[float], object],
+    model: Any, tokenizer: Any, batch: PromptBatch, tell: Callable[[float], object]
 ) -> list[list[int]]:
-    """The ids after each prompt: EOS and what follows it included, `limits` of them or more.
+    """The ids after each prompt: EOS and what follows it included, up to its limit or more.
 
-    When half of the rows are done, the others go on without them.
+    When enough rows are done (`LEAVE`), the others go on without them.
     """
-    width = max(map(len, batch))
+    prompts, limits = batch.ids, batch.limits
+    width = max(map(len, prompts))
     pad = tokenizer.pad_token_id  # Llama-2 has none, and one that a recipe adds has no embedding
     if pad is None or pad >= model.get_input_embeddings().weight.shape[0]:
         pad = tokenizer.eos_token_id
     device = model.device
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in batch], device=device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch], device=device)
-    rows = torch.arange(len(batch))  # that go on
-    stopped = StopStringCriteria(tokenizer, [stop]) if stop else None
-    done = _HalfDone(tokenizer.eos_token_id, width, limits, stopped, tell, device)
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in prompts], device=device)
+    mask = torch.tensor(
+        [[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=device
+    )
+    rows = torch.arange(len(prompts))  # that go on
+    stopped = StopStringCriteria(tokenizer, [batch.stop]) if batch.stop else None
+    done = _EnoughDone(tokenizer.eos_token_id, width, limits, stopped, tell, device)
     cache = _cache(model)
-    made: list[list[int]] = [[] for _ in batch]
+    made: list[list[int]] = [[] for _ in prompts]
     while len(rows):
         sampling: dict[str, Any] = {"do_sample": False}
-        if temperature and seeds is not None:
-            own = [seeds[row] for row in rows.tolist()]
-            sampling["logits_processor"] = [_SampleByRow(own, temperature, max(limits), width)]
-        elif temperature:  # top_k 0: all tokens
-            sampling = {"do_sample": True, "temperature": temperature, "top_k": 0}
+        if batch.temperature:
+            seeds = [batch.seeds[row] for row in rows.tolist()]
+            by_row = _SampleByRow(seeds, batch.temperature, max(limits), width)
+            sampling["logits_processor"] = [by_row]
         new = model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -224,8 +245,8 @@ def _continue(
     return made
 
 
-class _HalfDone(StoppingCriteria):
-    """Stops a batch once half of its rows are done: by EOS, `stopped`, or at their limit."""
+class _EnoughDone(StoppingCriteria):
+    """Stops a batch once enough of its rows are done: by EOS, `stopped`, or at their limit."""
 
     def __init__(
         self,
@@ -248,7 +269,7 @@ class _HalfDone(StoppingCriteria):
             self.done |= self.stopped(input_ids, scores)
         going = step / self.limits[~self.done]
         self.tell(self.left + self.done.sum().item() + going.sum().item())
-        return torch.full_like(self.done, self.done.sum() * 2 >= len(self.done))
+        return torch.full_like(self.done, self.done.sum() >= LEAVE * len(self.done))
 
     def keep(self) -> torch.Tensor:
         """Forget the rows that are done; return the places of the others."""

@@ -19,6 +19,23 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def paired_rates(
+    first: Sequence[float], second: Sequence[float], sizes: Sequence[int]
+) -> tuple[float, float, float]:
+    """Compare two sums over the same rows, each for a unit of the rows' sizes.
+
+    Returns by how much the second's sum for a unit is above the first's, and the 95% interval of
+    that. Rows are what is drawn, not units: the standard error is that of a ratio of two means
+    (W. G. Cochran, Sampling Techniques, 3rd edition, 1977, chapter 6). Needs two rows or more.
+    """
+    rows, units = len(sizes), sum(sizes)
+    changes = [new - old for old, new in zip(first, second, strict=True)]
+    rate = math.fsum(changes) / units
+    left = [change - rate * size for change, size in zip(changes, sizes, strict=True)]
+    half = Z95 * math.sqrt(rows / (rows - 1) * math.fsum(each * each for each in left)) / units
+    return rate, rate - half, rate + half
+
+
 def paired(first: Sequence[bool], second: Sequence[bool]) -> dict[str, Any]:
     """Compare two shares on the same rows: by how much the second is above, and the p-value.
 

@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from safetensors import SafetensorError
 
 from tools.errors import UserError, remedy
-from tools.recipe import Recipe, read_recipe
+from tools.recipe import Recipe, is_recipe, read_recipe
 
 ORIGIN = "checkpoint.json"  # in best/: which checkpoint it is, and how its base is quantised
 
@@ -328,11 +328,6 @@ def changes_base(adapted: Any) -> bool:
         or getattr(config, "bias", "none") != "none"
         or any(getattr(config, part, None) for part in parts)
     )
-
-
-def is_recipe(target: Path) -> bool:
-    """Tell a recipe from a model folder, also one that is not there."""
-    return target.suffix in {".yml", ".yaml"} or target.is_file()
 
 
 def load_trained(target: Path) -> tuple[Any, Any]:

@@ -2,7 +2,9 @@
 
 import importlib
 import json
+from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +22,66 @@ Tokens = NDArray[np.int32]
 Pair = tuple[Tokens, Tokens]
 
 
+class PreparedRows(Sequence[dict[str, str]]):
+    """Prepared rows of a file of JSON lines, read when they are asked for.
+
+    All are read once at the start. Raises UserError naming file and line.
+    """
+
+    def __init__(self, path: Path, fields: Sequence[str] = CogexStrategy.columns) -> None:
+        """Check every row, and note where it begins."""
+        self._path, self._fields = path, fields
+        self._starts = array("q")
+        with _readable(path, fields):
+            self._file = path.open("rb")
+            at = 0
+            for number, line in enumerate(self._file, 1):
+                if line.strip():
+                    _row(path, number, line.decode(), fields)
+                    self._starts.append(at)
+                at += len(line)
+        if not self._starts:
+            raise _no_rows(path)
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._starts)
+
+    def __getitem__(self, place: Any) -> Any:
+        """A row by its place, or a list of rows by a slice."""
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        self._file.seek(self._starts[place])
+        return _row(self._path, place + 1, self._file.readline().decode(), self._fields)
+
+
 def read_prepared_rows(
     path: Path, fields: Sequence[str] = CogexStrategy.columns
 ) -> list[dict[str, str]]:
     """Read prepared rows from JSON lines. Raises UserError naming file and line."""
+    # "\n" alone ends a line: a field may hold any other that Unicode knows
+    with _readable(path, fields), path.open(encoding="utf-8", newline="\n") as lines:
+        rows = [
+            _row(path, number, line, fields) for number, line in enumerate(lines, 1) if line.strip()
+        ]
+    if not rows:
+        raise _no_rows(path)
+    return rows
+
+
+@contextmanager
+def _readable(path: Path, fields: Sequence[str]) -> Iterator[None]:
     try:
-        # "\n" alone ends a line: a field may hold any other that Unicode knows
-        with path.open(encoding="utf-8", newline="\n") as lines:
-            rows = [
-                _row(path, number, line, fields)
-                for number, line in enumerate(lines, 1)
-                if line.strip()
-            ]
+        yield
     except FileNotFoundError:
         todo = remedy(path, f"run `{_prepared_by(path, fields)}` first")
         raise UserError(f"{path}: there is no such file; {todo}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    if not rows:
-        raise UserError(f"{path}: holds no rows; run `cogex prepare` again")
-    return rows
+
+
+def _no_rows(path: Path) -> UserError:
+    return UserError(f"{path}: holds no rows; run `cogex prepare` again")
 
 
 def _prepared_by(path: Path, fields: Sequence[str]) -> str:

@@ -146,6 +146,11 @@ def read_recipe(path: Path) -> Recipe:
     return Recipe(path, values)
 
 
+def is_recipe(target: Path) -> bool:
+    """Tell a recipe from a model folder, also one that is not there."""
+    return target.suffix in {".yml", ".yaml"} or target.is_file()
+
+
 def whole(recipe: Recipe, key: str, default: int = 1) -> int:
     """Return a whole number > 0 of the recipe, or the default. Raises UserError if malformed."""
     value = recipe.values.get(key)

@@ -93,6 +93,16 @@ class Selection(Written):
     data_changed: list[str] = []  # a sentence for each data file that is not what was trained on
 
 
+ROWS = "validation_nll.jsonl"  # the best checkpoint's, row by row in the file's order
+
+
+class RowNll(Written):
+    """The NLL in nats over a validation row's trained tokens."""
+
+    nll: Finite
+    tokens: Count
+
+
 class Origin(Written):
     """`checkpoint.json` of best/: what it is a copy of, and how its base is quantised."""
 

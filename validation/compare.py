@@ -4,6 +4,7 @@ Each is compared with the first, row by row (`tools.intervals.paired`). Where tw
 other rows, their shares stand beside each other, and nothing is tested.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,17 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.errors import UserError
-from tools.intervals import paired, wilson
-from tools.results import CheckFile, GeneratedRow, Mode, Selection, read_result, read_results
+from tools.intervals import paired, paired_rates, wilson
+from tools.results import (
+    ROWS,
+    CheckFile,
+    GeneratedRow,
+    Mode,
+    RowNll,
+    Selection,
+    read_result,
+    read_results,
+)
 from tools.training import run_record
 from tools.training.run_record import Record
 from validation.check.measures import labels
@@ -29,6 +39,7 @@ class Compared:
     selection: Selection | None
     check: CheckFile | None
     holds: dict[str, dict[str, dict[str, bool | None]]]  # by mode, row id and measure
+    nlls: list[RowNll]
 
 
 def compare(paths: Sequence[Path]) -> dict[str, Any]:
@@ -47,6 +58,7 @@ def compare(paths: Sequence[Path]) -> dict[str, Any]:
                 "of": item.name,
                 "with": first.name,
                 "other": list(_differences(first, item)),
+                "perplexity": _perplexity(first, item),
                 "measures": list(_measures(first, item)),
             }
             for item in others
@@ -67,7 +79,8 @@ def _read(path: Path) -> Compared:
         mode: {row.id: row.holds for row in read_results(GeneratedRow, run / name, "cogex check")}
         for mode, name in files.items()
     }
-    return Compared(str(path), run_record.read(run), selection, check, holds)
+    nlls = read_results(RowNll, run / ROWS, "cogex select")
+    return Compared(str(path), run_record.read(run), selection, check, holds, nlls)
 
 
 def _shown(item: Compared) -> dict[str, Any]:
@@ -119,6 +132,23 @@ def _on_other_rows(first: Compared, other: Compared) -> bool:
     return len({item.check.validation_sha256 for item in (first, other) if item.check}) > 1
 
 
+def _perplexity(first: Compared, other: Compared) -> dict[str, Any] | None:
+    """How many times the first's perplexity is the other's, with the 95% interval.
+
+    None where they are not of the same tokens of the same rows.
+    """
+    hashes = {item.selection.validation.sha256 for item in (first, other) if item.selection}
+    sizes, others = ([row.tokens for row in item.nlls] for item in (first, other))
+    if len(hashes) > 1 or sizes != others or len(sizes) < 2 or not sum(sizes):
+        return None
+    sums = ([row.nll for row in item.nlls] for item in (first, other))
+    try:
+        times, low, high = map(math.exp, paired_rates(*sums, sizes))
+    except OverflowError:  # no perplexity of a model that was trained
+        return None
+    return {"times": times, "interval": [low, high], "differs": not low <= 1 <= high}
+
+
 def _measures(first: Compared, other: Compared) -> Iterator[dict[str, Any]]:
     """Yield each measure that both have, on the rows that both have."""
     if not other.check or _on_other_rows(first, other):
@@ -151,6 +181,14 @@ def print_compared(result: dict[str, Any], console: Console) -> None:
         console.print(f"{pair['of']} beside {pair['with']}", markup=False, style="bold")
         for sentence in pair["other"]:
             console.print(f"  {sentence}", markup=False, soft_wrap=True)
+        if found := pair["perplexity"]:
+            low, high = found["interval"]
+            differs = "differs" if found["differs"] else "no difference is shown"
+            console.print(
+                f"  perplexity: {found['times']:.4f} times the first's "
+                f"(95% interval {low:.4f} to {high:.4f}): {differs}",
+                soft_wrap=True,
+            )
         if pair["measures"]:
             console.print(_table(result, pair))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tools.generate import generate_batch
+from tools.generate import PromptBatch, generate_batch
 from tools.models import load_trained
 
 
@@ -56,15 +56,10 @@ class Completions:
     def _generate(self, ids: list[int], body: dict[str, Any]) -> Any:
         limit = self.model.config.max_position_embeddings
         assert len(ids) + body["max_tokens"] <= limit
-        return generate_batch(
-            self.model,
-            self.tokenizer,
-            [ids],
-            limit,
-            body["temperature"],
-            max_new_tokens=body["max_tokens"],
-            seeds=[body.get("seed", 0)],
+        batch = PromptBatch(
+            [ids], limit, body["temperature"], body["max_tokens"], [body.get("seed", 0)]
         )
+        return generate_batch(self.model, self.tokenizer, batch)
 
 
 def main() -> None:

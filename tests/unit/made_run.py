@@ -17,7 +17,7 @@ from peft import LoraConfig, get_peft_model
 from prompt_strategies.layout import render_completion, render_prompt
 from tests.unit import recorded_run
 from tests.unit.recorded_run import ROWS, STATE
-from tools.generate import Generation
+from tools.backend import Generation
 from tools.models import load_base
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import read_prepared_rows
@@ -55,7 +55,7 @@ def make_run(folder: Path) -> Recipe:
     recipe = read_recipe(Path("recipe.yml"))
     select(recipe)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("validation.check.check.generate", _hand_made)
+        patch.setattr("tools.generate.generate", _hand_made)
         check(recipe)
     return recipe
 

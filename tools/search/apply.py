@@ -11,9 +11,8 @@ from rich.console import Console
 
 from prompt_strategies.layout import parse_completion
 from tools.answered_file import answer_file
-from tools.backend import Backend
+from tools.backend import NOTHING, Backend, Generation
 from tools.errors import UserError, remedy
-from tools.generate import NOTHING, Generation
 from tools.python_text import parse, take_literal, take_program
 from tools.search.candidates import PROGRAM
 from tools.search.metrics import Metric, load_metric

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prompt_strategies import layout, nl_plan_layout
-from tools.python_text import parse, take_literal, take_program
+from tools.python_text import compiles, parse, take_literal, take_program
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def cut_program(generated: str) -> str | None:
     """Return the definitions of a generated program, normalised.
 
     The program may stand in a code fence or among prose. Top-level calls are left out; imports,
-    constants and comments stay. Returns None if there is no function, or if Python cannot parse the
-    program.
+    constants and comments stay. Returns None if there is no function, or if Python cannot compile
+    the program.
     """
     source = take_program(layout.parse_completion(generated).program.replace("\r\n", "\n"))
     tree = parse(source)
@@ -50,7 +50,7 @@ def cut_program(generated: str) -> str | None:
                 (node.end_lineno or node.lineno) - node.lineno + 1
             )
     program = _normalised(lines)
-    return program if parse(program).body else None
+    return program if compiles(program) else None
 
 
 def _normalised(lines: list[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tools.backend import Backend, Served, Server, base_of, load_in_process, weights_hash
+from tools.backend import Backend, Served, Server, weights_hash
 from tools.errors import UserError
 from tools.files import sha256, write_json
 from tools.intervals import paired
@@ -77,6 +77,8 @@ class Target:
         if self.endpoint is not None:
             base = self._served(self.served_base) if self.served_base else None
             return self._served(self.served_model), base
+        from tools.in_process import base_of, load_in_process  # it takes seconds to import
+
         backend = load_in_process(self.recipe or self.model or Path())
         return backend, base_of(backend)
 
@@ -88,6 +90,8 @@ class Target:
             return self._served(self.served_plan)
         if self.plan_recipe is None:
             raise UserError("no recipe NAME-plan.yml beside --recipe was trained and selected")
+        from tools.in_process import load_in_process
+
         return load_in_process(self.plan_recipe)
 
     @property

@@ -19,9 +19,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from prompt_strategies import tokenise
-from tools.backend import Backend, Batch, FromServer, Request
+from tools.backend import Backend, Batch, FromServer, Generation, Request
 from tools.errors import UserError
-from tools.generate import Generation
 
 NAME = "generations.jsonl"
 

@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from prompt_strategies.tokenise import encode_prompts
 from tools.files import write_jsonl
-from tools.generate import generate_batch
+from tools.generate import PromptBatch, generate_batch
 from tools.prepared_rows import declared_strategy, read_prepared_rows
 from tools.recipe import Recipe
 from tools.results import Sample, read_results
@@ -41,10 +41,8 @@ class SampleWriter(TrainerCallback):
         model = kwargs["model"]
         training, model = model.training, model.eval()
         try:
-            made = generate_batch(
-                model, self.tokenizer, self.encoded, self.max_length, 0.0,
-                max_new_tokens=MOST_TOKENS,
-            )  # fmt: skip
+            batch = PromptBatch(self.encoded, self.max_length, max_new_tokens=MOST_TOKENS)
+            made = generate_batch(model, self.tokenizer, batch)
         finally:
             model.train(training)
         step = state.global_step

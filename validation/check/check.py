@@ -23,7 +23,7 @@ from rich.table import Table
 from prompt_strategies.base import CompletionStrategy, Rendered
 from prompt_strategies.layout import render_emulator_prompt, split_code
 from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
-from tools.backend import Server
+from tools.backend import NOTHING, Generation, Server
 from tools.errors import UserError
 from tools.files import (
     refuse_unwritable,
@@ -32,7 +32,7 @@ from tools.files import (
     write_json,
     write_jsonl,
 )
-from tools.generate import NOTHING, Generation, generate, read_generation
+from tools.generate import open_writer, read_generation
 from tools.intervals import wilson
 from tools.models import (
     load_base,
@@ -221,9 +221,9 @@ def _open(recipe: Recipe, model_name: str, server: Server | None) -> _Model:
     if server:
         served = server.open(recipe.path)
         return _Model(served.name, served.tokenizer, served.write, {})
-    model, tokenizer = load_named(recipe, model_name)
+    _, tokenizer, write = open_writer(partial(load_named, recipe, model_name))
     hashes = {} if model_name == "base" else model_hashes(recipe.output_dir / model_name)
-    return _Model(model_name, tokenizer, partial(generate, model, tokenizer), hashes)
+    return _Model(model_name, tokenizer, write, hashes)
 
 
 def _strategy(recipe: Recipe, allow_code_execution: bool) -> Strategy:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tools.generate import Generation
+from tools.backend import Generation
 
 COLLAPSE = {
     "loops": "repeats an n-gram over and over",

@@ -14,7 +14,7 @@ from prompt_strategies.base import Rendered, Task
 from prompt_strategies.layout import Completion, parse_completion
 from prompt_strategies.nl_plan_layout import STEP_LINE
 from prompt_strategies.nl_plan_layout import parse_completion as parse_plan
-from tools.generate import Generation
+from tools.backend import Generation
 from tools.programs import BUILTINS, call_of, called_name, same, undefined_names
 from tools.python_text import literal, parse, quietly
 from tools.search.metrics import normalise

@@ -25,7 +25,7 @@ from tools.code.trial import SECONDS, Tried, limits_of, try_programs
 from tools.errors import UserError
 from tools.files import write_json, write_jsonl
 from tools.prepared_rows import declared_strategy, read_prepared_rows
-from tools.recipe import Recipe, read_recipe
+from tools.recipe import Recipe, is_recipe, read_recipe
 from tools.sandbox import refuse_unless_possible
 from validation.check.collapse import find_loop, measure_collapse
 from validation.code.pass_at_k import PASS_AT, summarise
@@ -85,10 +85,10 @@ def codebench(
     criteria are met. Raises UserError without consent, or if an input cannot be used.
     """
     _check_possible(target, samples, model_name, sampling, seconds, allow_code_execution)
-    if follow and (server or not (target and _is_recipe(target))):
+    if follow and (server or not (target and is_recipe(target))):
         raise UserError("--follow waits for the checkpoints of a run: give its recipe alone")
     tasks, origin = load_suite(suite, data)
-    recipe = read_recipe(target) if target and _is_recipe(target) else None
+    recipe = read_recipe(target) if target and is_recipe(target) else None
     unknown: list[str] = []
     sources: Iterable[Source]
     if samples:
@@ -145,7 +145,7 @@ def _check_possible(
     """Raise UserError for what would fail only after an hour of generation."""
     if (target is None) == (samples is None):
         raise UserError("name one of the two: a recipe or model folder, or --samples FILE")
-    if model_name != "best" and not (target and _is_recipe(target)):
+    if model_name != "best" and not (target and is_recipe(target)):
         raise UserError(f"--model {model_name} names a model of a run: give the run's recipe")
     refuse_unless_possible(allow_code_execution)
     if not 0 < seconds < math.inf:
@@ -155,10 +155,6 @@ def _check_possible(
             f"-n {sampling.samples} at temperature 0 makes the same completion every time; give "
             "--temperature, such as 0.8, or one sample"
         )
-
-
-def _is_recipe(target: Path) -> bool:
-    return target.suffix in {".yml", ".yaml"} or target.is_file()
 
 
 def _score(

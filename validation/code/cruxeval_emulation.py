@@ -10,6 +10,7 @@ import ast
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tools.code.random_programs import INSTRUCTION
 from tools.code.trial import SECONDS, limits_of
 from tools.errors import UserError
 from tools.files import refuse_unwritable, write_json, write_jsonl
-from tools.generate import generate
+from tools.generate import open_writer
 from tools.intervals import wilson
 from tools.python_text import literal
 from tools.recipe import Recipe
@@ -132,12 +133,10 @@ def predict(
     recipe: Recipe, model_name: str, rows: Iterable[Row], *, shots: int, max_new_tokens: int
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Return by id what the model predicts, one text in a list, and all that it wrote."""
-    model, tokenizer = load_named(recipe, model_name)
+    model, _, write = open_writer(partial(load_named, recipe, model_name))
     base = model_name == "base"
     asked = {row["id"]: _assertion(row, shots) if base else emulator_prompt(row) for row in rows}
-    made = generate(
-        model,
-        tokenizer,
+    made = write(
         list(asked.values()),
         max_length=model.config.max_position_embeddings,
         max_new_tokens=max_new_tokens,

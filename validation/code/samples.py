@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from tools.backend import MOST_TOKENS, Server
+from tools.backend import MOST_TOKENS, NOTHING, Generation, Server
 from tools.code.humaneval import humaneval_task
 from tools.code.mbpp import mbpp_task
 from tools.code.tasks import MINI, Task, all_tasks, own_tasks, read_published, stub
 from tools.errors import UserError
-from tools.generate import NOTHING, Generation, generate
+from tools.generate import open_writer
 from tools.models import load_trained
 from tools.prepare.fetch import verified
 from tools.python_text import compiles, defines, take_program
@@ -161,8 +161,7 @@ def _generate(
     load: Callable[[], tuple[Any, Any]], sampling: Sampling, tasks: Sequence[Task]
 ) -> list[Sample]:
     """Load model and tokenizer, and let it write."""
-    model, tokenizer = load()
-    write = partial(generate, model, tokenizer)
+    model, _, write = open_writer(load)
     return _samples(write, model.config.max_position_embeddings, sampling, tasks)
 
 

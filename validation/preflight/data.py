@@ -1,7 +1,8 @@
 """Are both data files as prepared, without a common task, and short enough to train on?"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tools.code import near_duplicates
 from tools.errors import remedy
 from tools.files import sha256
 from tools.prepare.split import group_key
-from tools.prepared_rows import declared_strategy, read_prepared_rows
+from tools.prepared_rows import PreparedRows, declared_strategy
 from tools.recipe import Recipe
 from tools.results import Manifest, read_result
 from validation.preflight.engine_rows import check_engine_rows
@@ -25,7 +26,7 @@ PERCENTILES = (50, 90, 99)
 MOST_OVER_LONG = 0.01  # share of a file's rows; above it the data or `sequence_len` is wrong
 NAMED = 10  # ids named in one row
 
-Rows = list[dict[str, str]]
+Rows = Sequence[dict[str, str]]
 
 
 def check_data(recipe: Recipe, tokenized: Tokenized | None) -> list[VerdictRow]:
@@ -49,7 +50,7 @@ def check_data(recipe: Recipe, tokenized: Tokenized | None) -> list[VerdictRow]:
         check_engine_rows(entries[1], strategies[1], val),
         _check_groups(train, val, strategy),
         _check_validation(recipe, len(val)),
-        _check_ids(train + val),
+        _check_ids(row["id"] for row in chain(train, val)),
     ]
     if tokenized is None:
         return [*verdicts, *check_caches(recipe, None)]
@@ -67,7 +68,7 @@ def _rows(
     if tokenized is not None:
         return tokenized.train.rows, tokenized.val.rows
     train, val = Path(recipe.training["path"]), Path(recipe.validation["path"])
-    return read_prepared_rows(train, strategy.columns), read_prepared_rows(val, strategy.columns)
+    return PreparedRows(train, strategy.columns), PreparedRows(val, strategy.columns)
 
 
 def _manifest(entry: dict[str, Any]) -> Manifest | None:
@@ -99,7 +100,8 @@ def _check_file(entry: dict[str, Any], known: type[CompletionStrategy] | None) -
 
 def _check_groups(train: Rows, val: Rows, strategy: type[CompletionStrategy]) -> VerdictRow:
     """No task may be in both files."""
-    tasks = {key: row["id"] for row in train for key in _task_keys(row, strategy)}
+    wanted = {key for row in val for key in _task_keys(row, strategy)}
+    tasks = {key: row["id"] for row in train for key in _task_keys(row, strategy) & wanted}
     shared = [
         f"{row['id']} (as {tasks[same[0]]})"
         for row in val
@@ -144,10 +146,11 @@ def _check_validation(recipe: Recipe, found: int) -> VerdictRow:
     return VerdictRow(check, value, "fail", todo, figures)
 
 
-def _check_ids(rows: Rows) -> VerdictRow:
-    twice = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
+def _check_ids(ids: Iterable[str]) -> VerdictRow:
+    found = Counter(ids)
+    twice = [name for name, count in found.items() if count > 1]
     if not twice:
-        return VerdictRow("row ids", f"{len(rows):,}, each once")
+        return VerdictRow("row ids", f"{len(found):,}, each once")
     value = f"{len(twice):,} more than once: {_named(twice)}"
     return VerdictRow("row ids", value, "fail", "run `cogex prepare` again", {"ids": twice[:NAMED]})
 
@@ -196,8 +199,8 @@ def _check_masked(split: TokenizedRows, sequence_len: int) -> VerdictRow:
     """A row whose first `sequence_len` tokens carry no loss teaches nothing, dropped or cut."""
     check = f"fully masked, {split.path}"
     masked = [
-        row["id"]
-        for row, labels in zip(split.rows, split.labels, strict=True)
+        split.rows[index]["id"]
+        for index, labels in enumerate(split.labels)
         if (labels[:sequence_len] == IGNORE_INDEX).all()
     ]
     if not masked:

@@ -1,13 +1,64 @@
-"""Every row of a recipe as training will see it, held small enough for 52,000 of them."""
+"""Every row of a recipe as training will see it, held in files: memory does not grow with them."""
 
+import tempfile
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tools.prepared_rows import Tokens, encode_pairs, load_strategy, read_prepared_rows
+from prompt_strategies.tokenise import IGNORE_INDEX
+from tools.prepared_rows import Pair, PreparedRows, Tokens, encode_pairs, load_strategy
 from tools.recipe import Recipe
+
+
+class TokenFile(Sequence[Tokens]):
+    """The token ids of rows, in a temporary file."""
+
+    def __init__(self, rows: Iterable[Tokens]) -> None:
+        """Write all rows."""
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it is read as long as this lives
+        self._ends = array("q", [0])
+        for ids in rows:
+            self._file.write(ids.tobytes())
+            self._ends.append(self._ends[-1] + len(ids))
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        """The ids of a row."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        start, end = self._ends[index : index + 2]
+        self._file.seek(4 * start)  # bytes of an int32
+        return np.frombuffer(self._file.read(4 * (end - start)), dtype=np.int32)
+
+    @property
+    def lengths(self) -> Tokens:
+        """Tokens of each row."""
+        return np.diff(np.array(self._ends)).astype(np.int32)
+
+
+class Labels(Sequence[Tokens]):
+    """The labels of rows: -100 for as many tokens as are `masked`, then the ids."""
+
+    def __init__(self, ids: Sequence[Tokens], masked: Sequence[int]) -> None:
+        """Take the ids, and of each row how many carry no loss."""
+        self._ids, self._masked = ids, masked
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._masked)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The labels of a row."""
+        labels = self._ids[index].copy()
+        labels[: self._masked[index]] = IGNORE_INDEX
+        return labels
 
 
 @dataclass(frozen=True)
@@ -16,13 +67,15 @@ class TokenizedRows:
 
     path: Path
     strategy: Any  # a CompletionStrategy
-    rows: list[dict[str, str]]
-    input_ids: list[Tokens]
-    labels: list[Tokens]
+    rows: Sequence[dict[str, str]]
+    input_ids: Sequence[Tokens]
+    labels: Sequence[Tokens]
 
     @property
     def lengths(self) -> Tokens:
         """Tokens of each row, BOS and EOS counted."""
+        if isinstance(self.input_ids, TokenFile):
+            return self.input_ids.lengths
         return np.array([len(ids) for ids in self.input_ids], dtype=np.int32)
 
 
@@ -43,6 +96,13 @@ def tokenize(recipe: Recipe, tokenizer: Any) -> Tokenized:
 
 def _split(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> TokenizedRows:
     strategy, path = load_strategy(recipe, entry, tokenizer), Path(entry["path"])
-    rows = read_prepared_rows(path, strategy.columns)
-    input_ids, labels = zip(*encode_pairs(strategy, rows, path), strict=True)
-    return TokenizedRows(path, strategy, rows, list(input_ids), list(labels))
+    rows = PreparedRows(path, strategy.columns)
+    masked = array("q")
+
+    def count(pair: Pair) -> Tokens:
+        ids, labels = pair
+        masked.append(np.count_nonzero(labels == IGNORE_INDEX))  # all of them in front
+        return ids
+
+    ids = TokenFile(map(count, encode_pairs(strategy, rows, path)))
+    return TokenizedRows(path, strategy, rows, ids, Labels(ids, masked))

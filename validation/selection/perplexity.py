@@ -66,38 +66,50 @@ class Score:
 
 
 def score(model: Any, rows: Sequence[ScoringRow], token_budget: int | None = None) -> Score:
-    """Sum the NLL of all trained tokens of `rows` under a causal model in evaluation mode.
+    """Sum the NLL of all trained tokens of `rows`, as `score_rows` gives it row by row."""
+    nlls = score_rows(model, rows, token_budget)
+    return Score(math.fsum(nlls), sum(row.trained_tokens for row in rows))
+
+
+def score_rows(
+    model: Any, rows: Sequence[ScoringRow], token_budget: int | None = None
+) -> list[float]:
+    """Return the NLL of each row's trained tokens under a causal model in evaluation mode.
 
     Rows are batched by length; a batch holds at most `token_budget` tokens, padding counted, or
-    one row; the default is `TOKEN_BUDGET` of the model's device. Rows without a token that carries
-    loss score 0 over 0 tokens.
+    one row; the default is `TOKEN_BUDGET` of the model's device. A row without a token that carries
+    loss scores 0.
     """
     budget = token_budget or TOKEN_BUDGET.get(model.device.type, TOKEN_BUDGET["cuda"])
+    nlls = [0.0] * len(rows)
     with torch.inference_mode():
-        sums = [_batch_nll(model, batch) for batch in batches(rows, budget)]
-    return Score(math.fsum(sums), sum(row.trained_tokens for row in rows))
+        for places in batches([len(row.input_ids) for row in rows], budget):
+            made = _batch_nll(model, [rows[place] for place in places])
+            for place, nll in zip(places, made, strict=True):
+                nlls[place] = nll
+    return nlls
 
 
-def batches(rows: Sequence[ScoringRow], token_budget: int) -> Iterator[list[ScoringRow]]:
-    """Group rows of similar length so that rows x longest row stays within `token_budget`."""
-    batch: list[ScoringRow] = []
-    for row in sorted(rows, key=lambda row: len(row.input_ids)):
-        if batch and (len(batch) + 1) * len(row.input_ids) > token_budget:
+def batches(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+    """Group places of similar length so that rows x longest row stays within `token_budget`."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) + 1) * lengths[place] > token_budget:
             yield batch
             batch = []
-        batch.append(row)
+        batch.append(place)
     if batch:
         yield batch
 
 
-def _batch_nll(model: Any, batch: list[ScoringRow]) -> float:
+def _batch_nll(model: Any, batch: Sequence[ScoringRow]) -> list[float]:
     ids = pad_sequence([row.input_ids for row in batch], batch_first=True).long()
     labels = pad_sequence([row.labels for row in batch], True, IGNORE_INDEX).long()
     targets = labels[:, 1:]
     # logits only where at least one row of the batch carries loss: the head is the largest matrix
     positions = (targets != IGNORE_INDEX).any(dim=0).nonzero().flatten()
     if len(positions) == 0:
-        return 0.0
+        return [0.0] * len(batch)
     where = model.device
     # no attention mask: padding is behind a row, where causal attention does not look, and
     # without one the kernels skip the half of the matrix that causality leaves out
@@ -106,7 +118,7 @@ def _batch_nll(model: Any, batch: list[ScoringRow]) -> float:
         logits_to_keep=positions.to(where),
         use_cache=False,
     ).logits
-    return sum(map(_row_nll, logits, targets[:, positions].to(where)))
+    return list(map(_row_nll, logits, targets[:, positions].to(where)))
 
 
 def _row_nll(logits: torch.Tensor, targets: torch.Tensor) -> float:

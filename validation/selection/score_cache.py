@@ -1,6 +1,7 @@
 """What decides the score of a checkpoint, so that none is made twice.
 
-`scores.jsonl` in the run folder keeps each score under the SHA-256 of all that (`tools.kept`).
+`scores.jsonl` keeps each score under the SHA-256 of all that (`tools.kept`): a checkpoint's in the
+run folder, the base's in `base-scores.jsonl` beside the validation file.
 """
 
 import hashlib
@@ -18,9 +19,9 @@ from tools.recipe import Recipe
 from validation.selection.checkpoints import MODEL_CONFIG
 from validation.selection.perplexity import ScoringRow
 
-NAME = "scores.jsonl"
-# raised when scores made before may be wrong; 2: each adapter finds the base as it was loaded
-SCORING = 2
+NAME, OF_BASE = "scores.jsonl", "base-scores.jsonl"
+# raised when scores made before may be wrong or lack a part; 3: the NLL of each row
+SCORING = 3
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 

@@ -3,9 +3,10 @@
 import filecmp
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,30 @@ from rich.progress import track
 from rich.table import Table
 
 from tools.errors import UserError
-from tools.files import refuse_unwritable, sha256, shown_if_not_written, write_json, writing
+from tools.files import (
+    refuse_unwritable,
+    sha256,
+    shown_if_not_written,
+    write_json,
+    write_jsonl,
+    writing,
+)
 from tools.kept import Kept, digest
 from tools.models import ORIGIN, SharedBase, load_base, load_recipe_tokenizer, quantization
 from tools.prepared_rows import encode_validation, read_prepared_rows
 from tools.recipe import Recipe
-from tools.results import NllFigures, Origin, ScoredCheckpoint, ScoredRows, Selection
+from tools.results import ROWS, NllFigures, Origin, ScoredCheckpoint, ScoredRows, Selection
 from tools.training.run_record import changed_data, told
+from tools.workers import spread, start_workers
 from validation.selection.checkpoints import Checkpoint, checkpoints, file_hashes
-from validation.selection.perplexity import Score, ScoringRow, score
+from validation.selection.perplexity import Score, ScoringRow, score, score_rows
 from validation.selection.score_cache import NAME as SCORES
-from validation.selection.score_cache import circumstances
+from validation.selection.score_cache import OF_BASE, circumstances
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                    "tokenizer.model", "chat_template.jinja")  # fmt: skip
 RELATIVE_TOLERANCE = 1e-6  # between the score of a checkpoint and of its copy in best/
+SAMPLE = 8  # rows on which the copy is scored: with the same bytes, they show that it loads
 
 
 @dataclass(frozen=True)
@@ -38,12 +48,31 @@ class Scored:
     """A checkpoint with its score; None where it was not scored."""
 
     checkpoint: Checkpoint
-    score: Score | None = None
+    scores: "_Scores | None" = None
+
+    @property
+    def score(self) -> Score | None:
+        """Over all validation rows; None where it was not scored."""
+        return self.scores.whole if self.scores else None
 
     @property
     def perplexity(self) -> float | None:
         """Of the validation rows; None where it was not scored."""
         return self.score.perplexity if self.score else None
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """A model's NLL of each validation row, in nats, and its score over the first `SAMPLE`."""
+
+    nlls: list[float]
+    tokens: int
+    sample: Score
+
+    @property
+    def whole(self) -> Score:
+        """Over all validation rows."""
+        return Score(math.fsum(self.nlls), self.tokens)
 
 
 class _Scorer:
@@ -52,44 +81,81 @@ class _Scorer:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.rows, self.cut = validation_rows(recipe, load_recipe_tokenizer(recipe))
-        self.kept = Kept(recipe.output_dir / SCORES)
-        self.circumstances = circumstances(recipe, self.rows)
         self.base = SharedBase(
             lambda: load_base(recipe.base_model, quantization(recipe)), recipe.values.get("seed")
         )
 
-    def score_base(self) -> Score | None:
-        """Score the model before training; None where that was drawn at random and is gone."""
-        if self.recipe.values.get("reinit_weights"):
-            return None
-        return self._kept_or({}, self._score_base)
+    def score(self, folder: Path | None) -> _Scores:
+        """Score the adapter or model of a folder; without one the base, before training.
 
-    def score_checkpoint(self, checkpoint: Checkpoint) -> Score:
-        """Score a checkpoint, or recall its score. Raises UserError if it cannot be loaded."""
-        hashes = file_hashes(checkpoint.path, checkpoint.files)
-        return self._kept_or(hashes, lambda: self.score(checkpoint.path))
-
-    def _kept_or(self, files: dict[str, str], make: Callable[[], Score]) -> Score:
-        key = digest(self.circumstances | {"files": files})
-        if kept := self.kept.get(key):
-            return Score(**kept)
-        result = make()
-        if math.isfinite(result.nll_sum):
-            with suppress(OSError):  # a full disk: the scores are shown, and made again next time
-                self.kept.put(key, vars(result))
-        return result
-
-    def _score_base(self) -> Score:
-        if self.recipe.adapter is None:  # not held, for checkpoints need its room
-            return score(load_base(self.recipe.base_model), self.rows)
-        return score(self.base.model, self.rows)
-
-    def score(self, folder: Path) -> Score:
-        """Score the adapter or model of a folder. Raises UserError if it cannot be loaded."""
-        if self.recipe.adapter is None:
-            return score(load_base(folder), self.rows)
+        Raises UserError if it cannot be loaded.
+        """
+        if self.recipe.adapter is None:  # not held: the next one needs its room
+            return self._scores(load_base(folder or self.recipe.base_model))
         with self.base.with_adapter(folder) as model:
-            return score(model, self.rows)
+            return self._scores(model)
+
+    def sample(self, folder: Path) -> Score:
+        """Score a folder's adapter or model over the sample alone."""
+        if self.recipe.adapter is None:
+            return score(load_base(folder), self.rows[:SAMPLE])
+        with self.base.with_adapter(folder) as model:
+            return score(model, self.rows[:SAMPLE])
+
+    def _scores(self, model: Any) -> _Scores:
+        return _Scores(
+            score_rows(model, self.rows),
+            sum(row.trained_tokens for row in self.rows),
+            score(model, self.rows[:SAMPLE]),
+        )
+
+
+def _score_folder(scorer: _Scorer, folder: Path | None) -> _Scores | UserError:
+    try:
+        return scorer.score(folder)
+    except UserError as error:
+        return error
+
+
+class _ScoredOnce:
+    """Scores of a run's models; none is made that was made before."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.scorer = recipe, _Scorer(recipe)
+        self.circumstances = circumstances(recipe, self.scorer.rows)
+        # the base's scores hold for every run with these rows
+        rows = Path(recipe.validation["path"]).parent
+        self.of_base, self.of_run = Kept(rows / OF_BASE), Kept(recipe.output_dir / SCORES)
+
+    def of(self, checkpoints: Sequence[Checkpoint]) -> list[_Scores | UserError | None]:
+        """The scores of the base, then of each checkpoint, or why it cannot be loaded.
+
+        The base has None where it was drawn at random and is gone.
+        """
+        files: list[dict[str, str]] = [{}]
+        files += [file_hashes(each.path, each.files) for each in checkpoints]
+        keys = [digest(self.circumstances | {"files": each}) for each in files]
+        kept = [self.of_base, *[self.of_run] * len(checkpoints)]
+        found = [_recalled(each.get(key)) for each, key in zip(kept, keys, strict=True)]
+        folders = [None, *(each.path for each in checkpoints)]
+        drawn = bool(self.recipe.values.get("reinit_weights"))
+        new = [place for place in range(drawn, len(found)) if found[place] is None]
+        workers = start_workers(partial(_Scorer, self.recipe)) if len(new) > 1 else []
+        jobs = [folders[place] for place in new]
+        done = spread(_score_folder, self.scorer, jobs, workers)
+        for index, result in track(done, "Scoring checkpoints", len(jobs), transient=True):
+            place = new[index]
+            if isinstance(result, UserError) and place == 0:
+                raise result
+            found[place] = result
+            if isinstance(result, _Scores) and math.isfinite(result.whole.nll_sum):
+                with suppress(OSError):  # a full disk: it is shown, and made again next time
+                    kept[place].put(keys[place], asdict(result))
+        return [None, *found[1:]] if drawn else found
+
+
+def _recalled(value: Any) -> _Scores | UserError | None:
+    return _Scores(**value | {"sample": Score(**value["sample"])}) if value else None
 
 
 def validation_rows(recipe: Recipe, tokenizer: Any) -> tuple[list[ScoringRow], int]:
@@ -130,11 +196,11 @@ def select(recipe: Recipe, *, logged: bool = False) -> Selection:
     found = checkpoints(recipe)
     refuse_unwritable(recipe.output_dir)
     _recover_best(recipe.output_dir)
-    usable = any(checkpoint.status == "ok" for checkpoint in found)
-    scorer = _Scorer(recipe) if usable and not logged else None
-    base = scorer.score_base() if scorer else None
-    progress = track(found, "Scoring checkpoints", transient=True)
-    scored = [_score(checkpoint, scorer) for checkpoint in progress]
+    usable = [each for each in found if each.status == "ok"]
+    scored_once = _ScoredOnce(recipe) if usable and not logged else None
+    base, *scores = scored_once.of(usable) if scored_once else [None] * (1 + len(usable))
+    by_name = {each.name: item for each, item in zip(usable, scores, strict=True)}
+    scored = [_judge(each, by_name.get(each.name)) for each in found]
     best = _best(scored, logged)
     validation = Path(recipe.validation["path"])
     result = Selection(
@@ -145,31 +211,30 @@ def select(recipe: Recipe, *, logged: bool = False) -> Selection:
             sha256=sha256(validation),
             rows=len(read_prepared_rows(validation, fields=())),
             tokens=next((item.score.tokens for item in scored if item.score), None),
-            cut=scorer.cut if scorer else None,
+            cut=scored_once.scorer.cut if scored_once else None,
         ),
         checkpoints=[_written(item) for item in scored],
-        base=NllFigures(**_figures(base)),
+        base=NllFigures(**_figures(base.whole if isinstance(base, _Scores) else None)),
         data_changed=told(changed_data(recipe)),
     )
     with shown_if_not_written(result), writing(recipe.output_dir / "best"):
         if best:
-            _write_best(recipe, best, scorer)
+            _write_best(recipe, best, scored_once and scored_once.scorer)
         write_json(recipe.output_dir / "selection.json", result.model_dump())
+        _write_rows(recipe.output_dir, best, scored_once and scored_once.scorer)
     return result
 
 
-def _score(checkpoint: Checkpoint, scorer: _Scorer | None) -> Scored:
-    if scorer is None or checkpoint.status != "ok":
+def _judge(checkpoint: Checkpoint, scores: _Scores | UserError | None) -> Scored:
+    if scores is None:
         return Scored(checkpoint)
-    try:
-        result = scorer.score_checkpoint(checkpoint)
-    except UserError as error:
-        reason = str(error).removeprefix(f"{checkpoint.path}: ")
+    if isinstance(scores, UserError):
+        reason = str(scores).removeprefix(f"{checkpoint.path}: ")
         return Scored(replace(checkpoint, status="corrupt", reason=reason))
-    if not math.isfinite(result.perplexity):
+    if not math.isfinite(scores.whole.perplexity):
         reason = "its perplexity is not finite"
         return Scored(replace(checkpoint, status="corrupt", reason=reason))
-    return Scored(checkpoint, result)
+    return Scored(checkpoint, scores)
 
 
 def _best(scored: list[Scored], logged: bool) -> Scored | None:
@@ -204,7 +269,7 @@ def _figures(result: Score | None) -> dict[str, Any]:
 
 
 def _write_best(recipe: Recipe, best: Scored, scorer: _Scorer | None) -> None:
-    """Copy the winner whole, score the copy again, and only then replace `best/`.
+    """Copy the winner whole, score the copy on a few rows, and only then replace `best/`.
 
     A `best/` that holds the winner already stays as it is.
     """
@@ -225,6 +290,15 @@ def _write_best(recipe: Recipe, best: Scored, scorer: _Scorer | None) -> None:
         _replace_best(recipe.output_dir)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _write_rows(run: Path, best: Scored | None, scorer: _Scorer | None) -> None:
+    """Write what `cogex compare` compares: the best checkpoint's NLL of each validation row."""
+    path = run / ROWS
+    path.unlink(missing_ok=True)  # of an earlier best
+    if best and best.scores and scorer:
+        pairs = zip(best.scores.nlls, scorer.rows, strict=True)
+        write_jsonl(path, ({"nll": nll, "tokens": row.trained_tokens} for nll, row in pairs))
 
 
 def _copied(checkpoint: Checkpoint) -> list[Path]:
@@ -251,18 +325,18 @@ def _copy(recipe: Recipe, checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def _verify(best: Scored, copy: Path, scorer: _Scorer | None) -> None:
-    """Compare the copy byte for byte, and score it again. Raises UserError if it differs."""
+    """Compare the copy's bytes, and its score on a few rows. Raises UserError if it differs."""
     what = f"{copy}: the copy of {best.checkpoint.name}"
     if not _holds(copy, best.checkpoint, copy / ORIGIN):
         raise UserError(
             f"{what} has other bytes; best/ is left as it was; is the disk failing, or full?"
         )
-    if scorer is None or best.perplexity is None:
+    if scorer is None or best.scores is None:
         return
-    again = scorer.score(copy).perplexity
-    if not math.isclose(again, best.perplexity, rel_tol=RELATIVE_TOLERANCE):
+    again, before = scorer.sample(copy).nll_sum, best.scores.sample.nll_sum
+    if not math.isclose(again, before, rel_tol=RELATIVE_TOLERANCE):
         raise UserError(
-            f"{what} has the same bytes, but scored {again!r} and not {best.perplexity!r}; "
+            f"{what} has the same bytes, but scored {again!r} and not {before!r}; "
             f"best/ is left as it was; this machine computes no score twice, so select on another"
         )
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from prompt_strategies.layout import render_completion, split_code
 from tests.unit.properties.conftest import ROOT
 from tests.unit.properties.mutations import examples, mutated, no_traceback, rewritten
-from tools.generate import Generation
+from tools.backend import Generation
 from tools.models import load_tokenizer
 from tools.prepare.cogex import prepare_cogex
 from tools.prepared_rows import read_prepared_rows
@@ -205,9 +205,8 @@ def test_figures_of_a_check_are_those_of_its_rows(
     tokenizer = load_tokenizer(recipe.base_model)
     with (
         patch.object(module, "load_named", return_value=(None, tokenizer)),
-        patch.object(
-            module,
-            "generate",
+        patch(
+            "tools.generate.generate",
             lambda _, __, prompts, **___: [written[n % len(written)] for n in range(len(prompts))],
         ),
         no_traceback(),

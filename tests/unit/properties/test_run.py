@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,18 +18,19 @@ from tests.unit.recorded_run import RecordedRun
 from tools.models import load_base
 from tools.recipe import Recipe
 from tools.results import Selection
+from validation.compare import compare
 from validation.curves.curves import curves
 from validation.report.facts import read_facts
 from validation.report.model_card import write_card
 from validation.report.report import report
 from validation.selection import select as module
 from validation.selection.checkpoints import ADAPTER, ADAPTER_CONFIG, STATE, checkpoints
-from validation.selection.perplexity import Score
+from validation.selection.perplexity import Score, ScoringRow
 from validation.selection.score_cache import NAME as SCORES
 from validation.selection.select import select
 
-TOKENS = 1000
-SHOWN = ("selection.json", "check.json", "generations.jsonl", "best/checkpoint.json")
+SHOWN = ("selection.json", "check.json", "generations.jsonl", "best/checkpoint.json",
+         "validation_nll.jsonl")  # fmt: skip
 
 
 @examples(40)
@@ -59,15 +61,20 @@ def made(folder: Path) -> Iterator[tuple[Recipe, dict[Path, bytes]]]:
     (RUN / SCORES).unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "load_base", lambda *_, **__: base)
-        patch.setattr(module, "score", lambda model, _: made_score(model.state_dict()))
+        patch.setattr(module, "score_rows", made_nlls)
+        patch.setattr(module, "score", lambda *held: Score(math.fsum(made_nlls(*held)), 1))
         select(recipe)
         yield recipe, {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()}
 
 
-def made_score(weights: dict[str, torch.Tensor]) -> Score:
-    """A score that depends on each weight of an adapter, and takes no time."""
+def made_nlls(model: Any, rows: Sequence[ScoringRow]) -> list[float]:
+    """NLLs that depend on each weight of an adapter, and take no time."""
+    return [nll_a_token(model.state_dict()) * row.trained_tokens for row in rows]
+
+
+def nll_a_token(weights: dict[str, torch.Tensor]) -> float:
     sums = [float(weight.double().sum()) for name, weight in weights.items() if "lora" in name]
-    return Score(TOKENS * (1 + abs(math.fsum(sums)) / 100), TOKENS)
+    return 1 + abs(math.fsum(sums)) / 100
 
 
 def restore(whole: dict[Path, bytes]) -> None:
@@ -136,7 +143,7 @@ def assert_lowest(result: Selection) -> None:
     for item in result.checkpoints:
         if item.status == "ok":
             weights = load_file(RUN / item.name / ADAPTER)
-            scores[item.name] = made_score(weights).perplexity
+            scores[item.name] = math.exp(nll_a_token(weights))
             assert math.isclose(item.perplexity or 0.0, scores[item.name], rel_tol=1e-12)
     if not scores:
         assert result.best is None
@@ -148,11 +155,13 @@ def assert_lowest(result: Selection) -> None:
 
 @examples(20)
 @given(data=st.data())
-def test_model_card_shows_no_figure_that_is_none(
+def test_card_and_comparison_show_no_figure_that_is_none(
     made: tuple[Recipe, dict[Path, bytes]], data: st.DataObject
 ) -> None:
     recipe, whole = made
     spoil_shown(data, whole)
+    with no_traceback():
+        json.dumps(compare([RUN, RUN]), allow_nan=False)
     with no_traceback():
         card = write_card(read_facts(recipe)).read_text(encoding="utf-8")
         figures = card.partition("## Figures")[2].partition("## Training")[0].replace("*", " ")

@@ -45,6 +45,14 @@ def test_a_mistake_of_the_user_is_one_message_and_nothing_heavy_is_imported() ->
     assert message.startswith("cogex: recipes/x.yml: ")
 
 
+def test_what_needs_no_model_does_not_import_its_libraries() -> None:
+    """Comparing runs, reading a finished search, and asking a server."""
+    modules = "validation.compare, tools.search.run, tools.search.shown, tools.ask, tools.endpoint"
+    code = f"import sys, {modules}; print({{'torch', 'transformers', 'peft'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("set()\n", 0), done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_strategies.layout import render_completion
-from tools.generate import Generation
+from tools.backend import Generation
 from validation.check.measures import judge
 
 SAMPLE = Path(__file__).parents[3] / "data" / "sample" / "data.json"

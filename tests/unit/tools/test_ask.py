@@ -8,10 +8,9 @@ import pytest
 from rich.console import Console
 
 from tools import answered_file
-from tools import ask as module
 from tools.ask import Asking, ask, ask_file, print_answer
+from tools.backend import NOTHING, Generation
 from tools.errors import UserError
-from tools.generate import NOTHING, Generation
 from tools.training.run_record import Record, write
 
 
@@ -53,8 +52,8 @@ def test_model_is_asked_in_the_layout_of_its_rows(
         return [Generation(written, 9, True)]
 
     model = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=512))
-    monkeypatch.setattr(module, "generate", generate)
-    monkeypatch.setattr(module, "load_trained", lambda target: (model, None))
+    monkeypatch.setattr("tools.generate.generate", generate)
+    monkeypatch.setattr("tools.models.load_trained", lambda target: (model, None))
     values = {"datasets": [{"path": "train.jsonl", "type": kind}]}
     (tmp_path / "r.yml").write_text(json.dumps(values))
     (tmp_path / "run").mkdir()
@@ -108,8 +107,8 @@ def answered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return [Generation(text, 1, True) if text != "7" else NOTHING for text in texts]
 
     model = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=512))
-    monkeypatch.setattr(module, "generate", generate)
-    monkeypatch.setattr(module, "load_trained", lambda target: (model, None))
+    monkeypatch.setattr("tools.generate.generate", generate)
+    monkeypatch.setattr("tools.models.load_trained", lambda target: (model, None))
     monkeypatch.setattr(answered_file, "ROWS", 4)
     return asked
 

@@ -10,18 +10,10 @@ from safetensors.torch import load_file, save_file
 from prompt_strategies.layout import render_prompt
 from tests.openai_server import Reply, Server, completion
 from tests.unit.conftest import WriteAdapter
-from tools.backend import (
-    NOTHING,
-    InProcess,
-    Request,
-    Served,
-    base_of,
-    load_in_process,
-    weights_hash,
-)
+from tools.backend import NOTHING, Generation, Request, Served, weights_hash
 from tools.endpoint import Endpoint
 from tools.errors import UserError
-from tools.generate import Generation
+from tools.in_process import InProcess, base_of, load_in_process
 from tools.search.store import NAME, Store
 
 LIMIT = 20

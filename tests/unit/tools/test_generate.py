@@ -16,7 +16,13 @@ from transformers.cache_utils import DynamicCache
 from prompt_strategies.layout import render_prompt
 from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
 from tools import generate as module
-from tools.generate import NOTHING, Generation, generate, generate_batch, plan_batches
+from tools.backend import NOTHING, Generation
+from tools.generate import (
+    PromptBatch,
+    generate,
+    generate_batch,
+    plan_batches,
+)
 
 PROMPTS = [render_prompt("Add.", "1 " * count) for count in (9, 0, 30, 3, 0, 17, 5, 12)]
 MAX_LENGTH = 100
@@ -122,7 +128,7 @@ def test_rows_that_are_done_leave_the_batch(model: Any, tiny_tokenizer: Any) -> 
     )
     told: list[float] = []
     ids = encode_prompts(tiny_tokenizer, PROMPTS)
-    generate_batch(model, tiny_tokenizer, ids, MAX_LENGTH, 0.0, tell=told.append)
+    generate_batch(model, tiny_tokenizer, PromptBatch(ids, MAX_LENGTH), told.append)
     handle.remove()
     assert sizes[0] == len(PROMPTS) > sizes[-1]
     assert sizes == sorted(sizes, reverse=True)
@@ -135,7 +141,8 @@ def sampled(
     model: Any, tokenizer: Any, prompts: list[str], seeds: list[int], **options: Any
 ) -> list[Generation]:
     ids = encode_prompts(tokenizer, prompts)
-    return generate_batch(model, tokenizer, ids, MAX_LENGTH, 1.0, seeds=seeds, **options)
+    batch = PromptBatch(ids, MAX_LENGTH, 1.0, seeds=seeds, **options)
+    return generate_batch(model, tokenizer, batch)
 
 
 def test_row_with_its_own_seed_is_sampled_alike_in_any_batch(
@@ -158,9 +165,8 @@ def test_rows_with_own_seeds_follow_the_models_distribution(
     with torch.inference_mode():
         logits = tiny_model(input_ids=torch.tensor([ids])).logits[0, -1]
     chance = torch.softmax(logits.double() / 3.0, dim=-1)
-    drawn = generate_batch(
-        tiny_model, tiny_tokenizer, [ids] * 4000, 512, 3.0, max_new_tokens=1, seeds=range(4000)
-    )
+    batch = PromptBatch([ids] * 4000, 512, 3.0, max_new_tokens=1, seeds=range(4000))
+    drawn = generate_batch(tiny_model, tiny_tokenizer, batch)
     texts = Counter(item.text for item in drawn)
     by_text: Counter[str] = Counter()
     for token, mass in enumerate(chance.tolist()):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tools.intervals import paired, wilson
+from tools.intervals import paired, paired_rates, wilson
 
 
 def _rows(rng: random.Random, rows: int, first: float, second: float, alike: float) -> Any:
@@ -32,6 +32,22 @@ def test_five_points_are_found_on_a_thousand_rows_that_mostly_agree() -> None:
     assert sum(item["differs"] for item in found) >= 160
     inside = [item["interval"][0] <= 0.05 <= item["interval"][1] for item in found]
     assert 180 <= sum(inside) <= 200
+
+
+def test_rates_of_the_same_rows_differ_by_chance_once_in_twenty() -> None:
+    """Rows of other sizes, whose values mostly follow the row: a true change, and none."""
+    rng = random.Random(4)
+    outside = {0.0: 0, 0.02: 0}
+    for change in [*outside] * 1000:
+        sizes = [rng.randint(20, 400) for _ in range(60)]
+        first = [size * rng.gammavariate(2, 0.1) for size in sizes]
+        second = [
+            size * change + old * rng.gauss(1, 0.1) for size, old in zip(sizes, first, strict=True)
+        ]
+        rate, low, high = paired_rates(first, second, sizes)
+        assert low <= rate <= high
+        outside[change] += not low <= change <= high
+    assert all(30 <= count <= 75 for count in outside.values()), outside
 
 
 @pytest.mark.parametrize(

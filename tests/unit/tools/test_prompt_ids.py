@@ -13,7 +13,8 @@ from transformers import LlamaConfig
 from prompt_strategies.base import find_strategy
 from prompt_strategies.nl_plan_layout import find_plan
 from tools import ask
-from tools.backend import InProcess, Request, Served
+from tools.backend import Request, Served
+from tools.in_process import InProcess
 from tools.recipe import read_recipe
 from tools.search.candidates import PLAN, PROGRAM
 from validation.check import check

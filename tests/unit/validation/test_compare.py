@@ -1,6 +1,7 @@
 """Two runs differ where more rows changed than chance explains, and only there."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,32 @@ def test_runs_are_paired_by_row(two: tuple[Path, Path]) -> None:
     others = [item for key, item in found.items() if key != ("reasoner", "answer_exact")]
     assert others and all(item["gained"] == item["lost"] == 0 for item in others)
     assert pair["other"] == [] and result["runs"][0]["perplexity"] > 1
+
+
+def test_perplexities_are_paired_by_row(two: tuple[Path, Path]) -> None:
+    file = two[1] / "validation_nll.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert rows == [json.loads(line) for line in (two[0] / file.name).read_text().splitlines()]
+    best = json.loads((two[0] / "selection.json").read_text())["checkpoints"][0]
+    tokens = sum(row["tokens"] for row in rows)
+    assert sum(row["nll"] for row in rows) == pytest.approx(best["nll_sum"])
+
+    def changed(*, by: float, tokens: int = 0) -> Any:
+        lines = [
+            {"nll": row["nll"] + by * row["tokens"], "tokens": row["tokens"] + tokens}
+            for row in rows
+        ]
+        file.write_text("\n".join(map(json.dumps, lines)) + "\n")
+        return compare(two)["pairs"][0]["perplexity"]
+
+    assert tokens == best["tokens"]
+    found = changed(by=0.1)
+    assert found["times"] == pytest.approx(math.exp(0.1)) and found["differs"]
+    ran = CliRunner().invoke(app, ["compare", *map(str, two)])
+    assert "perplexity: 1.1052 times the first's" in ran.output and "): differs" in ran.output
+    assert changed(by=1e9) is None and changed(by=0.1, tokens=1) is None
+    found = changed(by=0)
+    assert found == {"times": 1, "interval": [1, 1], "differs": False}
 
 
 def test_emulator_that_only_one_run_has_a_figure_for_is_shown(two: tuple[Path, Path]) -> None:

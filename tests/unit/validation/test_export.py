@@ -3,6 +3,9 @@
 import base64
 import json
 import re
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -109,6 +112,23 @@ def test_export_is_whole_and_the_runs_own(
     assert result.metric_value == pytest.approx(export(recipe).perplexity, abs=1e-5)
     assert "merged into it" in card.text and "the base's own card" not in card.text
     assert _loaded_as_the_card_says(card.text, folder).num_parameters() > 0
+
+
+def test_killed_export_leaves_none_and_the_next_is_whole(recipe: Recipe) -> None:
+    """Killed with the merged weights written, before they are scored."""
+    _selected(recipe)
+    code = (
+        "import os, signal, sys; from pathlib import Path; import validation.export as module\n"
+        "from tools.recipe import read_recipe\n"
+        "module._perplexities = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "module.export(read_recipe(Path(sys.argv[1])))"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(recipe.path)], capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    left = recipe.output_dir / ".export.next"
+    assert (left / "merged/model.safetensors").is_file()
+    assert not (recipe.output_dir / "export").exists()
+    assert export(recipe).passed and not left.exists()
 
 
 def test_adapter_alone_is_loaded_as_its_card_says(recipe: Recipe) -> None:

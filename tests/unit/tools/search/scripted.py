@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tools.backend import Batch, Request
-from tools.generate import Generation
+from tools.backend import Batch, Generation, Request
 
 
 class Scripted:

@@ -52,10 +52,11 @@ def test_what_does_not_define_is_cut_away(text: str) -> None:
         "print('def')" + CALL,
         "def f(x): " + "(" * 5000,
         "def f(x):\n    '''never closed" + CALL,
+        "def f(given, given):\n    return {}" + CALL,
     ],
-    ids=["empty", "no Python", "no function", "print", "nested too deep", "open string"],
+    ids=["empty", "no Python", "no function", "print", "too deep", "open string", "two of a name"],
 )
-def test_without_a_function_that_parses_there_is_no_candidate(text: str) -> None:
+def test_without_a_function_that_compiles_there_is_no_candidate(text: str) -> None:
     assert cut_program(text) is None
 
 

@@ -13,10 +13,10 @@ from tests.openai_server import Reply, Server, completion
 from tests.unit.conftest import WriteAdapter
 from tests.unit.tools.search.scripted import Scripted
 from tests.unit.tools.search.test_card import GOOD
-from tools.backend import Request, Served, load_in_process
+from tools.backend import Generation, Request, Served
 from tools.endpoint import Endpoint
 from tools.errors import UserError
-from tools.generate import Generation
+from tools.in_process import load_in_process
 from tools.recipe import Recipe
 from tools.search.apply import apply, print_answers
 from tools.search.run import Target, run_search

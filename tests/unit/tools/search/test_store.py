@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from tools.backend import Batch, Request
+from tools.backend import Batch, Generation, Request
 from tools.errors import UserError
-from tools.generate import Generation
 from tools.search.store import NAME, Store
 
 

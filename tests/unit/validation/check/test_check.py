@@ -11,9 +11,9 @@ from rich.console import Console
 from prompt_strategies.base import Rendered
 from prompt_strategies.tokenise import decode, encode_prompts
 from tests.needs_sandbox import needs_sandbox
+from tools.backend import Generation
 from tools.errors import UserError
 from tools.files import sha256
-from tools.generate import Generation
 from tools.prepared_rows import encode_entry
 from tools.recipe import Recipe
 from tools.sandbox import unavailable
@@ -205,7 +205,7 @@ def test_other_rows_with_examples_before_each_prompt(
         text = "def f(x):\n    return x\n\n### Instruction\nAgain.\n### Input\n"
         return [Generation(text, 9, False)] * len(prompts)
 
-    monkeypatch.setattr("validation.check.check.generate", generate)
+    monkeypatch.setattr("tools.generate.generate", generate)
     unseen = tmp_path / "unseen.jsonl"
     text = Path(brief.validation["path"]).read_text()
     unseen.write_text(text.replace("Do.", "Undo."))
@@ -235,7 +235,7 @@ def test_interrupted_check_leaves_what_was_there(
             raise KeyboardInterrupt
         return [Generation("other", 1, True)] * len(prompts)
 
-    monkeypatch.setattr("validation.check.check.generate", generate)
+    monkeypatch.setattr("tools.generate.generate", generate)
     with pytest.raises(KeyboardInterrupt):
         check(brief, model_name="base")
     assert {path: path.read_bytes() for path in brief.output_dir.iterdir()} == before
@@ -300,7 +300,7 @@ def test_perfect_model_passes_whatever_the_data(
         rows[0] | {"id": f"{kind}-9", "instruction": "Do " * 400, "prompt": "#" + "x " * 900 + "\n"}
     )
     Path(recipe.validation["path"]).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    monkeypatch.setattr("validation.check.check.generate", perfect(recipe, strategy))
+    monkeypatch.setattr("tools.generate.generate", perfect(recipe, strategy))
     result = check(recipe, model_name="base", min_answer=1.0, min_family=1.0)
     assert [row for row in result["verdicts"] if row["verdict"] == "fail"] == []
     assert result["passed"] and result["measures"].keys() == labels(result["task"]).keys()
@@ -310,7 +310,7 @@ def test_perfect_model_passes_whatever_the_data(
     assert all(item["references"]["count"] == item["count"] for item in result["measures"].values())
     assert (result["emulator"] is None) is (kind != "cogex")
     silent = [Generation("", 0, True)] * len(rows)
-    monkeypatch.setattr("validation.check.check.generate", lambda *_, **__: silent)
+    monkeypatch.setattr("tools.generate.generate", lambda *_, **__: silent)
     assert not check(recipe, model_name="base", min_answer=1.0)["passed"]
     print_check(result, Console(record=True))
 
@@ -396,7 +396,7 @@ def test_complete_programs_run_with_consent_alone(
         text = f"{program}>>> f(1)\n### Output\n{{'answer': 1}}"
         return [Generation(text, 9, True) for _ in prompts]
 
-    monkeypatch.setattr("validation.check.check.generate", write)
+    monkeypatch.setattr("tools.generate.generate", write)
     result = check(brief, model_name="base", allow_code_execution=allowed)
     found = [part["emulation"] for part in (result, result["emulator"])]
     assert [item["run"] for item in found] == ([2, 2] if allowed else [0, 0])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from prompt_strategies.layout import render_completion
-from tools.generate import Generation
+from tools.backend import Generation
 from tools.tiny.corpus import cogex_rows
 from validation.check.collapse import COLLAPSE, find_loop, measure_collapse
 

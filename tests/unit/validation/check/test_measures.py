@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.generate import Generation
+from tools.backend import Generation
 from tools.programs import same, undefined_names
 from validation.check.measures import MEASURES, family, judge
 

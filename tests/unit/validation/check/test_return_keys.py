@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.generate import Generation
+from tools.backend import Generation
 from validation.check.measures import judge
 from validation.check.return_keys import returns_keys
 

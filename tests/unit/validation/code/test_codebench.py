@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from cogex import app
 from tests.needs_sandbox import needs_sandbox
 from tests.unit.conftest import WriteAdapter
+from tools.backend import Generation
 from tools.code.tasks import MINI, own_tasks
 from tools.code.trial import Tried
 from tools.errors import UserError
-from tools.generate import Generation
 from tools.recipe import Recipe, read_recipe
 from validation.code import samples
 from validation.code.codebench import (
@@ -179,7 +179,7 @@ def test_samples_of_a_model_stand_beside_their_task(
         left = {prompt: list(each) for prompt, each in texts.items()}
         return [Generation(left[prompt].pop(0), 3, True) for prompt in prompts]
 
-    monkeypatch.setattr(samples, "generate", write)
+    monkeypatch.setattr("tools.generate.generate", write)
     monkeypatch.setattr(samples, "own_tasks", lambda _: (ADD, TASKS[1], TASKS[-1]))
     result = codebench(
         tiny_base,

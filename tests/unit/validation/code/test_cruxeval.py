@@ -11,8 +11,8 @@ from rich.console import Console
 
 from tests.needs_sandbox import needs_sandbox
 from tests.published_files import needs_published_files, published_file
+from tools.backend import Generation
 from tools.errors import UserError
-from tools.generate import Generation
 from tools.recipe import Recipe
 from validation.code.cruxeval_emulation import check_cruxeval, emulator_prompt, print_cruxeval
 
@@ -128,7 +128,7 @@ def test_what_a_model_writes_is_read_as_its_answer(
 
     named = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=99))
     monkeypatch.setattr("validation.code.cruxeval_emulation.load_named", lambda *_: (named, None))
-    monkeypatch.setattr("validation.code.cruxeval_emulation.generate", generate)
+    monkeypatch.setattr("tools.generate.generate", generate)
     data, _ = written(recipe.path.parent, [ROW], {})
     result = check_cruxeval(recipe, data, model_name=model, shots=2 * (model == "base"))
     assert result["tasks_passed"] == right

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tools.errors import UserError
 from tools.files import sha256, write_json, write_jsonl
 from tools.models import load_recipe_tokenizer
 from tools.prepare.cogex import prepare_cogex
+from tools.prepared_rows import PreparedRows, read_prepared_rows
 from tools.recipe import Recipe
 from validation.preflight.data import check_data
 from validation.preflight.prepared_cache import cache_folders
@@ -55,7 +57,13 @@ def recipe(prepared: Path, tmp_path: Path) -> Recipe:
 
 
 def encode(recipe: Recipe) -> Tokenized:
-    return tokenize(recipe, load_recipe_tokenizer(recipe))
+    """Encode the rows into lists, in which a test can spoil one."""
+    both = tokenize(recipe, load_recipe_tokenizer(recipe))
+    train, val = (
+        replace(split, input_ids=list(split.input_ids), labels=list(split.labels))
+        for split in (both.train, both.val)
+    )
+    return Tokenized(train, val)
 
 
 def check(recipe: Recipe) -> list[VerdictRow]:
@@ -308,3 +316,19 @@ def test_cache_cut_short_is_refused(recipe: Recipe) -> None:
     row = find(check(recipe), "cache, " + recipe.training["path"])
     assert row.verdict == "fail" and "cannot be read" in row.found
     assert str(folder) in row.todo
+
+
+def test_rows_in_a_file_are_those_of_a_list(recipe: Recipe, tmp_path: Path) -> None:
+    whole = read_prepared_rows(Path(recipe.training["path"]))
+    odd = whole[0] | {"id": "é", "input": "a\u2028b\x85c\u00e9"}  # line ends of Unicode
+    lines = [json.dumps(row, ensure_ascii=False) for row in (odd, *whole)]
+    path = tmp_path / "odd.jsonl"
+    path.write_text("\n\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    rows = PreparedRows(path)
+    assert list(rows) == rows[:] == read_prepared_rows(path) == [odd, *whole]
+    assert rows[-1] == whole[-1] and rows[2:4] == whole[1:3]
+    for wrong, told in (("", "holds no rows"), (lines[0] + "\n[]", "line 2")):
+        path.write_text(wrong, encoding="utf-8")
+        for read in (PreparedRows, read_prepared_rows):
+            with pytest.raises(UserError, match=told):
+                read(path)

@@ -96,6 +96,7 @@ CHANGES: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
         ("schema", "fail", "`lora_r: many`: Input should be a valid integer"),
         ("sizes", "fail", "`lora_r` is 'many'"), ("attention", "note", "the loss may be 0.0"),
     ]),
+    ({"num_epochs": 1}, [("evaluation", "fail", "Axolotl never evaluates where")]),
     ({"zzzzzz": 1, "lora_rr": 16, "fsdp_config": {"reshard_afer_forward": True},
       "learning_rate": 0, "evals_per_epoch": 2, "attn_implementation": "flash_attention_3",
       "plugins": ["axolotl.integrations.liger.LigerPlugin"], "logging_steps": None, "seed": None,

@@ -44,7 +44,13 @@ def check(recipe: Recipe, tokenized: Tokenized | None = None, **options: Any) ->
 
 
 def encode(recipe: Recipe) -> Tokenized:
-    return tokenize(recipe, load_recipe_tokenizer(recipe))
+    """Encode the rows into lists, in which a test can spoil one."""
+    both = tokenize(recipe, load_recipe_tokenizer(recipe))
+    train, val = (
+        dataclasses.replace(split, input_ids=list(split.input_ids), labels=list(split.labels))
+        for split in (both.train, both.val)
+    )
+    return Tokenized(train, val)
 
 
 def find(verdicts: list[VerdictRow], check: str) -> VerdictRow:

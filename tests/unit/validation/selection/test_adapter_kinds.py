@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import set_seed
 
 from tests.unit.validation.selection.test_select import write_state
-from tools.backend import base_of, load_in_process
+from tools.in_process import base_of, load_in_process
 from tools.models import load_base, load_recipe_tokenizer, quantization
 from tools.recipe import Recipe
 from validation.selection import select as module

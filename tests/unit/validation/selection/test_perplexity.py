@@ -133,7 +133,7 @@ def test_nothing_to_score(tiny_model: Any, ids: list[int], labels: list[int]) ->
 
 def test_batches_are_filled_and_a_row_takes_eight_bytes_a_token() -> None:
     row = ScoringRow.of(range(10), range(10))
-    assert [len(batch) for batch in batches([row] * 6, 30)] == [3, 3]
+    assert [len(batch) for batch in batches([10] * 6, 30)] == [3, 3]
     assert row.input_ids.nbytes + row.labels.nbytes == 80
 
 

@@ -202,14 +202,16 @@ def test_command_exits_1_only_where_no_checkpoint_is_usable(recipe: Recipe, run:
 
 @pytest.fixture
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[Score]:
-    """Every score that is truly made, in order."""
+    """Every score over all rows that is truly made, in order."""
     made: list[Score] = []
+    of_folder = module._Scorer.score
 
-    def score(*arguments: Any) -> Score:
-        made.append(perplexity.score(*arguments))
-        return made[-1]
+    def score(*arguments: Any) -> Any:
+        found = of_folder(*arguments)
+        made.append(found.whole)
+        return found
 
-    monkeypatch.setattr(module, "score", score)
+    monkeypatch.setattr(module._Scorer, "score", score)
     return made
 
 
@@ -243,9 +245,9 @@ def test_stopped_call_goes_on_where_it_stopped(
         select(recipe)
     assert not (run / "selection.json").exists()
     resumed = select(recipe)
-    assert len(scored) == 2 + 2 + 1  # two more checkpoints, and the copy in best/
+    assert len(scored) == 2 + 2  # two more checkpoints
     again = select(recipe)
-    assert again == resumed and len(scored) == 2 + 2 + 1
+    assert again == resumed and len(scored) == 2 + 2
 
 
 def rescale(folder: Path) -> None:
@@ -273,11 +275,11 @@ def change_rows(recipe: Recipe) -> None:
 def test_what_has_changed_is_scored_anew(
     recipe: Recipe, selected: Path, scored: list[Score], change, anew: int
 ) -> None:
-    """Of the base and three checkpoints; the copy in best/ is scored too."""
+    """Of the base and three checkpoints."""
     change(recipe)
     shutil.rmtree(selected / "best")
     result = select(recipe)
-    assert len(scored) == anew + 1
+    assert len(scored) == anew
     assert result.checkpoints[0].perplexity in [item.perplexity for item in scored]
 
 
@@ -286,7 +288,36 @@ def test_damaged_scores_are_made_again(recipe: Recipe, selected: Path, scored: l
     first = json.loads((selected / "selection.json").read_text())
     kept.write_text(re.sub('"nll_sum": [0-9]', '"nll_sum": 9', kept.read_text()))
     assert select(recipe) == Selection.model_validate(first)
+    assert len(scored) == 3
+
+
+def test_base_is_scored_once_for_all_runs_with_these_rows(
+    recipe: Recipe, selected: Path, scored: list[Score]
+) -> None:
+    shutil.copytree(selected, selected.with_name("second"))
+    recipe.values["output_dir"] = str(selected.with_name("second"))
+    (recipe.output_dir / "scores.jsonl").unlink()
+    base = select(recipe).base
+    assert len(scored) == 3
+    (Path(recipe.validation["path"]).parent / "base-scores.jsonl").unlink()
+    assert select(recipe).base == base
     assert len(scored) == 4
+
+
+def test_two_processes_write_the_same_bytes(
+    recipe: Recipe, selected: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint that cannot be loaded included."""
+    break_shapes(selected / "checkpoint-5")
+    shutil.rmtree(selected / "best")
+    written = []
+    for count in ("1", "2"):
+        monkeypatch.setenv("COGEX_PROCESSES", count)
+        (selected / "scores.jsonl").unlink(missing_ok=True)
+        (Path(recipe.validation["path"]).parent / "base-scores.jsonl").unlink(missing_ok=True)
+        select(recipe)
+        written.append((selected / "selection.json").read_bytes())
+    assert written[0] == written[1] and b"corrupt" in written[0]
 
 
 def test_base_is_scored_without_adapter(
