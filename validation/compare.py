@@ -141,9 +141,9 @@ def _perplexity(first: Compared, other: Compared) -> dict[str, Any] | None:
     sizes, others = ([row.tokens for row in item.nlls] for item in (first, other))
     if len(hashes) > 1 or sizes != others or len(sizes) < 2 or not sum(sizes):
         return None
-    sums = ([row.nll for row in item.nlls] for item in (first, other))
+    before, after = ([row.nll for row in item.nlls] for item in (first, other))
     try:
-        times, low, high = map(math.exp, paired_rates(*sums, sizes))
+        times, low, high = map(math.exp, paired_rates(before, after, sizes))
     except OverflowError:  # no perplexity of a model that was trained
         return None
     return {"times": times, "interval": [low, high], "differs": not low <= 1 <= high}

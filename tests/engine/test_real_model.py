@@ -27,7 +27,8 @@ pytestmark = [
 ]
 TRAIN, VAL = 16, 4
 RECIPE = "recipes/cogex-smollm2-135m.yml"
-CHANGES = {"examples_per_step": 8, "num_epochs": 1, "validation_rows": VAL, "logging_steps": 1}
+CHANGES = {"examples_per_step": 8, "num_epochs": 1, "validation_rows": VAL, "logging_steps": 1,
+           "torch_compile": False}  # two steps do not pay for minutes of compiling  # fmt: skip
 
 
 @pytest.fixture(scope="module")

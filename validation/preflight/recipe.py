@@ -266,8 +266,8 @@ def _rhythm(subject: _Subject) -> VerdictRow:
     if evaluates != saves or evaluates is None:
         problems.append(f"evaluates {evaluates or 'untold'}, saves {saves or 'untold'}")
     todo = "set evals_per_epoch and saves_per_epoch, or eval_steps and save_steps, to one number"
-    factors = [subject.values.get(key) for key in ("evals_per_epoch", "num_epochs")]
-    if all(isinstance(each, int | float) for each in factors) and math.prod(factors) <= 1:
+    times, epochs = (subject.values.get(key) for key in ("evals_per_epoch", "num_epochs"))
+    if isinstance(times, int) and isinstance(epochs, int | float) and times * epochs <= 1:
         problems = ["Axolotl never evaluates where evals_per_epoch x num_epochs is 1 or less"]
         todo = "set eval_strategy and save_strategy to epoch in place of the two"
     return _row("evaluation", f"{saves}, each with a checkpoint", problems, todo)

@@ -101,7 +101,7 @@ def _split(recipe: Recipe, entry: dict[str, Any], tokenizer: Any) -> TokenizedRo
 
     def count(pair: Pair) -> Tokens:
         ids, labels = pair
-        masked.append(np.count_nonzero(labels == IGNORE_INDEX))  # all of them in front
+        masked.append(int(np.count_nonzero(labels == IGNORE_INDEX)))  # all of them in front
         return ids
 
     ids = TokenFile(map(count, encode_pairs(strategy, rows, path)))

@@ -198,6 +198,7 @@ def select(recipe: Recipe, *, logged: bool = False) -> Selection:
     _recover_best(recipe.output_dir)
     usable = [each for each in found if each.status == "ok"]
     scored_once = _ScoredOnce(recipe) if usable and not logged else None
+    scorer = scored_once.scorer if scored_once else None
     base, *scores = scored_once.of(usable) if scored_once else [None] * (1 + len(usable))
     by_name = {each.name: item for each, item in zip(usable, scores, strict=True)}
     scored = [_judge(each, by_name.get(each.name)) for each in found]
@@ -211,7 +212,7 @@ def select(recipe: Recipe, *, logged: bool = False) -> Selection:
             sha256=sha256(validation),
             rows=len(read_prepared_rows(validation, fields=())),
             tokens=next((item.score.tokens for item in scored if item.score), None),
-            cut=scored_once.scorer.cut if scored_once else None,
+            cut=scorer.cut if scorer else None,
         ),
         checkpoints=[_written(item) for item in scored],
         base=NllFigures(**_figures(base.whole if isinstance(base, _Scores) else None)),
@@ -219,9 +220,9 @@ def select(recipe: Recipe, *, logged: bool = False) -> Selection:
     )
     with shown_if_not_written(result), writing(recipe.output_dir / "best"):
         if best:
-            _write_best(recipe, best, scored_once and scored_once.scorer)
+            _write_best(recipe, best, scorer)
         write_json(recipe.output_dir / "selection.json", result.model_dump())
-        _write_rows(recipe.output_dir, best, scored_once and scored_once.scorer)
+        _write_rows(recipe.output_dir, best, scorer)
     return result
 
 
