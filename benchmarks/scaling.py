@@ -9,7 +9,7 @@ Each verb runs on each number of rows, each time in a process of its own, in a t
 - `cogex preflight recipes/cogex-llama2-7b.yml` on the same rows: a real SentencePiece vocabulary of
   32,000, the true architecture, no weights
 - `cogex select recipes/cogex-tiny.yml`: the demo's short rows over and over, a checkpoint of random
-  weights; the base, the checkpoint and its copy in best/ are scored
+  weights; the base and the checkpoint are scored, and its copy in best/ on a few rows
 
 Start-up is a large part of a small run. So growth is told from the smallest run on: the exponent is
 the slope of log(seconds above the smallest run's) over log(rows above the smallest run's), which is

@@ -43,8 +43,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     ids: list[list[int]] = []
 
     def stop(model: Any, tokenizer: Any, batch: Any, *rest: Any) -> list[list[int]]:
-        ids.extend(batch)
-        return [[tokenizer.eos_token_id] for _ in batch]
+        ids.extend(batch.ids)
+        return [[tokenizer.eos_token_id] for _ in batch.ids]
 
     monkeypatch.setattr("tools.generate._continue", stop)
     return ids
@@ -81,7 +81,7 @@ def trained(tokenizer: Any, kind: str) -> tuple[list[int], list[int]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ask_and_codescore(tokenizer, model, asked, tmp_path, monkeypatch, kind) -> None:
-    monkeypatch.setattr(ask, "load_trained", lambda target: (model, tokenizer))
+    monkeypatch.setattr("tools.models.load_trained", lambda target: (model, tokenizer))
     recipe = recipe_of(tmp_path, kind)
     ask.ask(recipe, *((ROW["prompt"],) if kind == "code" else ASKED))
     prompt = find_strategy(f"prompt_strategies.{kind}").render(ROW).prompt

@@ -53,7 +53,8 @@ def test_perplexities_are_paired_by_row(two: tuple[Path, Path]) -> None:
     file = two[1] / "validation_nll.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert rows == [json.loads(line) for line in (two[0] / file.name).read_text().splitlines()]
-    best = json.loads((two[0] / "selection.json").read_text())["checkpoints"][0]
+    selection = json.loads((two[0] / "selection.json").read_text())
+    [best] = [item for item in selection["checkpoints"] if item["name"] == selection["best"]]
     tokens = sum(row["tokens"] for row in rows)
     assert sum(row["nll"] for row in rows) == pytest.approx(best["nll_sum"])
 
