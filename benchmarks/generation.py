@@ -11,6 +11,7 @@ the model is the same object. Before each is timed, it is run once on a few prom
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any
 from unittest.mock import patch
@@ -76,7 +77,8 @@ def main(
 ) -> None:
     """Measure both, and print them."""
     backend = load_in_process(model)
-    requests = emulations(load_task(task), backend, store)[:prompts]
+    every = emulations(load_task(task), backend, store)
+    requests = list(islice(cycle(every), prompts))
     figures = {
         "one at a time, plain generate": timed(plain, backend, requests[: prompts // 8]),
         "in batches, each row its own seed": timed(batched, backend, requests),
