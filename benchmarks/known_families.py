@@ -1,18 +1,16 @@
 """Which families of questions does a base know, and how does its adapter do on these?
 
-    python -m benchmarks.known_families RECIPE [--rows 20] [--check FILE]
+    python -m benchmarks.known_families RECIPE [--rows 12] [--answers FILE]
 
 A family is known if the base, below four answered training rows of it, answers at least half of
-`--rows` other training rows exactly. FILE is a check.json of the recipe's run; its validation rows
-of the known families are counted.
+`--rows` other training rows, but for case and punctuation. FILE is the generations*.jsonl of a
+check of the recipe's run: its exact answers are counted, in the known families and in the others.
 """
 
-import json
 import random
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
@@ -23,7 +21,8 @@ from tools.generate import open_writer
 from tools.intervals import wilson
 from tools.prepared_rows import read_prepared_rows
 from tools.python_text import literal
-from tools.recipe import read_recipe
+from tools.recipe import Recipe, read_recipe
+from tools.results import GeneratedRow, read_results
 from tools.search.metrics import normalise
 from validation.check.check import load_named
 from validation.check.measures import family
@@ -34,7 +33,7 @@ KNOWN = 0.5  # share of right answers
 Row = dict[str, str]
 
 
-def main(recipe: Path, rows: int = 20, check: Path | None = None) -> None:
+def main(recipe: Path, rows: int = 12, answers: Path | None = None) -> None:
     """Print the base's right answers by family, then the adapter's on those that it knows."""
     read = read_recipe(recipe)
     every = read_prepared_rows(Path(read.training["path"]), CogexStrategy.columns)
@@ -53,26 +52,35 @@ def main(recipe: Path, rows: int = 20, check: Path | None = None) -> None:
     right: defaultdict[str, list[bool]] = defaultdict(list)
     for (name, row), item in zip(asked, made, strict=True):
         right[name].append(same(item.text.strip().split("\n")[0], answer(row)))
+    report(right, checked(read, answers) if answers else {})
+
+
+def checked(recipe: Recipe, answers: Path) -> dict[str, list[bool]]:
+    """Return by family whether each answer of a check is exactly right."""
+    rows = read_prepared_rows(Path(recipe.validation["path"]), CogexStrategy.columns)
+    families = {row["id"]: row.get("family") for row in rows}
+    found: defaultdict[str, list[bool]] = defaultdict(list)
+    for row in read_results(GeneratedRow, answers, "cogex check"):
+        if name := families.get(row.id):
+            found[name].append(row.holds["answer_exact"] is True)
+    return found
+
+
+def report(right: dict[str, list[bool]], found: dict[str, list[bool]]) -> None:
+    """Print a line for each family, and the sums of what was checked."""
     known = [name for name, held in right.items() if sum(held) >= KNOWN * len(held)]
-    report(right, known, json.loads(check.read_text()) if check else {})
-
-
-def report(right: dict[str, list[bool]], known: list[str], check: dict[str, Any]) -> None:
-    """Print a line for each family, and the sums."""
-    by_family = check.get("answer_exact_by_family", {})
-    table = Table("family", "base, asked directly", "check")
+    table = Table("family", "base, asked directly", "checked")
     for name, held in sorted(right.items(), key=lambda item: -sum(item[1])):
-        found = by_family.get(name)
-        told = f"{found['count']}/{found['rows']}" if found else ""
+        told = f"{sum(found[name])}/{len(found[name])}" if name in found else ""
         table.add_row(name + " (known)" * (name in known), f"{sum(held)}/{len(held)}", told)
     console = Console()
     console.print(table)
-    found = [by_family[name] for name in known if name in by_family]
-    if found:
-        count, rows = (sum(item[key] for item in found) for key in ("count", "rows"))
-        low, high = wilson(count, rows)
-        share = f"{count / rows:.1%} ({100 * low:.0f} to {100 * high:.0f})"
-        console.print(f"{len(known)} known families: {count} of {rows} right, {share}")
+    for told, names in (("known", known), ("other", [name for name in right if name not in known])):
+        held = [each for name in names for each in found.get(name, [])]
+        if held:
+            low, high = wilson(sum(held), len(held))
+            share = f"{sum(held) / len(held):.1%} ({100 * low:.0f} to {100 * high:.0f})"
+            console.print(f"{len(names)} {told} families: {sum(held)} of {len(held)}, {share}")
 
 
 def question(row: Row) -> str:
