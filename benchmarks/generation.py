@@ -8,12 +8,13 @@ on an eighth of them, one after the other, sampled at the same temperature, with
 the model is the same object. Before each is timed, it is run once on a few prompts.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from unittest.mock import patch
 
 import torch
@@ -31,7 +32,7 @@ from tools.search.candidates import PROGRAM
 from tools.search.data import Task, load_task
 from tools.search.scoring import Scorer, Settings
 from tools.search.store import Store
-from tools.workers import Worker
+from tools.workers import COUNT, Workers
 
 Way = Callable[[InProcess, Sequence[Request]], int]
 
@@ -75,20 +76,21 @@ def main(
     store: Annotated[Path, typer.Option(help="Keeps the program.")] = Path("outputs/generation"),
     json: Annotated[Path | None, typer.Option(help="Also write the figures here.")] = None,
 ) -> None:
-    """Measure both, and print them."""
+    """Measure every way, and print them."""
     backend = load_in_process(model)
     every = emulations(load_task(task), backend, store)
     requests = list(islice(cycle(every), prompts))
     figures = {
-        "one at a time, plain generate": timed(plain, backend, requests[: prompts // 8]),
+        "one at a time, plain generate": timed(plain, backend, requests[: max(1, prompts // 8)]),
         "in batches, each row its own seed": timed(batched, backend, requests),
         "in batches that no row leaves": timed(none_leaves, backend, requests),
         "transformers' continuous batching": timed(continuous, backend, requests),
     }
     torch.set_num_threads(1)
     figures["in batches, one thread"] = timed(batched, backend, requests)
-    backend.workers = [Worker(1, partial(load_trained, model), threads=1)]
-    backend.workers[0](wait, None)
+    os.environ[COUNT] = "2"
+    backend.workers = Workers(partial(load_trained, model))
+    batched(backend, requests)  # starts the other process, and waits for its model
     figures["in batches, two processes of one thread"] = timed(batched, backend, requests)
     table = Table("way", *next(iter(figures.values())))
     for name, figure in figures.items():
@@ -115,10 +117,6 @@ def continuous(backend: InProcess, requests: Sequence[Request]) -> int:
         ),
     )
     return sum(len(item.generated_tokens) for item in made.values())
-
-
-def wait(held: Any, job: Any) -> None:
-    """Return once a worker has loaded what it holds."""
 
 
 def emulations(task: Task, backend: InProcess, store: Path) -> list[Request]:

@@ -25,7 +25,6 @@ from tools.recipe import Recipe, read_recipe
 from tools.results import GeneratedRow, read_results
 from tools.search.metrics import normalise
 from validation.check.check import load_named
-from validation.check.measures import family
 
 SHOTS, SEED, MOST_TOKENS = 4, 42, 40
 KNOWN = 0.5  # share of right answers
@@ -40,7 +39,7 @@ def main(recipe: Path, rows: int = 12, answers: Path | None = None) -> None:
     families: defaultdict[str, list[Row]] = defaultdict(list)
     for row in every:
         if row.get("family"):
-            families[str(family(row))].append(row)
+            families[row["family"]].append(row)
     model, _, write = open_writer(partial(load_named, read, "base"))
     rng = random.Random(SEED)
     shown = {name: rng.sample(of, min(SHOTS + rows, len(of))) for name, of in families.items()}

@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from prompt_strategies.tokenise import after_prompt, decode, encode_prompts
 from tools.backend import NOTHING, Generation
 from tools.machine import memory
-from tools.workers import Worker, spread, start_workers
+from tools.workers import Workers, spread
 
 # prompt and completion at their longest: 64 rows of 512 tokens, 16 of 2,048
 TOKENS_PER_BATCH = 32_768
@@ -55,7 +55,7 @@ def open_writer(
     `load` is a function of a module, or a `partial` of one.
     """
     model, tokenizer = load()
-    return model, tokenizer, partial(generate, model, tokenizer, workers=start_workers(load))
+    return model, tokenizer, partial(generate, model, tokenizer, workers=Workers(load))
 
 
 def generate(
@@ -67,7 +67,7 @@ def generate(
     temperature: float = 0.0,
     seed: int = 0,
     max_new_tokens: int | None = None,
-    workers: Sequence[Worker] = (),
+    workers: Workers | None = None,
 ) -> list[Generation]:
     """Continue each prompt until EOS or until prompt and completion are `max_length` tokens.
 

@@ -12,7 +12,7 @@ from tools.backend import MOST_TOKENS, NOTHING, Batch, Request, weights_hash
 from tools.generate import PromptBatch, plan_batches, run_batch, tokens_per_batch
 from tools.models import load_trained
 from tools.recipe import is_recipe, read_recipe
-from tools.workers import Worker, spread, start_workers
+from tools.workers import Workers, spread
 
 
 @dataclass
@@ -27,7 +27,7 @@ class InProcess:
     tokenizer: Any
     identity: dict[str, Any]
     adapted: bool = True
-    workers: Sequence[Worker] = ()
+    workers: Workers | None = None
 
     def run(self, requests: Sequence[Request]) -> Iterator[Batch]:
         """Yield generations; requests of one temperature, token limit and stop share batches."""
@@ -65,9 +65,7 @@ def load_in_process(target: Path) -> InProcess:
             "base": base,
             "base_weights": weights_hash(Path(base)) if Path(base).is_dir() else commit,
         }
-    return InProcess(
-        model, tokenizer, identity, workers=start_workers(partial(load_trained, target))
-    )
+    return InProcess(model, tokenizer, identity, workers=Workers(partial(load_trained, target)))
 
 
 def base_of(backend: InProcess) -> InProcess | None:

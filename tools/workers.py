@@ -63,21 +63,30 @@ class Worker:
         return result
 
 
-def start_workers(load: Callable[[], Any]) -> list[Worker]:
-    """Start the processes beside this one, each with what `load` returns; none for a single GPU.
+class Workers:
+    """The processes beside this one, each with what `load` returns, started when they have work.
 
     `load` is sent there, so it is a function of a module, or a `partial` of one.
     """
-    count = processes()
-    if count == 1:
-        return []
-    threads = max(1, torch.get_num_threads() // count)
-    torch.set_num_threads(threads)
-    return [Worker(number, load, threads) for number in range(1, count)]
+
+    def __init__(self, load: Callable[[], Any]) -> None:
+        """Start none yet."""
+        self._load = load
+        self._started: list[Worker] = []
+
+    def for_jobs(self, jobs: int) -> list[Worker]:
+        """Return as many as so many jobs keep busy; none for one job or a single GPU."""
+        count = processes()
+        if not self._started and min(count, jobs) > 1:
+            self._threads = max(1, torch.get_num_threads() // count)
+            torch.set_num_threads(self._threads)
+        for number in range(len(self._started) + 1, min(count, jobs)):
+            self._started.append(Worker(number, self._load, self._threads))
+        return self._started[: max(0, jobs - 1)]
 
 
 def spread(
-    work: Work, held: Any, jobs: Sequence[Any], workers: Sequence[Worker]
+    work: Work, held: Any, jobs: Sequence[Any], workers: Workers | None
 ) -> Iterator[tuple[int, Any]]:
     """Yield (index, `work(held, job)`) of each job as it is done, by this process and the workers.
 
@@ -102,7 +111,7 @@ def spread(
         while serve(lambda job: worker(work, job)):
             pass
 
-    for worker in workers:
+    for worker in workers.for_jobs(len(jobs)) if workers else []:
         threading.Thread(target=keep_busy, args=(worker,), daemon=True).start()
     try:
         for _ in jobs:

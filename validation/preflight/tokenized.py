@@ -4,6 +4,7 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,6 @@ class TokenFile(Sequence[Tokens]):
         self._file.seek(4 * start)  # bytes of an int32
         return np.frombuffer(self._file.read(4 * (end - start)), dtype=np.int32)
 
-    @property
-    def lengths(self) -> Tokens:
-        """Tokens of each row."""
-        return np.diff(np.array(self._ends)).astype(np.int32)
-
 
 class Labels(Sequence[Tokens]):
     """The labels of rows: -100 for as many tokens as are `masked`, then the ids."""
@@ -71,11 +67,9 @@ class TokenizedRows:
     input_ids: Sequence[Tokens]
     labels: Sequence[Tokens]
 
-    @property
+    @cached_property
     def lengths(self) -> Tokens:
         """Tokens of each row, BOS and EOS counted."""
-        if isinstance(self.input_ids, TokenFile):
-            return self.input_ids.lengths
         return np.array([len(ids) for ids in self.input_ids], dtype=np.int32)
 
 

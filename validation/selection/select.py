@@ -4,7 +4,7 @@ import filecmp
 import math
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from operator import itemgetter
@@ -31,7 +31,7 @@ from tools.prepared_rows import encode_validation, read_prepared_rows
 from tools.recipe import Recipe
 from tools.results import ROWS, NllFigures, Origin, ScoredCheckpoint, ScoredRows, Selection
 from tools.training.run_record import changed_data, told
-from tools.workers import spread, start_workers
+from tools.workers import Workers, spread
 from validation.selection.checkpoints import Checkpoint, checkpoints, file_hashes
 from validation.selection.perplexity import Score, ScoringRow, score, score_rows
 from validation.selection.score_cache import NAME as SCORES
@@ -41,24 +41,6 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
                    "tokenizer.model", "chat_template.jinja")  # fmt: skip
 RELATIVE_TOLERANCE = 1e-6  # between the score of a checkpoint and of its copy in best/
 SAMPLE = 8  # rows on which the copy is scored: with the same bytes, they show that it loads
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A checkpoint with its score; None where it was not scored."""
-
-    checkpoint: Checkpoint
-    scores: "_Scores | None" = None
-
-    @property
-    def score(self) -> Score | None:
-        """Over all validation rows; None where it was not scored."""
-        return self.scores.whole if self.scores else None
-
-    @property
-    def perplexity(self) -> float | None:
-        """Of the validation rows; None where it was not scored."""
-        return self.score.perplexity if self.score else None
 
 
 @dataclass(frozen=True)
@@ -73,6 +55,24 @@ class _Scores:
     def whole(self) -> Score:
         """Over all validation rows."""
         return Score(math.fsum(self.nlls), self.tokens)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A checkpoint with its score; None where it was not scored."""
+
+    checkpoint: Checkpoint
+    scores: _Scores | None = None
+
+    @property
+    def score(self) -> Score | None:
+        """Over all validation rows; None where it was not scored."""
+        return self.scores.whole if self.scores else None
+
+    @property
+    def perplexity(self) -> float | None:
+        """Of the validation rows; None where it was not scored."""
+        return self.score.perplexity if self.score else None
 
 
 class _Scorer:
@@ -90,24 +90,25 @@ class _Scorer:
 
         Raises UserError if it cannot be loaded.
         """
-        if self.recipe.adapter is None:  # not held: the next one needs its room
-            return self._scores(load_base(folder or self.recipe.base_model))
-        with self.base.with_adapter(folder) as model:
-            return self._scores(model)
+        with self._model(folder) as model:
+            return _Scores(
+                score_rows(model, self.rows),
+                sum(row.trained_tokens for row in self.rows),
+                score(model, self.rows[:SAMPLE]),
+            )
 
     def sample(self, folder: Path) -> Score:
         """Score a folder's adapter or model over the sample alone."""
-        if self.recipe.adapter is None:
-            return score(load_base(folder), self.rows[:SAMPLE])
-        with self.base.with_adapter(folder) as model:
+        with self._model(folder) as model:
             return score(model, self.rows[:SAMPLE])
 
-    def _scores(self, model: Any) -> _Scores:
-        return _Scores(
-            score_rows(model, self.rows),
-            sum(row.trained_tokens for row in self.rows),
-            score(model, self.rows[:SAMPLE]),
-        )
+    @contextmanager
+    def _model(self, folder: Path | None) -> Iterator[Any]:
+        if self.recipe.adapter is None:  # not held: the next one needs its room
+            yield load_base(folder or self.recipe.base_model)
+            return
+        with self.base.with_adapter(folder) as model:
+            yield model
 
 
 def _score_folder(scorer: _Scorer, folder: Path | None) -> _Scores | UserError:
@@ -140,7 +141,7 @@ class _ScoredOnce:
         folders = [None, *(each.path for each in checkpoints)]
         drawn = bool(self.recipe.values.get("reinit_weights"))
         new = [place for place in range(drawn, len(found)) if found[place] is None]
-        workers = start_workers(partial(_Scorer, self.recipe)) if len(new) > 1 else []
+        workers = Workers(partial(_Scorer, self.recipe))
         jobs = [folders[place] for place in new]
         done = spread(_score_folder, self.scorer, jobs, workers)
         for index, result in track(done, "Scoring checkpoints", len(jobs), transient=True):
