@@ -1,15 +1,12 @@
 """Does the engine's own reader give each row of a dataset file back as the file has it?"""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import tools.models  # noqa: F401 - Axolotl, imported in the functions, must find it loaded
 from prompt_strategies.base import CompletionStrategy
 from prompt_strategies.date_texts import from_file
 from validation.verdict import VerdictRow
-
-BATCH = 1000  # rows that are compared at once
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -71,13 +68,8 @@ def _first_change(
     """Tell the first text that is not the file's, or that there are more or fewer rows."""
     if len(dataset) != len(rows):
         return f"{len(dataset):,} rows, and the file has {len(rows):,}"
-    texts = dataset.select_columns(list(columns))
-    for row, read in zip(rows, chain.from_iterable(map(_rows, texts.iter(BATCH))), strict=True):
+    for row, read in zip(rows, dataset.select_columns(list(columns)), strict=True):
         for column, text in read.items():
             if text is None or from_file(text) != row[column]:
                 return f"{column} of row {row['id']!r} is {text!r}, and in the file {row[column]!r}"
     return None
-
-
-def _rows(batch: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    return (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True))
